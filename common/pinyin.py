@@ -1,0 +1,197 @@
+"""Readings of Chinese text: pinyin with tones, and its initials and finals.
+
+A line is a row of *units*, each sung on one note (or more, as a melisma): a Han character, a
+digit or a Latin word. Polyphones are told apart by the phrase they stand in (CC-CEDICT's
+phrases through pypinyin-dict); where that is wrong the writer says so inline: `还{huan2}给你`.
+
+Syllables are written in ASCII, `v` for ü and a tone digit 1–5 (5 is the neutral tone): `lv4`.
+"""
+
+import re
+from functools import cache, lru_cache
+
+from common.errors import LyricsError
+
+INITIALS: tuple[str, ...] = (
+    "", "b", "p", "m", "f", "d", "t", "n", "l", "g", "k", "h",
+    "j", "q", "x", "zh", "ch", "sh", "r", "z", "c", "s",
+)  # fmt: skip
+# "-i" is the vowel of zhi, chi, shi, ri, zi, ci and si, which no other syllable has.
+FINALS: tuple[str, ...] = (
+    "", "a", "o", "e", "ai", "ei", "ao", "ou", "an", "en", "ang", "eng", "ong", "er",
+    "i", "ia", "io", "ie", "iao", "iu", "ian", "in", "iang", "ing", "iong",
+    "u", "ua", "uo", "uai", "ui", "uan", "un", "uang", "ueng",
+    "v", "ve", "van", "vn", "-i",
+)  # fmt: skip
+
+# The finals that each initial is spelt with in standard Mandarin (Xinhua dictionary's table).
+_SPELT: dict[str, str] = {
+    "": "a o e ai ei ao ou an en ang eng er "
+    "yi ya yo ye yao you yan yin yang ying yong wu wa wo wai wei wan wen wang weng yu yue yuan yun",
+    "b": "a o ai ei ao an en ang eng i ie iao ian in ing u",
+    "p": "a o ai ei ao ou an en ang eng i ie iao ian in ing u",
+    "m": "a o e ai ei ao ou an en ang eng i ie iao iu ian in ing u",
+    "f": "a o ei ou an en ang eng u",
+    "d": "a e ai ei ao ou an en ang eng ong i ia ie iao iu ian ing u uo ui uan un",
+    "t": "a e ai ei ao ou an ang eng ong i ie iao ian ing u uo ui uan un",
+    "n": "a e ai ei ao ou an en ang eng ong i ie iao iu ian in iang ing u uo uan un v ve",
+    "l": "a o e ai ei ao ou an ang eng ong i ia ie iao iu ian in iang ing u uo uan un v ve",
+    "g": "a e ai ei ao ou an en ang eng ong u ua uo uai ui uan un uang",
+    "k": "a e ai ei ao ou an en ang eng ong u ua uo uai ui uan un uang",
+    "h": "a e ai ei ao ou an en ang eng ong u ua uo uai ui uan un uang",
+    "j": "i ia ie iao iu ian in iang ing iong u ue uan un",
+    "q": "i ia ie iao iu ian in iang ing iong u ue uan un",
+    "x": "i ia ie iao iu ian in iang ing iong u ue uan un",
+    "zh": "a e ai ei ao ou an en ang eng ong i u ua uo uai ui uan un uang",
+    "ch": "a e ai ao ou an en ang eng ong i u ua uo uai ui uan un uang",
+    "sh": "a e ai ei ao ou an en ang eng i u ua uo uai ui uan un uang",
+    "r": "e ao ou an en ang eng ong i u ua uo ui uan un",
+    "z": "a e ai ei ao ou an en ang eng ong i u uo ui uan un",
+    "c": "a e ai ao ou an en ang eng ong i u uo ui uan un",
+    "s": "a e ai ao ou an en ang eng ong i u uo ui uan un",
+}
+SYLLABLES: tuple[str, ...] = tuple(sorted(i + f for i, finals in _SPELT.items() for f in finals.split()))
+_KNOWN = frozenset(SYLLABLES)
+
+# Spellings without an initial, by the final they sound as.
+_ZERO = {
+    "yi": "i", "ya": "ia", "yo": "io", "ye": "ie", "yao": "iao", "you": "iu", "yan": "ian", "yin": "in",
+    "yang": "iang", "ying": "ing", "yong": "iong", "wu": "u", "wa": "ua", "wo": "uo", "wai": "uai",
+    "wei": "ui", "wan": "uan", "wen": "un", "wang": "uang", "weng": "ueng", "yu": "v", "yue": "ve",
+    "yuan": "van", "yun": "vn",
+}  # fmt: skip
+# Interjections that pypinyin spells without a vowel, by what a singer sings.
+_HUMMED = {"n": "en", "ng": "en", "m": "mu", "hm": "heng", "hng": "heng", "ê": "ei", "fiao": "fou"}
+_DIGITS = ("ling2", "yi1", "er4", "san1", "si4", "wu3", "liu4", "qi1", "ba1", "jiu3")
+
+_HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f〇"
+_UNIT = re.compile(rf"([{_HAN}])(?:\{{([^{{}}]*)\}})?|([0-9])|([A-Za-zÀ-ɏ]+(?:['’][A-Za-zÀ-ɏ]+)*)")
+_READING = re.compile(r"([a-z]+)([1-5])?")
+
+
+def is_han(character: str) -> bool:
+    """Whether one character is a Han character."""
+    return bool(re.fullmatch(f"[{_HAN}]", character))
+
+
+def plain(text: str) -> str:
+    """The text without its inline readings: `plain("还{huan2}给你") == "还给你"`."""
+    return re.sub(rf"(?<=[{_HAN}])\{{[^{{}}]*\}}", "", text)
+
+
+def units(text: str) -> list[str]:
+    """What is sung on a note each: Han characters, digits, Latin words; punctuation isn't sung."""
+    return [match[1] or match[3] or match[4] for match in _UNIT.finditer(text)]
+
+
+def read(text: str) -> list[str]:
+    """One reading for each of `units(text)`: `zhang3` with its tone, a Latin word in lower case.
+
+    Raises:
+        LyricsError: an inline reading, or that of a rare character, isn't a Mandarin syllable.
+    """
+    return list(_read(text))
+
+
+@lru_cache(maxsize=65536)
+def _read(text: str) -> tuple[str, ...]:
+    matches = list(_UNIT.finditer(text))
+    # pypinyin sees the bare text, so that phrases stand together; its answer is one entry a Han
+    # character and one for each stretch of anything else, which the Han-only mask skips.
+    bare = plain(text)
+    han = iter(_han_readings(bare))
+    readings = []
+    for match in matches:
+        character, override, digit, word = match.groups()
+        if character:
+            guess = next(han)
+            readings.append(guess if override is None else _checked(override.strip().lower(), character))
+        else:
+            readings.append(_DIGITS[int(digit)] if digit else word.lower())
+    return tuple(readings)
+
+
+def _han_readings(text: str) -> list[str]:
+    if not re.search(f"[{_HAN}]", text):
+        return []
+    lazy_pinyin, style = _pypinyin()
+    out = []
+    for stretch in re.findall(f"[{_HAN}]+", text):
+        spelt = lazy_pinyin(stretch, style=style, neutral_tone_with_five=True, errors=_unreadable)
+        out += [_checked(reading, character) for reading, character in zip(spelt, stretch)]
+    return out
+
+
+@cache
+def _pypinyin():  # type: ignore[no-untyped-def]
+    """pypinyin with CC-CEDICT's phrases; half a second on first use, so never on import."""
+    from pypinyin import Style, lazy_pinyin
+    from pypinyin_dict.phrase_pinyin_data import cc_cedict
+
+    cc_cedict.load()
+    return lazy_pinyin, Style.TONE3
+
+
+def _unreadable(characters: str) -> list[str]:
+    return ["?"] * len(characters)
+
+
+def _checked(reading: str, character: str) -> str:
+    body, tone = (reading[:-1], reading[-1]) if reading[-1:].isdigit() else (reading, "5")
+    body = _HUMMED.get(body.replace("ü", "v"), body.replace("ü", "v"))
+    if body not in _KNOWN or tone not in "12345":
+        raise LyricsError(
+            f"{character!r} is read {reading!r}, which is no Mandarin syllable: "
+            f"write its reading behind it, as in {character}{{huan2}}"
+        )
+    return body + tone
+
+
+def toneless(reading: str) -> str:
+    """`toneless("zhang3") == "zhang"`."""
+    return reading.rstrip("12345")
+
+
+@lru_cache(maxsize=8192)
+def split(reading: str) -> tuple[str, str, int]:
+    """Initial (of `INITIALS`), final (of `FINALS`) and tone (0 when none is given) of a reading.
+
+    A Latin word isn't pinyin; it gets the nearest initial and final of its first syllable by
+    spelling and tone 0, so that a singer of Mandarin has something to sing.
+
+    Raises:
+        LyricsError: the reading is empty or has no letters.
+    """
+    match = _READING.fullmatch(reading)
+    if match is None or match[1] not in _KNOWN:
+        return _nearest(reading)
+    body, tone = match[1], int(match[2] or 0)
+    if body in _ZERO:
+        return "", _ZERO[body], tone
+    initial = next((i for i in (body[:2], body[:1]) if i in INITIALS), "")
+    final = body[len(initial) :]
+    if initial in ("j", "q", "x") and final.startswith("u"):
+        final = "v" + final[1:]
+    if final == "i" and initial in ("zh", "ch", "sh", "r", "z", "c", "s"):
+        final = "-i"
+    return initial, final, tone
+
+
+_ENGLISH_INITIALS = {"th": "s", "v": "f", "w": "", "y": "", "wh": "", "ph": "f", "c": "k", "q": "k", "x": "s"}
+_ENGLISH_FINALS = {
+    "a": "a", "e": "ai", "i": "i", "o": "o", "u": "a", "y": "ai", "ee": "i", "ea": "i", "oo": "u", "ou": "ao",
+    "ow": "ou", "ay": "ei", "ai": "ei", "igh": "ai", "ie": "ai", "oa": "ou", "au": "o", "aw": "o", "ey": "ei",
+}  # fmt: skip
+
+
+def _nearest(word: str) -> tuple[str, str, int]:
+    match = re.match(r"([^aeiouy]*|y(?=[aeiou]))(igh|[aeiouy][aeiouyw]?)?", word.lower())
+    if not word or not any(c.isalpha() for c in word):
+        raise LyricsError(f"a reading is pinyin such as zhang3, or a word, but got {word!r}")
+    assert match is not None, "the pattern matches the empty string"
+    onset, vowel = match[1] or "", match[2] or "e"
+    starts = (onset[:2], onset[:1])
+    initial = next(
+        (_ENGLISH_INITIALS.get(s, s) for s in starts if s in _ENGLISH_INITIALS or s in INITIALS), ""
+    )
+    return initial, _ENGLISH_FINALS.get(vowel, _ENGLISH_FINALS.get(vowel[:1], "e")), 0
