@@ -1,0 +1,1 @@
+"""Speed and memory: each file is a command that prints its ratio against a reference."""

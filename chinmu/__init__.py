@@ -1,0 +1,1 @@
+"""ChinMu: text and audio in one space."""

@@ -1,0 +1,46 @@
+"""The faults of a user's input, one class for each kind.
+
+    SongError
+    ├── ConfigError       a setting is missing, misspelt, of the wrong type or contradicts another
+    ├── AudioError        an audio file or array can't be read or used
+    ├── LyricsError       lyrics can't be read, or can't be sung as asked
+    ├── ScoreError        a score can't be read, or its bars don't add up
+    ├── ManifestError     a record of a corpus breaks its schema
+    ├── CheckpointError   a model folder or checkpoint can't be used
+    └── RequestError      a description or a duration can't be served
+
+The application shows the message of these and nothing else, so a message says what was
+needed, what came, and what to do.
+"""
+
+
+class SongError(Exception):
+    """A fault of the input, told to the user in one sentence."""
+
+
+class ConfigError(SongError):
+    """A setting is wrong."""
+
+
+class AudioError(SongError):
+    """Audio can't be read or used."""
+
+
+class LyricsError(SongError):
+    """Lyrics can't be read or sung."""
+
+
+class ScoreError(SongError):
+    """A score can't be read, or its bars don't add up."""
+
+
+class ManifestError(SongError):
+    """A record of a corpus breaks its schema."""
+
+
+class CheckpointError(SongError):
+    """A model folder or checkpoint can't be used."""
+
+
+class RequestError(SongError):
+    """A request can't be served."""

@@ -1,0 +1,1 @@
+"""Songs as data: the record and manifest, readers of real data, and the synthetic corpus."""

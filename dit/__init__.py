@@ -1,0 +1,1 @@
+"""MuDiT and MuSiT: conditions to latents."""

@@ -1,0 +1,1 @@
+"""One file per metric, from files, so that it scores anyone's songs."""

@@ -1,0 +1,1 @@
+"""From a description to lyrics, and from lyrics to their lead sheet."""

@@ -1,0 +1,1 @@
+"""Whole recipes: from nothing to models and figures."""

@@ -1,0 +1,1 @@
+"""ear-VAE: waveform to latents and back."""
