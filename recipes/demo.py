@@ -1,0 +1,219 @@
+"""From nothing to the bundled models: corpus, VAE, ChinMu, lyric model, latents, MuSiT, figures.
+
+    python -m recipes.demo                        # everything: hours on two cores, minutes on a GPU
+    python -m recipes.demo --size tiny --work /tmp/tiny   # the same road in a few minutes, for a look
+    python -m recipes.demo --stages '[dit, bundle]'       # some stages again
+
+Every stage is a command of its room, printed before it runs, so each can be run by hand. A stage
+that has its minutes behind it ends at once when it is run again; one that was stopped goes on.
+What each stage cost is added to `WORK/costs.jsonl`.
+"""
+
+import json
+import logging
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from common.config import parse
+from common.errors import SongError
+
+Stage = Literal["corpus", "vae", "chinmu", "lyrics", "latents", "dit", "probes", "bundle", "figures"]
+STAGES: tuple[Stage, ...] = (
+    "corpus",
+    "vae",
+    "chinmu",
+    "lyrics",
+    "latents",
+    "dit",
+    "probes",
+    "bundle",
+    "figures",
+)
+SPLITS = ("train", "valid", "test", "pool")
+
+
+@dataclass(frozen=True)
+class Songs:
+    """How many songs of which length (seconds) a split has."""
+
+    songs: int
+    shortest: float
+    longest: float
+
+
+@dataclass(frozen=True)
+class Minutes:
+    """The time box of each training, in minutes of wall time."""
+
+    vae: float
+    chinmu: float
+    lyrics: float
+    dit: float
+
+
+# `pool` holds the short held-out songs among which retrieval is measured (Wang 2025, table 3: 666).
+CORPUS: dict[str, dict[str, Songs]] = {
+    "demo": {
+        "train": Songs(1000, 20, 45),
+        "valid": Songs(24, 20, 45),
+        "test": Songs(72, 20, 45),
+        "pool": Songs(666, 12, 16),
+    },
+    "tiny": {split: Songs(4, 12, 14) for split in SPLITS},
+}
+MINUTES = {"demo": Minutes(25, 20, 25, 90), "tiny": Minutes(0.2, 0.2, 0.2, 0.2)}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to make, and where."""
+
+    size: Literal["demo", "tiny"] = "demo"
+    work: str = "runs/demo"  # corpus, latents and run folders
+    out: str | None = None  # the bundle; app/models/demo for `demo`, WORK/bundle for `tiny`
+    seed: int = 1
+    stages: tuple[Stage, ...] = field(default=STAGES)
+    processes: int = 2  # of the corpus generator
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The commands of a setting, stage by stage."""
+
+    settings: Settings
+
+    def corpus_folder(self, split: str) -> Path:
+        return Path(self.settings.work) / "corpus" / split
+
+    def run_folder(self, room: str) -> Path:
+        return Path(self.settings.work) / room
+
+    @property
+    def bundle_folder(self) -> Path:
+        if self.settings.out:
+            return Path(self.settings.out)
+        packaged = Path(__file__).parents[1] / "app/models/demo"
+        return packaged if self.settings.size == "demo" else Path(self.settings.work) / "bundle"
+
+    def commands(self, stage: Stage) -> list[list[str]]:
+        """The command lines of a stage, each a module of a room with its arguments."""
+        return getattr(self, f"_{stage}")()
+
+    def _manifest(self, split: str) -> str:
+        return str(self.corpus_folder(split) / "manifest.jsonl")
+
+    def _corpus(self) -> list[list[str]]:
+        return [self._rendering(split, songs) for split, songs in CORPUS[self.settings.size].items()]
+
+    def _rendering(self, split: str, songs: Songs) -> list[str]:
+        # The pool is test material too; a far seed keeps it apart from the songs of `test`.
+        seed = self.settings.seed + (1_000_000 if split == "pool" else 0)
+        kind = "test" if split == "pool" else split
+        many = ["--songs", str(songs.songs), "--seed", str(seed), "--split", kind]
+        length = ["--duration", str(songs.shortest), str(songs.longest)]
+        where = ["--processes", str(self.settings.processes), "--out", str(self.corpus_folder(split))]
+        return ["corpus.synth", *many, *length, *where]
+
+    def _training(self, room: str, name: str, *data: str) -> list[str]:
+        minutes = getattr(MINUTES[self.settings.size], name)
+        config = f"{room}/configs/{self.settings.size}.yaml"
+        out = str(self.run_folder(name))
+        return [f"{room}.train", "--config", config, *data, "--out", out, "--max_minutes", str(minutes)]
+
+    def _vae(self) -> list[list[str]]:
+        return [self._training("vae", "vae", "--manifest", self._manifest("train"))]
+
+    def _chinmu(self) -> list[list[str]]:
+        return [self._training("chinmu", "chinmu", "--manifest", self._manifest("train"))]
+
+    def _lyrics(self) -> list[list[str]]:
+        return [self._training("lyrics_llm", "lyrics")]
+
+    def _latents(self) -> list[list[str]]:
+        models = ["--vae", str(self.run_folder("vae") / "model")]
+        models += ["--chinmu", str(self.run_folder("chinmu") / "model")]
+        return [
+            ["dit.prepare", "--manifest", self._manifest(s), *models, "--out", str(self._latent_folder(s))]
+            for s in ("train", "valid")
+        ]
+
+    def _latent_folder(self, split: str) -> Path:
+        return Path(self.settings.work) / "latents" / split
+
+    def _dit(self) -> list[list[str]]:
+        data = ["--data", str(self._latent_folder("train")), "--valid", str(self._latent_folder("valid"))]
+        return [self._training("dit", "dit", *data)]
+
+    def _probes(self) -> list[list[str]]:
+        vae = ["--vae", str(self.run_folder("vae") / "model")]
+        data = ["--manifest", self._manifest("train"), *vae]
+        return [["eval.probes", "train", *data, "--out", str(self.run_folder("probes"))]]
+
+    def _bundle(self) -> list[list[str]]:
+        parts = {"vae": "vae", "chinmu": "chinmu", "writer": "lyrics", "transformer": "dit"}
+        arguments = [
+            a for part, run in parts.items() for a in (f"--{part}", str(self.run_folder(run) / "model"))
+        ]
+        return [["app.bundle", *arguments, "--out", str(self.bundle_folder)]]
+
+    def _figures(self) -> list[list[str]]:
+        small = [] if self.settings.size == "demo" else ["--size", "tiny"]
+        where = ["--work", self.settings.work, "--model", str(self.bundle_folder)]
+        return [["recipes.figures", *where, *small]]
+
+
+def run(recipe: Recipe, stage: Stage) -> None:
+    """Run a stage's commands one after another and note what they cost.
+
+    Raises:
+        SongError: a command failed; what it printed says why.
+    """
+    for command in recipe.commands(stage):
+        print(f"\n=== {stage}: python -m {' '.join(command)}", flush=True)
+        start, before = time.monotonic(), _child_seconds()
+        done = subprocess.run([sys.executable, "-m", *command], check=False)
+        cost = {
+            "stage": stage,
+            "command": " ".join(command),
+            "wall_minutes": round((time.monotonic() - start) / 60, 2),
+            "cpu_minutes": round((_child_seconds() - before) / 60, 2),
+        }
+        _note(Path(recipe.settings.work) / "costs.jsonl", cost)
+        print(f"=== {stage}: {cost['wall_minutes']} minutes, {cost['cpu_minutes']} CPU minutes", flush=True)
+        if done.returncode:
+            raise SongError(f"stage {stage!r} failed (status {done.returncode}): see what it printed above")
+
+
+def _child_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _note(path: Path, row: dict[str, object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        settings = parse(Settings, argv)
+        recipe = Recipe(settings)
+        for stage in settings.stages:
+            run(recipe, stage)
+    except SongError as error:
+        print(f"recipes.demo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
