@@ -27,14 +27,7 @@ def song() -> Score:
         Section("intro", 1, (ChordChange(0, "N"),), groove=None, energy=0.2),
         Section("verse", 2, (ChordChange(0, "Am7"), ChordChange(48, "F/C")), notes, GROOVE, True, 0.8),
     )
-    values = {
-        "tempo": 120.0,
-        "key": Key(9, "minor"),
-        "sections": sections,
-        "lead_in": 0.25,
-        "tail": 1.0,
-    } | changes
-    return Score(**values)  # type: ignore[arg-type]
+    return Score(120.0, Key(9, "minor"), sections, lead_in=0.25, tail=1.0)
 
 
 def column(frames: np.ndarray, name: str) -> np.ndarray:
