@@ -1,0 +1,265 @@
+"""The decisions of a song before its first note: genre, singer, tempo, key, instruments, form.
+
+A plan is drawn from a seed and holds no audio, so a million of them can be counted. It keeps
+the promise of the evaluation: the triples genre × singer × instrument of `is_held_out` never
+occur in the splits `train` and `valid`, and in half of the songs of `test` one does.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import get_args
+
+import numpy as np
+
+from common.errors import ConfigError
+from common.lyrics import SectionTag
+from common.score import Groove
+from common.seeds import derive_seed, generator
+from common.theory import Key
+from corpus.forms import Form, FormSection, form
+from corpus.genres import GENRES, Genre, Instrument
+from corpus.record import Singer, Split
+from corpus.words import THEMES
+
+SINGERS: tuple[str, ...] = get_args(Singer)
+_SINGER_SHARES = {"female": 0.40, "male": 0.35, "child": 0.10, "none": 0.15}
+# Songs by length: share, shortest and longest in seconds.
+_DURATIONS = ((0.06, 12.0, 20.0), (0.70, 20.0, 45.0), (0.20, 45.0, 90.0), (0.04, 90.0, 240.0))
+_ENERGY = {
+    "intro": 0.4, "verse": 0.55, "pre-chorus": 0.7, "chorus": 0.95, "bridge": 0.5, "interlude": 0.65, "outro": 0.5,
+}  # fmt: skip
+# Where each singer is at ease: lowest and highest MIDI note.
+COMFORT: dict[str, tuple[int, int]] = {
+    "female": (57, 74), "male": (47, 64), "child": (62, 77), "none": (60, 79),
+}  # fmt: skip
+# Which of these themes a mood or genre suits; anything else takes any theme.
+_SUITED = {
+    "古风": ("思乡", "离别", "江湖", "重逢", "星空", "秋天", "春天", "冬天"),
+    "思乡": ("思乡", "母亲", "童年", "秋天"),
+    "热血": ("梦想", "青春", "友情", "江湖"),
+    "激昂": ("梦想", "青春", "旅行", "友情"),
+    "狂欢": ("夏天", "城市夜晚", "海边", "青春", "友情"),
+    "阳光": ("夏天", "海边", "旅行", "春天", "友情"),
+    "伤感": ("离别", "下雨天", "思乡", "秋天", "孤独"),
+    "孤独": ("孤独", "城市夜晚", "下雨天", "冬天", "星空"),
+}
+
+
+@dataclass(frozen=True)
+class SectionPlan:
+    """How one section of the form is played."""
+
+    form: FormSection
+    energy: float  # 0 … 1
+    groove: Groove | None
+    fill: bool
+
+
+@dataclass(frozen=True)
+class SongPlan:
+    """Everything that is decided of a song before it is composed."""
+
+    seed: int
+    split: Split
+    genre: str
+    mood: str
+    theme: str
+    tempo: float  # quarter notes a minute
+    key: Key
+    singer: Singer
+    duration: float  # seconds, exactly what the score and the audio last
+    lead_in: float  # seconds
+    tail: float  # seconds
+    swing: float  # as in common.score.Score
+    instruments: dict[str, Instrument]  # harmony, bass, lead, drums and perhaps pad
+    comping: str  # how the harmony instrument plays
+    bass_style: str
+    sections: tuple[SectionPlan, ...]
+    held_out: bool  # one of its combinations is never trained on
+
+    @property
+    def form(self) -> tuple[FormSection, ...]:
+        """(tag, bars, syllables of every line) of each section."""
+        return tuple(section.form for section in self.sections)
+
+    @property
+    def shape(self) -> list[tuple[SectionTag, tuple[int, ...]]]:
+        """What the lyric writer is asked for."""
+        return [(section.tag, section.lines) for section in self.form]
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The lowest and highest MIDI note of the melody."""
+        return COMFORT[self.singer]
+
+
+# ---- combinations kept for evaluation --------------------------------------------------------
+
+
+def _choices(genre: Genre) -> tuple[list[str], list[str]]:
+    """Names of the harmony and of the lead instruments, each once."""
+    harmony = dict.fromkeys(c.instrument.name for c in genre.comping)
+    return list(harmony), list(dict.fromkeys(i.name for i in genre.leads))
+
+
+@cache
+def _kept(genre: str, singer: str) -> str:
+    """The one instrument of a genre that this singer isn't heard with in training.
+
+    One instrument for each pair of genre and singer is 15 % of the triples, and leaves each
+    role at least one instrument to train on.
+    """
+    harmony, leads = _choices(GENRES[genre])
+    names = [n for n in dict.fromkeys(harmony + leads) if set(harmony) != {n} and set(leads) != {n}]
+    return names[derive_seed(0, "held-out combination", genre, singer) % len(names)]
+
+
+def is_held_out(genre: str, singer: str, instrument: str) -> bool:
+    """Whether this triple never occurs in `train` and `valid` (`instrument`: of harmony or lead)."""
+    return genre in GENRES and singer in SINGERS and _kept(genre, singer) == instrument
+
+
+# ---- drawing ----------------------------------------------------------------------------------
+
+
+def _pick(rng: np.random.Generator, options):  # type: ignore[no-untyped-def]
+    return options[int(rng.integers(len(options)))]
+
+
+def _check(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value is not None and value not in allowed:
+        raise ConfigError(f"{name} {value!r} is not one of {', '.join(allowed)}")
+
+
+def draw_duration(rng: np.random.Generator, limits: tuple[float, float] | None = None) -> float:
+    """Seconds of a song: mostly 20–45, some to 90, a few to 240; or evenly between `limits`."""
+    if limits is None:
+        row = _DURATIONS[int(rng.choice(len(_DURATIONS), p=[share for share, _, _ in _DURATIONS]))]
+        limits = row[1:]
+    return round(float(rng.uniform(*limits)), 2)
+
+
+def _singer(rng: np.random.Generator) -> Singer:
+    return str(rng.choice(list(_SINGER_SHARES), p=list(_SINGER_SHARES.values())))  # type: ignore[return-value]
+
+
+def _instruments(
+    rng: np.random.Generator, genre: Genre, singer: str, split: Split, wanted: tuple[str | None, str | None]
+) -> tuple[dict[str, Instrument], str, bool]:
+    """Instruments by role, how the harmony is played, and whether a combination is held out."""
+    kept = _kept(genre.name, singer)
+    use_kept = split == "test" and rng.random() < 0.5
+    harmony = [c for c in genre.comping if c.instrument.name != kept]
+    leads = [i for i in genre.leads if i.name != kept]
+    if use_kept:
+        harmony = [c for c in genre.comping if c.instrument.name == kept] or harmony
+        leads = [i for i in genre.leads if i.name == kept] or leads
+    if wanted[0]:
+        harmony = [c for c in genre.comping if c.instrument.name == wanted[0]]
+    if wanted[1]:
+        leads = [i for i in genre.leads if i.name == wanted[1]]
+    if split != "test" and kept in wanted:
+        raise ConfigError(
+            f"{genre.name} × {singer} × {kept} is kept for evaluation: choose another instrument, or the split 'test'"
+        )
+    comping, lead = _pick(rng, harmony), _pick(rng, leads)
+    kit, pad = _pick(rng, genre.kits), _pick(rng, genre.pads)
+    chosen = {
+        "harmony": comping.instrument,
+        "bass": _pick(rng, genre.basses),
+        "lead": lead,
+        "drums": Instrument(kit.program, kit.name),
+    }
+    if pad is not None:
+        chosen["pad"] = pad
+    return chosen, _pick(rng, comping.styles), kept in (comping.instrument.name, lead.name)
+
+
+def _sections(rng: np.random.Generator, genre: Genre, shape: Form) -> tuple[SectionPlan, ...]:
+    """Energy, groove and fill of every section; the last chorus is the loudest."""
+    tags = [section.tag for section in shape.sections]
+    lift = float(rng.uniform(-0.12, 0.1))
+    bare = rng.random() < genre.drumless
+    grooves = {tag: _groove(rng, genre, energy) for tag, energy in _ENERGY.items()}
+    planned = []
+    for index, section in enumerate(shape.sections):
+        again = tags[:index].count(section.tag)
+        energy = float(np.clip(_ENERGY[section.tag] + lift + 0.08 * again + rng.normal(0, 0.03), 0.15, 1.0))
+        quiet = bare and again == 0 and energy < 0.62 and section.tag in ("intro", "verse", "outro")
+        last = index + 1 == len(tags)
+        fill = not quiet and not last and section.bars > 1 and rng.random() < genre.fills
+        groove = None if quiet else grooves[section.tag]
+        planned.append(SectionPlan(section, round(energy, 3), groove, bool(fill)))
+    return tuple(planned)
+
+
+def _groove(rng: np.random.Generator, genre: Genre, energy: float) -> Groove:
+    level = genre.grooves.low if energy < 0.5 else genre.grooves.middle if energy < 0.8 else genre.grooves.high
+    return _pick(rng, level)
+
+
+def plan(
+    seed: int,
+    split: Split = "train",
+    *,
+    genre: str | None = None,
+    singer: Singer | None = None,
+    mood: str | None = None,
+    theme: str | None = None,
+    tempo: float | None = None,
+    duration: float | None = None,
+    key: Key | None = None,
+    harmony: str | None = None,
+    lead: str | None = None,
+    durations: tuple[float, float] | None = None,
+) -> SongPlan:
+    """Decide a song.
+
+    Args:
+        seed: the same seed, split and overrides give the same plan in any process.
+        genre, singer, mood, theme, tempo, duration, key: what is given isn't drawn.
+        harmony, lead: names of instruments, such as 钢琴; one of the genre's.
+        durations: seconds; the shortest and longest song when `duration` isn't given.
+    Raises:
+        ConfigError: an override names something unknown, or a combination that the split keeps out.
+        RequestError: no form fills the duration.
+    """
+    rng = generator(seed, "plan", split)
+    _check("genre", genre, tuple(GENRES))
+    _check("singer", singer, SINGERS)
+    _check("theme", theme, THEMES)
+    row = GENRES[genre or _pick(rng, list(GENRES))]
+    _check(f"harmony of {row.name}", harmony, tuple(_choices(row)[0]))
+    _check(f"lead of {row.name}", lead, tuple(_choices(row)[1]))
+    who = singer or _singer(rng)
+    drawn_mood, drawn_tempo = _pick(rng, row.moods), float(rng.integers(row.tempo[0], row.tempo[1] + 1))
+    drawn_key = Key(int(rng.integers(12)), _pick(rng, list(row.harmony)))
+    if key is not None and key.scale not in row.harmony:
+        raise ConfigError(f"{row.name} is written in {', '.join(row.harmony)}, but the key {key} was asked")
+    seconds = duration if duration is not None else draw_duration(rng, durations)
+    mood = mood or drawn_mood
+    suited = _SUITED.get(mood, _SUITED.get(row.name, THEMES))
+    drawn_theme = _pick(rng, [t for t in suited if t in THEMES] or list(THEMES))
+    instruments, comping, held = _instruments(rng, row, who, split, (harmony, lead))
+    shape = form(
+        seconds, tempo or drawn_tempo, rng=rng, instrumental=who == "none", density=row.density
+    )
+    return SongPlan(
+        seed=seed,
+        split=split,
+        genre=row.name,
+        mood=mood,
+        theme=theme or drawn_theme,
+        tempo=shape.fit.tempo,
+        key=key or drawn_key,
+        singer=who,
+        duration=seconds,
+        lead_in=shape.fit.lead_in,
+        tail=shape.fit.tail,
+        swing=round(float(rng.uniform(*row.swing)), 3),
+        instruments=instruments,
+        comping=comping,
+        bass_style=_pick(rng, row.bass_styles),
+        sections=_sections(rng, row, shape),
+        held_out=held,
+    )
