@@ -1,0 +1,366 @@
+"""Original Chinese lyrics for the synthetic corpus: a hand-written phrase grammar for every theme.
+
+A line is a clause of the theme, sometimes after an opener (a time, a place, a turn of thought). Clauses come
+in roles: `scene` (what is seen), `act` (what I do), `heart` (what I think), `hook` (what the song says), with
+`bright` and `dark` hooks by mood. All clauses of a song agree on its season, hour and weather. Sections rhyme
+in one of the thirteen tracks (十三辙); a repeated chorus is the same words.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+
+import numpy as np
+import yaml
+
+from common.errors import LyricsError
+from common.lyrics import Lyrics, LyricSection, SectionTag
+from common.rhyme import group
+from corpus.phrases import pick, templates
+
+THEMES: tuple[str, ...] = (
+    "思乡", "下雨天", "离别", "初恋", "夏天", "青春", "城市夜晚", "旅行", "友情", "母亲",
+    "梦想", "孤独", "海边", "春天", "秋天", "冬天", "重逢", "江湖", "童年", "星空",
+)  # fmt: skip
+
+BRIGHT = frozenset(
+    [
+        "欢快",
+        "快乐",
+        "开心",
+        "热烈",
+        "甜蜜",
+        "浪漫",
+        "励志",
+        "轻松",
+        "活泼",
+        "激昂",
+        "温暖",
+        "治愈",
+        "自信",
+        "热血",
+        "阳光",
+        "豪迈",
+        "幸福",
+        "兴奋",
+        "振奋",
+        "俏皮",
+    ]
+)
+DARK = frozenset(
+    [
+        "悲伤",
+        "忧郁",
+        "伤感",
+        "孤独",
+        "思念",
+        "怀旧",
+        "苍凉",
+        "凄美",
+        "忧伤",
+        "失落",
+        "孤寂",
+        "惆怅",
+        "低沉",
+        "压抑",
+        "愤怒",
+        "沉重",
+    ]
+)
+
+# What a line says of the season, hour and weather. A song keeps to one of each.
+WORLD: dict[str, dict[str, str]] = {
+    "season": {
+        "春天": "春 桃花 燕子 柳 樱花 风筝 嫩芽 发芽",
+        "夏天": "夏 蝉 西瓜 汽水 萤火 荷 蜻蜓 冰淇淋 短袖 冰棒 凉席",
+        "秋天": "秋 落叶 枫 桂花 大雁 黄叶 叶落 落叶 红叶",
+        "冬天": "冬 雪 炉火 围巾 寒风 梅花 手套 结冰",
+    },
+    "hour": {
+        "day": "清晨 早晨 阳光 午后 太阳 日出 晨光 天亮 黎明 蓝天 白云 朝阳 晴",
+        "night": "夜 月 星 灯 霓虹 黄昏 晚 夕阳 日落 暮 黑暗",
+    },
+    "weather": {
+        "clear": "阳光 太阳 晴 月 星 蓝天 白云 夕阳 晚霞 日出 日落 朝阳 晒",
+        "rain": "雨 伞 水洼 屋檐滴 雷 淋 乌云",
+        "snow": "雪",
+    },
+}  # fmt: skip
+_SEASON_OF_SNOW = "冬天"
+# The kinds of lines of a section, in turn.
+ROLES: dict[str, tuple[str, ...]] = {
+    "intro": ("scene",),
+    "verse": ("scene", "act", "scene", "heart"),
+    "pre-chorus": ("act", "heart"),
+    "chorus": ("title", "hook"),
+    "bridge": ("heart", "hook"),
+    "interlude": ("heart",),
+    "outro": ("hook", "title"),
+}
+# What may stand before a clause: a time or place, a turn of thought, or whom the hook is told to.
+OPENERS = {"scene": "when", "act": "when", "heart": "turn", "hook": "call", "title": "call"}
+SCHEMES: dict[int, tuple[str, ...]] = {1: ("A",), 2: ("AA",), 3: ("AAA", "ABA"), 4: ("AAAA", "AABA", "ABAB")}
+_FALLBACKS = ("heart", "hook", "title", "scene", "act")
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One sentence of a theme, with what the choice of a line needs to know of it."""
+
+    text: str
+    template: str
+    rhyme: str
+    world: frozenset[tuple[str, str]]  # (dimension, value) that it names
+    opens: bool  # an opener may stand before it
+    own: bool  # of the theme itself, not of a shared set
+
+
+Bank = dict[tuple[str, int], list[Clause]]  # (role, length) → clauses
+
+
+@dataclass
+class _Song:
+    """What the lines of one song share while it is written."""
+
+    rng: np.random.Generator
+    theme: str
+    valence: str  # bright, dark or calm
+    world: dict[str, str]
+    used: set[str] = field(default_factory=set)  # templates and openers
+    written: dict[tuple[SectionTag, tuple[int, ...]], tuple[str, ...]] = field(default_factory=dict)
+
+
+def write(
+    rng: np.random.Generator, theme: str, shape: Sequence[tuple[SectionTag, Sequence[int]]], mood: str
+) -> Lyrics:
+    """Write lyrics on a theme.
+
+    Args:
+        rng: every choice is drawn from it.
+        theme: one of `THEMES`.
+        shape: for each section its tag and the number of characters of each of its lines (none where nobody
+            sings).
+        mood: a Chinese word; `BRIGHT` and `DARK` moods choose the hooks, any other is calm.
+    Raises:
+        LyricsError: the theme isn't one of `THEMES`, or a line has no characters.
+    """
+    if theme not in THEMES:
+        raise LyricsError(f"unknown theme {theme!r}: use one of {'、'.join(THEMES)}")
+    if any(n < 1 for _, counts in shape for n in counts):
+        raise LyricsError("every line of the shape needs at least one character")
+    song = _Song(rng, theme, valence(mood), _choose_world(rng, theme))
+    return Lyrics(tuple(LyricSection(tag, _section(song, tag, tuple(counts))) for tag, counts in shape))
+
+
+def valence(mood: str) -> str:
+    """Whether a mood word is `bright`, `dark` or `calm`."""
+    return "bright" if mood in BRIGHT else "dark" if mood in DARK else "calm"
+
+
+# ---- a section ---------------------------------------------------------------------------
+
+
+def _section(song: _Song, tag: SectionTag, counts: tuple[int, ...]) -> tuple[str, ...]:
+    """The lines of a section; a chorus or pre-chorus of a shape that was written before is repeated."""
+    repeated = song.written.get((tag, counts))
+    if repeated is not None and tag in ("chorus", "pre-chorus"):
+        return repeated
+    lines: list[str] = []
+    for start in range(0, len(counts), 4):
+        lines += _stanza(song, tag, counts[start : start + 4], lines)
+    song.written[tag, counts] = tuple(lines)
+    return tuple(lines)
+
+
+def _stanza(song: _Song, tag: SectionTag, counts: tuple[int, ...], before: list[str]) -> list[str]:
+    """Up to four lines under one rhyme scheme."""
+    roles = ROLES[tag]
+    wanted = [roles[(len(before) + i) % len(roles)] for i in range(len(counts))]
+    scheme = pick(song.rng, SCHEMES[len(counts)])
+    rhymes = _rhymes(song, before, wanted, counts, scheme)
+    lines: list[str] = []
+    for role, count, letter in zip(wanted, counts, scheme):
+        rhyme = rhymes.get(letter)
+        ends = {line[-1] for line in before + lines}
+        lines.append(_line(song, role, count, rhyme, ends))
+    return lines
+
+
+def _rhymes(
+    song: _Song, before: list[str], wanted: list[str], counts: tuple[int, ...], scheme: str
+) -> dict[str, str]:
+    """A rhyme for A (the one before it in the section, if any) and for B where B occurs twice."""
+    supply: dict[str, float] = defaultdict(lambda: float("inf"))
+    ends: dict[str, list[int]] = defaultdict(list)
+    for role, count in zip(wanted, counts):
+        found: dict[str, set[str]] = defaultdict(set)
+        for clause in _candidates(song, role, count):
+            found[clause.rhyme].add(clause.text[-1])
+        for rhyme, chars in found.items():
+            ends[rhyme].append(len(chars))
+    for rhyme, sizes in ends.items():
+        supply[rhyme] = min(sizes) if len(sizes) == len(counts) else 0.0
+    names = sorted(supply)
+    weights = np.array([min(supply[name], 12.0) ** 1.5 for name in names])
+    if not names or weights.sum() == 0:
+        return {}
+    drawn = [str(r) for r in song.rng.choice(names, size=2, p=weights / weights.sum())]
+    first = group(before[0]) if before else drawn[0]
+    second = drawn[1] if scheme.count("B") > 1 else None
+    return {"A": first} if second is None else {"A": first, "B": second}
+
+
+# ---- a line ------------------------------------------------------------------------------
+
+
+def _line(song: _Song, role: str, count: int, rhyme: str | None, ends: set[str]) -> str:
+    """A line of exactly `count` characters; wishes are dropped one by one when nothing satisfies them all."""
+    for roles, rhymed, fresh in (
+        ((role,), rhyme, True),
+        (_FALLBACKS, rhyme, True),
+        (_FALLBACKS, rhyme, False),
+        (_FALLBACKS, None, False),
+    ):
+        for kind in roles:
+            line = _try(song, kind, count, rhymed, ends if fresh else set(), fresh)
+            if line:
+                return line
+    return _compound(song, role, count, rhyme, ends)
+
+
+def _try(song: _Song, role: str, count: int, rhyme: str | None, ends: set[str], fresh: bool) -> str | None:
+    found = [c for c in _candidates(song, role, count) if rhyme is None or c.rhyme == rhyme]
+    found = [c for c in found if c.text[-1] not in ends and not (fresh and c.template in song.used)]
+    own = [c for c in found if c.own]
+    if own and song.rng.random() < 0.85:
+        found = own
+    for _ in range(min(len(found), 12)):
+        clause = pick(song.rng, found)
+        opener = _opener(song, clause, role, count - len(clause.text))
+        if opener is not None:
+            song.used |= {clause.template} | ({opener} if opener else set())
+            return opener + clause.text
+    return None
+
+
+def _candidates(song: _Song, role: str, count: int) -> Iterator[Clause]:
+    """The clauses of a role that make a line of `count` characters, with an opener or without."""
+    bank, opener_lengths = _bank(song.theme, song.valence), _openers(song.theme, role)
+    for length in range(max(count - max(opener_lengths, default=0), 1), count + 1):
+        if length != count and (count - length not in opener_lengths or length < 3):
+            continue
+        for clause in bank.get((role, length), ()):
+            if (length == count or clause.opens) and _agrees(clause.world, song.world):
+                yield clause
+
+
+def _opener(song: _Song, clause: Clause, role: str, length: int) -> str | None:
+    """Words before the clause: "" when none are needed, None when none agree with it."""
+    if length == 0:
+        return ""
+    dimensions = {dimension for dimension, _ in clause.world}
+    fitting = [
+        opener.text
+        for opener in _openers(song.theme, role).get(length, ())
+        if opener.text not in song.used
+        and _agrees(opener.world, song.world)
+        and not dimensions & {dimension for dimension, _ in opener.world}
+        and not set(opener.text) & set(clause.text) - set("的我你一")
+    ]
+    return pick(song.rng, fitting) if fitting else None
+
+
+def _compound(song: _Song, role: str, count: int, rhyme: str | None, ends: set[str]) -> str:
+    """A very long line of two clauses, or a very short one."""
+    if count > 6:
+        first = count // 2
+        return _line(song, "scene", first, None, set()) + _line(song, role, count - first, rhyme, ends)
+    return ("啊", "啦啦", "慢慢走", "慢慢地走", "慢慢地走啊", "慢慢地往前走")[count - 1]
+
+
+# ---- the song's world --------------------------------------------------------------------
+
+
+def _choose_world(rng: np.random.Generator, theme: str) -> dict[str, str]:
+    """A season, hour and weather that the theme allows."""
+    allowed = _theme(theme).get("world", {})
+    season = pick(rng, allowed.get("season", list(WORLD["season"])))
+    hour = pick(rng, allowed.get("hour", list(WORLD["hour"])))
+    weather = pick(rng, allowed.get("weather", ["clear", "clear", "rain", "snow"]))
+    if weather == "snow" and season != _SEASON_OF_SNOW:
+        weather = "clear"
+    return {"season": season, "hour": hour, "weather": weather}
+
+
+def _agrees(named: frozenset[tuple[str, str]], world: dict[str, str]) -> bool:
+    return all(world[dimension] == value for dimension, value in named)
+
+
+@cache
+def _patterns() -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+    return tuple(
+        (dimension, value, tuple(words.split()))
+        for dimension, values in WORLD.items()
+        for value, words in values.items()
+    )
+
+
+def _named(text: str) -> frozenset[tuple[str, str]]:
+    """What a sentence says of season, hour and weather."""
+    return frozenset((d, v) for d, v, words in _patterns() if any(word in text for word in words))
+
+
+# ---- the lexicon -------------------------------------------------------------------------
+
+
+@cache
+def _read(name: str) -> dict:
+    text = resources.files("corpus.lexicon").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+@cache
+def _theme(theme: str) -> dict:
+    """The lexicon of a theme, with the world it allows and the shared sets of each valence."""
+    settings = dict(_read("themes")[theme])
+    sets = {f"{mood}_sets": settings.pop(mood) for mood in ("bright", "calm", "dark")}
+    return settings | sets | _read(settings["file"])
+
+
+@cache
+def _bank(theme: str, mood: str) -> Bank:
+    """Every clause of a theme, its shared sets included; hooks are those of the mood and the neutral ones."""
+    data, shared = _theme(theme), _read("shared")
+    blocks = [(True, data)] + [(False, shared[name]) for name in data[mood + "_sets"]]
+    bank: Bank = defaultdict(list)
+    for own, block in blocks:
+        for role, text in block.items():
+            if role in ("scene", "act", "heart", "hook"):
+                _add(bank, role, text, own)
+            elif role == mood or (mood == "calm" and role in ("bright", "dark") and own):
+                _add(bank, "hook", text, own)
+            if own and role in ("hook", mood):
+                _add(bank, "title", text, own)
+    return dict(bank)
+
+
+def _add(bank: Bank, role: str, text: str, own: bool) -> None:
+    for template in templates(text):
+        for sentence in template:
+            world = frozenset() if "~" in template.marks else _named(sentence)
+            clause = Clause(
+                sentence, template.pattern, group(sentence[-4:]), world, "^" not in template.marks, own
+            )
+            bank[role, len(sentence)].append(clause)
+
+
+@cache
+def _openers(theme: str, role: str) -> dict[int, list[Clause]]:
+    """What may stand before a clause of a role, by length: times and places, or turns of thought."""
+    data, kind = _theme(theme), OPENERS[role]
+    text = data.get(kind, "") + "\n" + _read("shared")["openers"][kind]
+    bank: Bank = defaultdict(list)
+    _add(bank, "opener", text, own=True)
+    return {length: clauses for (_, length), clauses in bank.items()}
