@@ -1,0 +1,303 @@
+"""The `baihua` command: sing, write lyrics or a score, open the page, look after the installation.
+
+    baihua sing "一首下雨天想家的慢歌，女声，钢琴" --duration 30 --seed 7 --out rain.flac
+
+Faults of the input end with one sentence and status 2, Ctrl-C with status 130; files are either
+whole or absent. Heavy imports live inside the commands, so that `--help` answers at once.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from app.folder import DEMO, check
+from app.request import (
+    DURATION,
+    GUIDANCE,
+    LONGEST,
+    SCORE_GUIDANCE,
+    SHORTEST,
+    STEPS,
+    Request,
+    read_lyrics,
+    read_score,
+)
+from common.errors import AudioError, RequestError, SongError
+
+if TYPE_CHECKING:
+    from app.pipeline import SongPipeline
+
+FAULT, INTERRUPTED = 2, 130  # exit statuses
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    try:
+        args = parser().parse_args(argv)
+        return args.run(args)
+    except SongError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        _say("\nstopped: nothing was written")
+        return INTERRUPTED
+    except OSError as error:
+        where = f" {error.filename!r}" if error.filename else ""
+        return _complain(f"the system refused{where}: {error.strerror or error}")
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse prints its usage before an error; here an error is one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{message} (see `{self.prog} --help`)")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of all commands; `args.run` is the command's function."""
+    top = _Parser(prog="baihua", description="白话: a description in plain Chinese becomes a whole song.")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    add = commands.add_parser("sing", help="a description becomes a song (FLAC, lyrics, score)")
+    _add_description(add)
+    add.add_argument("--lyrics", metavar="FILE", help="your own words: .txt with tags as <verse>, or .lrc")
+    add.add_argument("--score", metavar="FILE", help="your own lead sheet: .abc or .mid")
+    add.add_argument("--instrumental", action="store_true", default=None, help="nobody sings")
+    add.add_argument(
+        "--steps", type=_whole, default=STEPS, metavar="N", help=f"steps of the sampler ({STEPS})"
+    )
+    guidance = f"how closely to follow the description ({GUIDANCE:g}; 1: no guidance)"
+    add.add_argument("--guidance-scale", type=_number, default=GUIDANCE, metavar="X", help=guidance)
+    guidance = f"how closely to follow the score ({SCORE_GUIDANCE:g}; 1: no guidance)"
+    add.add_argument(
+        "--score-guidance-scale", type=_number, default=SCORE_GUIDANCE, metavar="X", help=guidance
+    )
+    add.add_argument(
+        "--no-score", action="store_true", help="sing without a plan (the paper's single-stage model)"
+    )
+    add.add_argument(
+        "--out", metavar="FILE", help="the .flac to write (default: named after the description)"
+    )
+    add.set_defaults(run=_sing)
+
+    add = commands.add_parser("lyrics", help="write only the words")
+    _add_description(add)
+    add.add_argument("--out", metavar="FILE", help="the .txt to write (default: print)")
+    add.set_defaults(run=_lyrics)
+
+    add = commands.add_parser("score", help="write only the lead sheet, as ABC")
+    _add_description(add)
+    add.add_argument("--lyrics", metavar="FILE", help="your own words: .txt with tags as <verse>, or .lrc")
+    add.add_argument("--instrumental", action="store_true", default=None, help="nobody sings")
+    add.add_argument("--out", metavar="FILE", help="the .abc to write (default: print)")
+    add.set_defaults(run=_score)
+
+    add = commands.add_parser("app", help="open the web page on this machine")
+    add.add_argument("--port", type=_whole, default=7860, help="the port to listen on (7860)")
+    _add_model(add)
+    add.set_defaults(run=_app)
+
+    add = commands.add_parser("doctor", help="versions, models, machine, and what will be slow")
+    _add_model(add)
+    add.set_defaults(run=_doctor)
+    return top
+
+
+def _add_description(command: argparse.ArgumentParser) -> None:
+    command.add_argument("description", metavar="DESCRIPTION", help="the song in plain words")
+    seconds = f"seconds of song, {SHORTEST:g} to {LONGEST:g} (default: the score's, else {DURATION:g})"
+    command.add_argument("--duration", type=_number, metavar="S", help=seconds)
+    audience = "whose words the description is in: amateur or professional"
+    command.add_argument("--audience", default="amateur", metavar="WHO", help=audience)
+    command.add_argument("--seed", type=_whole, default=1, metavar="N", help="another seed, another song (1)")
+    _add_model(command)
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model", default=DEMO, metavar="DIR", help="a folder of models (default: the bundled)"
+    )
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a whole number is needed, but got {text!r}") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a number is needed, but got {text!r}") from None
+
+
+# ---- commands ----------------------------------------------------------------------------------
+
+
+def _sing(args: argparse.Namespace) -> int:
+    request = _request(args)
+    target = Path(args.out) if args.out else free_name(request)
+    check_output(target, ".flac")
+    pipeline = _load(args.model)
+    _say(pipeline.estimate_sentence(request))
+    began = time.monotonic()
+    with _progress() as progress:
+        song = pipeline.sing(request, progress=progress)
+    for warning in song.warnings:
+        _say(f"note: {warning}")
+    for path in song.save(target):
+        print(path)
+    _say(f"{song.audio.duration:.1f} s of song in {time.monotonic() - began:.1f} s")
+    return 0
+
+
+def _lyrics(args: argparse.Namespace) -> int:
+    request = _request(args)
+    target = check_output(Path(args.out), ".txt") if args.out else None
+    lyrics, warnings = _load(args.model).write_lyrics(request)
+    for warning in warnings:
+        _say(f"note: {warning}")
+    return _deliver(str(lyrics), target)
+
+
+def _score(args: argparse.Namespace) -> int:
+    request = _request(args)
+    target = check_output(Path(args.out), ".abc") if args.out else None
+    score, warnings = _load(args.model).write_score(request)
+    from common.abc import to_abc
+
+    for warning in warnings:
+        _say(f"note: {warning}")
+    return _deliver(to_abc(score), target)
+
+
+def _app(args: argparse.Namespace) -> int:
+    if not 0 < args.port < 65536:
+        raise RequestError(f"a port lies between 1 and 65535, but got {args.port}")
+    pipeline = _load(args.model)
+    from app.ui import launch
+
+    launch(pipeline, port=args.port)
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from app.doctor import report
+
+    print(report(args.model))
+    return 0
+
+
+def _request(args: argparse.Namespace) -> Request:
+    """The request of the arguments; files are read here. Arguments that a command lacks have their default."""
+    have = vars(args)
+    lyrics, score = have.get("lyrics"), have.get("score")
+    return Request(
+        description=args.description,
+        lyrics=read_lyrics(lyrics) if lyrics else None,
+        score=read_score(score) if score else None,
+        duration=args.duration,
+        audience=args.audience,
+        seed=args.seed,
+        num_inference_steps=have.get("steps", STEPS),
+        guidance_scale=have.get("guidance_scale", GUIDANCE),
+        score_guidance_scale=have.get("score_guidance_scale", SCORE_GUIDANCE),
+        instrumental=have.get("instrumental"),
+        use_score=not have.get("no_score", False),
+    )
+
+
+def _load(model: str) -> "SongPipeline":
+    """The pipeline; the folder is checked before the slow imports, so that a typo is told at once."""
+    folder = check(model)
+    _say("loading the models …")
+    from app.pipeline import SongPipeline
+
+    return SongPipeline.from_pretrained(folder)
+
+
+# ---- files -------------------------------------------------------------------------------------
+
+
+def free_name(request: Request, folder: Path = Path()) -> Path:
+    """A file name of the description and the seed that no earlier song has."""
+    words = re.sub(r"[^\w]+", "-", request.description).strip("-_")[:24].rstrip("-_") or "song"
+    stem = f"{words}-{request.seed}"
+    names = (f"{stem}{'' if n == 1 else f'-{n}'}.flac" for n in range(1, 10**6))
+    return next(folder / name for name in names if not (folder / name).exists())
+
+
+def check_output(path: Path, suffix: str) -> Path:
+    """The path, if a file with the suffix can be written there. Raises AudioError in one sentence."""
+    if path.suffix.lower() != suffix:
+        raise AudioError(f"--out is written as {suffix}, but the file asked for is {str(path)!r}")
+    if not path.parent.is_dir():
+        raise AudioError(f"the folder {str(path.parent)!r} doesn't exist: make it first, or choose another")
+    if path.is_dir():
+        raise AudioError(f"{str(path)!r} is a folder: give the name of a file")
+    if not os.access(path.parent, os.W_OK):
+        raise AudioError(f"the folder {str(path.parent)!r} can't be written to: choose another")
+    return path
+
+
+def _deliver(text: str, target: Path | None) -> int:
+    if target is None:
+        print(text, end="" if text.endswith("\n") else "\n")
+        return 0
+    draft = target.with_name(f".{target.name}.part")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+    print(target)
+    return 0
+
+
+# ---- talking -----------------------------------------------------------------------------------
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def _complain(sentence: str) -> int:
+    _say("baihua: " + " ".join(sentence.split()))
+    return FAULT
+
+
+class _Progress:
+    """Stages on stderr: a line that moves on a terminal, a line a stage elsewhere."""
+
+    def __init__(self) -> None:
+        self.moves = sys.stderr.isatty()
+        self.stage = ""
+
+    def __call__(self, stage: str, share: float) -> None:
+        if self.moves:
+            done = round(20 * share)
+            print(f"\r{stage:<28} {'█' * done}{'·' * (20 - done)}", end="", file=sys.stderr, flush=True)
+        elif stage != self.stage:
+            _say(stage)
+        self.stage = stage
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[_Progress]:
+    progress = _Progress()
+    try:
+        yield progress
+    finally:
+        if progress.moves:
+            print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

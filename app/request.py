@@ -1,0 +1,224 @@
+"""What is asked for, checked before any model is loaded.
+
+`Request` refuses what can't be served, in one sentence, so that the command line, the web page,
+the batch runner and Python users all hear the same words. Nothing heavy is imported here.
+"""
+
+import math
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.description import Audience, fragments
+from common.errors import LyricsError, RequestError, ScoreError
+from common.lyrics import Lyrics
+from common.score import Score
+
+LONGEST_DESCRIPTION = 2000  # characters
+SHORTEST, LONGEST = 5.0, 240.0  # seconds of a song
+DURATION = 30.0  # seconds, when nobody says
+STEPS, MOST_STEPS = 25, 1000
+GUIDANCE, SCORE_GUIDANCE, MOST_GUIDANCE = 2.5, 1.5, 30.0
+# Rap reaches about seven syllables a second; a song has rests, so its words must leave some room.
+SYLLABLES_PER_SECOND = 6.0
+LYRICS_SUFFIXES = (".txt", ".lrc")
+SCORE_SUFFIXES = (".abc", ".mid", ".midi")
+LARGEST_FILE = 1 << 20  # bytes of a file of lyrics or of a score
+
+
+@dataclass(frozen=True)
+class Request:
+    """One song, asked for.
+
+    Raises:
+        RequestError: a value is out of its range, or two values contradict each other.
+        LyricsError: the words don't fit the duration.
+        ScoreError: the score doesn't fit the duration.
+    """
+
+    description: str
+    lyrics: Lyrics | None = None  # None: written from the description
+    score: Score | None = None  # None: composed from the lyrics
+    duration: float | None = None  # seconds; None: the score's, else DURATION
+    audience: Audience = Audience.AMATEUR  # whose words the description is in
+    seed: int = 1
+    num_inference_steps: int = STEPS
+    guidance_scale: float = GUIDANCE  # 1: no guidance
+    score_guidance_scale: float = SCORE_GUIDANCE  # 1: no guidance on the score
+    instrumental: bool | None = None  # None: the description decides
+    use_score: bool = True  # False: the paper's single-stage model, without a plan
+
+    def __post_init__(self) -> None:
+        _check_description(self.description)
+        _check_seconds(self.duration)
+        _check_whole("seed", self.seed, 0, 2**63 - 1)
+        _check_whole("number of steps", self.num_inference_steps, 1, MOST_STEPS)
+        _check_number("guidance scale", self.guidance_scale, 0.0, MOST_GUIDANCE)
+        _check_number("score guidance scale", self.score_guidance_scale, 0.0, MOST_GUIDANCE)
+        object.__setattr__(self, "audience", _audience(self.audience))
+        self._check_contradictions()
+        self._check_fit()
+
+    @property
+    def seconds(self) -> float:
+        """The length of the song that will be made."""
+        if self.duration is not None:
+            return float(self.duration)
+        return self.score.duration if self.score is not None else DURATION
+
+    def _check_contradictions(self) -> None:
+        if self.score is not None and not self.use_score:
+            raise RequestError("a score was given and --no-score too: leave out one of them")
+        if self.instrumental and self.lyrics is not None and self.lyrics.lines:
+            raise RequestError("an instrumental has no words, but lyrics were given: leave out one of them")
+        if self.instrumental and self.score is not None and any(self.score.note_spans(sung=True)):
+            raise RequestError("an instrumental has no words, but the score given has: leave out one of them")
+
+    def _check_fit(self) -> None:
+        if self.score is not None:
+            # Half a second of slack: the tail of a score is only its ring-out.
+            if self.duration is None and not SHORTEST <= self.score.duration <= LONGEST:
+                raise ScoreError(
+                    f"a song lasts {SHORTEST:g} to {LONGEST:g} s, but the score lasts {self.score.duration:.1f} s"
+                )
+            if self.score.duration - self.score.tail > self.seconds + 0.5:
+                raise ScoreError(
+                    f"the score lasts {self.score.duration:.1f} s, more than the {self.seconds:g} s asked for: "
+                    "leave out the duration, or shorten the score"
+                )
+        if self.lyrics is not None:
+            check_singable(self.lyrics, self.seconds)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but lyrics and score, as plain JSON."""
+        return {
+            "description": self.description,
+            "duration": self.seconds,
+            "audience": str(self.audience),
+            "seed": self.seed,
+            "num_inference_steps": self.num_inference_steps,
+            "guidance_scale": float(self.guidance_scale),
+            "score_guidance_scale": float(self.score_guidance_scale),
+            "instrumental": self.instrumental,
+            "use_score": self.use_score,
+            "own_lyrics": self.lyrics is not None,
+            "own_score": self.score is not None,
+        }
+
+
+# ---- checks ------------------------------------------------------------------------------------
+
+
+def syllables(text: str) -> int:
+    """How many syllables a line is sung with, roughly: a Han character or a Latin word each."""
+    count, in_word = 0, False
+    for character in text:
+        han = "HAN" if unicodedata.name(character, "").startswith("CJK UNIFIED") else ""
+        latin = not han and character.isalnum()
+        count += bool(han) or (latin and not in_word)
+        in_word = latin or (in_word and character == "'")
+    return count
+
+
+def check_singable(lyrics: Lyrics, seconds: float) -> None:
+    """Refuse words that no one can sing in the time. Raises LyricsError with both numbers."""
+    count = sum(syllables(line) for line in lyrics.lines)
+    room = int(seconds * SYLLABLES_PER_SECOND)
+    if count > room:
+        needed = math.ceil(count / SYLLABLES_PER_SECOND)
+        advice = (
+            f"ask for at least {needed} s" if needed <= LONGEST else f"no song is longer than {LONGEST:g} s"
+        )
+        raise LyricsError(
+            f"{count} syllables can't be sung in {seconds:g} s, which has room for {room}: "
+            f"shorten the lyrics, or {advice}"
+        )
+
+
+def _check_description(text: object) -> None:
+    if not isinstance(text, str) or not text.strip():
+        raise RequestError("the description is empty: say in a few words what song you want")
+    if len(text) > LONGEST_DESCRIPTION:
+        raise RequestError(
+            f"a description has at most {LONGEST_DESCRIPTION} characters, but this one has {len(text)}: shorten it"
+        )
+    fragments(text)  # refuses what is only punctuation
+
+
+def _check_seconds(duration: float | None) -> None:
+    if duration is not None:
+        _check_number("duration in seconds", duration, SHORTEST, LONGEST)
+
+
+def _check_number(name: str, value: object, low: float, high: float) -> None:
+    wrong = isinstance(value, bool) or not isinstance(value, int | float)
+    if wrong or not low <= float(value) <= high:  # type: ignore[arg-type]  # NaN fails the comparison
+        raise RequestError(f"the {name} lies between {low:g} and {high:g}, but got {value!r}")
+
+
+def _check_whole(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        shown = "2^63 - 1" if high == 2**63 - 1 else str(high)
+        raise RequestError(f"the {name} is a whole number from {low} to {shown}, but got {value!r}")
+
+
+def _audience(value: object) -> Audience:
+    try:
+        return Audience(value)
+    except ValueError:
+        names = " or ".join(audience.value for audience in Audience)
+        raise RequestError(f"the audience is {names}, but got {value!r}") from None
+
+
+# ---- files -------------------------------------------------------------------------------------
+
+
+def read_lyrics(path: str | Path) -> Lyrics:
+    """Lyrics from a text or LRC file. Raises LyricsError naming the file."""
+    text = _read_text(Path(path), LYRICS_SUFFIXES, LyricsError, "lyrics")
+    try:
+        return Lyrics.parse(text)
+    except LyricsError as error:
+        raise LyricsError(f"{path}: {error}") from None
+
+
+def read_score(path: str | Path) -> Score:
+    """A score from an ABC or MIDI file. Raises ScoreError naming the file."""
+    path = Path(path)
+    try:
+        if path.suffix.lower() == ".abc":
+            from common.abc import from_abc
+
+            return from_abc(_read_text(path, SCORE_SUFFIXES, ScoreError, "score"))
+        _check_file(path, SCORE_SUFFIXES, ScoreError, "score")
+        from common.midi import from_midi
+
+        return from_midi(path)
+    except ScoreError as error:
+        told = str(error)
+        raise ScoreError(told if str(path) in told else f"{path}: {told}") from None
+
+
+Fault = type[LyricsError] | type[ScoreError]
+
+
+def _check_file(path: Path, suffixes: tuple[str, ...], fault: Fault, what: str) -> None:
+    if path.suffix.lower() not in suffixes:
+        raise fault(f"the {what} are read from {' or '.join(suffixes)}, but the file given is {str(path)!r}")
+    if not path.is_file():
+        raise fault(f"there is no {what} file {str(path)!r}")
+    if path.stat().st_size > LARGEST_FILE:
+        raise fault(
+            f"the {what} file {str(path)!r} has {path.stat().st_size} bytes, at most {LARGEST_FILE} are read"
+        )
+
+
+def _read_text(path: Path, suffixes: tuple[str, ...], fault: Fault, what: str) -> str:
+    _check_file(path, suffixes, fault, what)
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise fault(f"the {what} file {str(path)!r} isn't UTF-8 text: save it as UTF-8") from None
+    except OSError as error:
+        raise fault(f"can't read the {what} file {str(path)!r}: {error.strerror}") from None

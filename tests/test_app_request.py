@@ -1,0 +1,127 @@
+"""Requests: what can't be served is refused in one sentence, before a model is loaded."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from app.request import Request, check_singable, read_lyrics, read_score, syllables
+from common.description import Audience
+from common.errors import LyricsError, RequestError, ScoreError, SongError
+from common.lyrics import Lyrics
+from common.score import Note, Score, Section
+from common.theory import Key
+
+WORDS = Lyrics.parse("<verse>\n我想家")
+
+
+def score(bars: int = 4, sung: bool = True) -> Score:
+    note = Note(0, 12, 60, "我" if sung else None, None, sung)
+    return Score(120.0, Key(0), (Section("verse", bars, (), (note,)),))
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"description": ""}, "description is empty"),
+        ({"description": " \n\t　"}, "description is empty"),
+        ({"description": "，。！"}, "at least one word"),
+        ({"description": "长" * 2001}, "at most 2000 characters, but this one has 2001"),
+        ({"duration": 4.9}, "between 5 and 240, but got 4.9"),
+        ({"duration": 241}, "between 5 and 240"),
+        ({"duration": math.nan}, "between 5 and 240, but got nan"),
+        ({"duration": math.inf}, "between 5 and 240"),
+        ({"duration": "30"}, "between 5 and 240, but got '30'"),
+        ({"duration": True}, "between 5 and 240"),
+        ({"seed": -1}, "seed is a whole number from 0"),
+        ({"seed": 2**63}, "seed is a whole number from 0"),
+        ({"seed": 1.5}, "seed is a whole number"),
+        ({"num_inference_steps": 0}, "number of steps is a whole number from 1 to 1000"),
+        ({"num_inference_steps": 1001}, "number of steps"),
+        ({"guidance_scale": math.nan}, "guidance scale lies between 0 and 30, but got nan"),
+        ({"guidance_scale": 31}, "guidance scale lies"),
+        ({"score_guidance_scale": -0.1}, "score guidance scale lies"),
+        ({"audience": "critic"}, "professional or amateur, but got 'critic'"),
+        ({"instrumental": True, "lyrics": WORDS}, "an instrumental has no words"),
+        ({"instrumental": True, "score": score()}, "an instrumental has no words"),
+        ({"score": score(), "use_score": False}, "a score was given and --no-score too"),
+    ],
+)
+def test_a_request_that_cant_be_served(values: dict, told: str) -> None:
+    with pytest.raises(RequestError, match=told):
+        Request(**{"description": "一首歌", **values})
+
+
+def test_words_that_dont_fit_the_time() -> None:
+    lyrics = Lyrics.parse("<verse>\n" + "啦" * 61)
+    with pytest.raises(LyricsError, match=r"61 syllables can't be sung in 10 s.*at least 11 s"):
+        Request("一首歌", lyrics=lyrics, duration=10)
+    assert Request("一首歌", lyrics=lyrics, duration=11).seconds == 11
+    with pytest.raises(LyricsError, match="no song is longer than 240 s"):
+        check_singable(Lyrics.parse("<verse>\n" + "啦" * 1500), 240)
+
+
+def test_a_score_sets_the_duration_unless_one_is_given() -> None:
+    assert Request("一首歌", score=score(4)).seconds == 8.0
+    assert Request("一首歌", score=score(4), duration=12).seconds == 12.0
+    assert Request("一首歌").seconds == 30.0
+    with pytest.raises(ScoreError, match=r"lasts 8\.0 s, more than the 6 s"):
+        Request("一首歌", score=score(4), duration=6)
+    with pytest.raises(ScoreError, match=r"5 to 240 s, but the score lasts 2\.0 s"):
+        Request("一首歌", score=score(1))
+
+
+def test_an_instrumental_may_have_a_played_score() -> None:
+    request = Request("一首歌", score=score(4, sung=False), instrumental=True, audience="professional")
+    assert request.audience is Audience.PROFESSIONAL
+    assert request.to_json()["own_score"] is True and request.to_json()["audience"] == "professional"
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("我想家", 3), ("I love 你", 3), ("don't stop，啊！", 3), ("", 0), ("…… ——", 0), ("2024年", 2)],
+)
+def test_syllables(text: str, count: int) -> None:
+    assert syllables(text) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("missing.txt", None, "there is no lyrics file"),
+        ("words.doc", b"x", r"read from \.txt or \.lrc"),
+        ("words.txt", b"", "lyrics are empty"),
+        ("words.txt", "<verse>\n我想家".encode("utf-16"), "isn't UTF-8"),
+        ("words.txt", "<verze>\n我".encode(), "unknown section 'verze'"),
+        ("words.txt", b"x" * ((1 << 20) + 1), "at most 1048576 are read"),
+    ],
+)
+def test_lyrics_files_that_cant_be_read(tmp_path: Path, name: str, content: bytes | None, told: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(LyricsError, match=told) as caught:
+        read_lyrics(tmp_path / name)
+    assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_lyrics_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "w.txt").write_bytes("\ufeff<verse>\n我想家".encode())
+    assert read_lyrics(tmp_path / "w.txt") == WORDS
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("missing.abc", None),
+        ("a.xml", b"x"),
+        ("a.abc", b"no tune"),
+        ("a.mid", b"no tune"),
+        ("a.abc", b"\xff\xfe"),
+    ],
+)
+def test_score_files_that_cant_be_read(tmp_path: Path, name: str, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(SongError) as caught:
+        read_score(tmp_path / name)
+    assert isinstance(caught.value, ScoreError) and name in str(caught.value)
