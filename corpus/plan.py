@@ -30,7 +30,7 @@ _ENERGY = {
 }  # fmt: skip
 # Where each singer is at ease: lowest and highest MIDI note.
 COMFORT: dict[str, tuple[int, int]] = {
-    "female": (57, 74), "male": (47, 64), "child": (62, 77), "none": (60, 79),
+    "female": (57, 74), "male": (47, 65), "child": (61, 76), "none": (60, 79),
 }  # fmt: skip
 # Which of these themes a mood or genre suits; anything else takes any theme.
 _SUITED = {

@@ -1,0 +1,345 @@
+"""Synthetic songs from seeds: sheets in milliseconds, audio with its ground truth, folders of both.
+
+    python -m corpus.synth --songs 600 --seed 1 --split train --out data/songs --processes 2
+    python -m corpus.synth --songs 2 --seed 1 --out /somewhere/tiny --duration 12 14 --stems
+
+A folder has audio/<id>.flac, records/<id>.json, stems/<id>.<stem>.flac with --stems, and, once
+all songs are there, manifest.jsonl. A run that was stopped goes on with the songs that are
+missing; the same seed gives the same samples in any process.
+"""
+
+import argparse
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.audio import Audio, write_audio
+from common.description import Audience, Description
+from common.errors import ConfigError, SongError
+from common.lyrics import Lyrics
+from common.score import HOLD, NoteSpan, Score
+from common.seeds import derive_seed, generator
+from corpus import manifest
+from corpus.arrange import STEMS as PLAYED
+from corpus.arrange import arrange
+from corpus.compose import compose, words
+from corpus.describe import describe, prompt
+from corpus.plan import SongPlan, plan
+from corpus.record import SongRecord, Split, TimedLine, TimedSyllable
+
+log = logging.getLogger(__name__)
+
+STEMS = ("vocals", *PLAYED)
+LICENCE = "Apache-2.0 (synthetic)"
+_COMPOSED = (
+    "lyrics timing score descriptions genre mood theme tempo key instruments singer duration"
+).split()
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A song on paper."""
+
+    plan: SongPlan
+    score: Score
+    lyrics: Lyrics
+    descriptions: tuple[Description, ...]
+    prompts: dict[Audience, str]  # one whole description as a user of each audience would type it
+    held_out: tuple[str, ...]  # of "phrasing", "combination"
+
+
+@dataclass(frozen=True)
+class SyntheticSong:
+    """A song in memory; `stems` is empty unless they were asked for."""
+
+    record: SongRecord
+    audio: Audio  # stereo, 44.1 kHz
+    stems: dict[str, Audio]
+    sheet: Sheet
+
+
+def song_seed(seed: int, index: int, split: str = "train") -> int:
+    """The seed of one song of a corpus; corpora of different seeds and splits share none."""
+    return derive_seed(seed, "song", split, index)
+
+
+def sheet(seed: int, split: Split = "train", **overrides: Any) -> Sheet:
+    """Plan, score, words and descriptions of a song, without its audio.
+
+    Args:
+        overrides: of `corpus.plan.plan`.
+    """
+    planned = plan(seed, split, **overrides)
+    lyrics = words(planned)
+    score = compose(planned, lyrics)
+    rare = split == "test" and generator(seed, "phrasing", split).random() < 0.5
+    said = describe(planned, score, generator(seed, "describe", split), held_out=rare)
+    prompts = {
+        audience: prompt(planned, score, generator(seed, "prompt", split, audience), audience, held_out=rare)
+        for audience in Audience
+    }
+    kept = ("phrasing",) * rare + ("combination",) * planned.held_out
+    return Sheet(planned, score, lyrics, tuple(said), prompts, kept)
+
+
+def song(seed: int, split: Split = "train", stems: bool = False, **overrides: Any) -> SyntheticSong:
+    """Compose, play, sing and master a song.
+
+    Args:
+        stems: keep vocals, drums, bass, harmony and lead, at the level they have in the mix.
+        overrides: of `corpus.plan.plan`.
+    Returns:
+        The song with its complete record; the same arguments give the same samples anywhere.
+    """
+    from corpus.instruments import render  # heavy libraries, not needed for sheets
+    from corpus.mix import mix
+
+    written = sheet(seed, split, **overrides)
+    duration = written.score.duration
+    tracks = arrange(written.plan, written.score, generator(seed, "arrange", split))
+    parts: dict[str, np.ndarray] = {}
+    for stem, played in tracks.items():
+        rendered = [render(track, duration) for track in played if track.strokes]
+        if rendered:
+            parts[stem] = _together(rendered)
+    timing: tuple[TimedLine, ...] = ()
+    if written.plan.singer != "none":
+        parts["vocals"], timing = _sing(written, duration)
+    mixed = mix(parts, written.plan, generator(seed, "mix", split))
+    record = _record(written, seed, split, mixed.audio.duration, timing)
+    return SyntheticSong(record, mixed.audio, mixed.stems if stems else {}, written)
+
+
+def _together(tracks: Sequence[np.ndarray]) -> np.ndarray:
+    """Chords and pad in one stem, the pad behind: 9 dB softer than the chords."""
+    total = tracks[0]
+    for pad in tracks[1:]:
+        level = np.sqrt(np.mean(tracks[0] ** 2)) / max(1e-9, float(np.sqrt(np.mean(pad**2))))
+        total = total + pad * np.float32(min(4.0, level * 0.35))
+    return total
+
+
+def _sing(written: Sheet, duration: float) -> tuple[np.ndarray, tuple[TimedLine, ...]]:
+    from corpus.voice import draw_voice, sing
+
+    rng = generator(written.plan.seed, "voice", written.plan.split)
+    notes = written.score.note_spans(sung=True)
+    sung = sing(notes, draw_voice(written.plan.singer, rng), rng, duration)
+    stereo = np.repeat(sung.samples[:, None], 2, axis=1)
+    return stereo, _timing(notes, sung.onsets, written.lyrics)
+
+
+def _timing(notes: Sequence[NoteSpan], onsets: Sequence[float], lyrics: Lyrics) -> tuple[TimedLine, ...]:
+    """Lines and syllables as they were sung: from the vowel's onset to the next consonant."""
+    texts, vowels, lines = iter(lyrics.lines), iter(onsets), []
+    syllables: list[TimedSyllable] = []
+    for note in notes:
+        end = round(note.end, 4)
+        if note.syllable == HOLD:
+            syllables[-1] = replace(syllables[-1], end=end)
+        else:
+            onset = round(next(vowels), 4)
+            syllables.append(TimedSyllable(note.syllable or "", onset, end, note.reading, note.pitch))
+        if note.ends_line:
+            lines.append(TimedLine(next(texts), syllables[0].start, syllables[-1].end, tuple(syllables)))
+            syllables = []
+    return tuple(lines)
+
+
+def _record(written: Sheet, seed: int, split: Split, duration: float, timing: tuple[TimedLine, ...]) -> SongRecord:
+    planned = written.plan
+    return SongRecord(
+        id=f"{split}-{seed:019d}",
+        source="synthetic",
+        licence=LICENCE,
+        split=split,
+        duration=duration,
+        seed=seed,
+        lyrics=written.lyrics,
+        timing=timing,
+        score=written.score,
+        descriptions=written.descriptions,
+        genre=planned.genre,
+        mood=planned.mood,
+        theme=planned.theme if planned.singer != "none" else None,
+        tempo=planned.tempo,
+        key=str(planned.key),
+        instruments=tuple(dict.fromkeys(i.name for i in planned.instruments.values())),
+        singer=planned.singer,
+        held_out=written.held_out,
+        provenance=dict.fromkeys(_COMPOSED, "composed"),
+    )
+
+
+# ---- folders of songs ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the command line asked for."""
+
+    songs: int
+    out: Path
+    seed: int = 1
+    split: Split = "train"
+    stems: bool = False
+    processes: int = 1
+    duration: tuple[float, float] | None = None  # seconds, shortest and longest
+    format: str = "flac"
+
+    def __post_init__(self) -> None:
+        if self.songs < 1 or self.processes < 1:
+            raise ConfigError(f"--songs and --processes are at least 1, but got {self.songs} and {self.processes}")
+        if self.duration and not 5 <= self.duration[0] <= self.duration[1] <= 240:
+            raise ConfigError("--duration needs two numbers of seconds, 5 ≤ shortest ≤ longest ≤ 240")
+
+    def id(self, index: int) -> str:
+        return f"s{self.seed}-{self.split}-{index:06d}"
+
+    def record_path(self, index: int) -> Path:
+        return self.out / "records" / f"{self.id(index)}.json"
+
+
+def make(order: Order, index: int) -> float:
+    """Make one song of a folder: stems, audio, then its record. Returns its seconds.
+
+    Every file is written under another name and renamed, the record last, so that a song with a
+    record is whole.
+    """
+    overrides: dict[str, Any] = {"durations": order.duration} if order.duration else {}
+    made = song(song_seed(order.seed, index, order.split), order.split, order.stems, **overrides)
+    name = order.id(index)
+    stems = {stem: f"stems/{name}.{stem}.{order.format}" for stem in made.stems}
+    for stem, audio in made.stems.items():
+        write_audio(order.out / stems[stem], audio)
+    path = f"audio/{name}.{order.format}"
+    write_audio(order.out / path, made.audio, {"title": made.sheet.score.title, "genre": made.record.genre or ""})
+    record = replace(made.record, id=name, audio=path, stems=stems)
+    target = order.record_path(index)
+    unfinished = target.with_suffix(".part")
+    manifest.write(unfinished, [record])
+    unfinished.replace(target)
+    return record.duration
+
+
+def _quiet_worker() -> None:
+    """Ctrl-C is the parent's to handle; a worker finishes the file that it is writing."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _made(order: Order, missing: Sequence[int]) -> Iterator[tuple[int, float | Exception]]:
+    """Make the songs, in several processes if asked; each song or its fault as it is finished."""
+    if order.processes == 1:
+        for index in missing:
+            yield index, _attempt(order, index)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(order.processes, mp_context=context, initializer=_quiet_worker)
+    try:
+        waiting = {pool.submit(_attempt, order, index): index for index in missing}
+        for done in as_completed(waiting):
+            yield waiting.pop(done), done.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _attempt(order: Order, index: int) -> float | Exception:
+    try:
+        return make(order, index)
+    except Exception as error:
+        log.exception("song %d failed", index)
+        return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def render_folder(order: Order) -> list[str]:
+    """Make the songs that a folder lacks, then its manifest.
+
+    Returns:
+        The names of the songs that failed, with why; empty when the folder is whole.
+    """
+    for folder in ("audio", "records", *(["stems"] if order.stems else [])):
+        (order.out / folder).mkdir(parents=True, exist_ok=True)
+    _check_same(order)
+    missing = [i for i in range(order.songs) if not order.record_path(i).exists()]
+    if len(missing) < order.songs:
+        print(f"{order.songs - len(missing)} of {order.songs} songs are there already")
+    failed, seconds, began = [], 0.0, time.monotonic()
+    for count, (index, result) in enumerate(_made(order, missing), 1):
+        if isinstance(result, Exception):
+            failed.append(f"{order.id(index)} (index {index}): {result}")
+        else:
+            seconds += result
+        _progress(count, len(missing), seconds, time.monotonic() - began)
+    if not failed:
+        _write_manifest(order)
+    return failed
+
+
+def _check_same(order: Order) -> None:
+    """A folder is made by one kind of order: another duration or format would mix two corpora."""
+    kind = f"seed {order.seed}, split {order.split}, duration {order.duration}, format {order.format}, stems {order.stems}\n"  # fmt: skip
+    path = order.out / "order.txt"
+    if path.exists() and path.read_text() != kind:
+        raise ConfigError(
+            f"{order.out} was begun with {path.read_text().strip()}, but now {kind.strip()} is asked: use another folder"
+        )
+    path.write_text(kind)
+
+
+def _progress(count: int, total: int, seconds: float, elapsed: float) -> None:
+    left = elapsed / count * (total - count)
+    rate = seconds / max(elapsed, 1e-6)
+    end = "\n" if count == total or not sys.stdout.isatty() else "\r"
+    print(f"{count}/{total} songs, {rate:.1f} s of song a second, {left / 60:.1f} min left", end=end, flush=True)
+
+
+def _write_manifest(order: Order) -> None:
+    records = [record for i in range(order.songs) for record in manifest.read(order.record_path(i))]
+    unfinished = order.out / "manifest.jsonl.part"
+    manifest.write(unfinished, records)
+    unfinished.replace(order.out / "manifest.jsonl")
+
+
+def _arguments(argv: Sequence[str] | None) -> Order:
+    parser = argparse.ArgumentParser(prog="python -m corpus.synth", description="Make a folder of songs.")
+    parser.add_argument("--songs", type=int, required=True, help="how many")
+    parser.add_argument("--out", type=Path, required=True, help="the folder")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--split", choices=("train", "valid", "test"), default="train")
+    parser.add_argument("--stems", action="store_true", help="write the five stems too")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--duration", type=float, nargs=2, metavar=("MIN", "MAX"), help="seconds")
+    parser.add_argument("--format", choices=("flac", "ogg", "wav"), default="flac")
+    given = vars(parser.parse_args(argv))
+    given["duration"] = tuple(given["duration"]) if given["duration"] else None
+    return Order(**given)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line: 0 when the folder is whole, 1 when songs failed, 2 for a wrong setting, 130 for Ctrl-C."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        failed = render_folder(_arguments(argv))
+    except SongError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    for fault in failed:
+        print(f"failed: {fault}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
