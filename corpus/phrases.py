@@ -34,7 +34,7 @@ def templates(block: str, marks: str = "^~") -> list[Template]:
 
 @cache
 def expand(pattern: str) -> tuple[str, ...]:
-    """Every sentence of a pattern: `expand("{大|小}雨") == ("大雨", "小雨")`; choices may be nested or empty."""
+    """Every sentence of a pattern: `{大|小}雨` is 大雨 and 小雨; choices may be nested or empty."""
     match = _CHOICE.search(pattern)
     if not match:
         return (pattern,)

@@ -6,6 +6,7 @@ in roles: `scene` (what is seen), `act` (what I do), `heart` (what I think), `ho
 in one of the thirteen tracks (十三辙); a repeated chorus is the same words.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,49 +27,13 @@ THEMES: tuple[str, ...] = (
 )  # fmt: skip
 
 BRIGHT = frozenset(
-    [
-        "欢快",
-        "快乐",
-        "开心",
-        "热烈",
-        "甜蜜",
-        "浪漫",
-        "励志",
-        "轻松",
-        "活泼",
-        "激昂",
-        "温暖",
-        "治愈",
-        "自信",
-        "热血",
-        "阳光",
-        "豪迈",
-        "幸福",
-        "兴奋",
-        "振奋",
-        "俏皮",
-    ]
-)
+    ("欢快", "快乐", "开心", "热烈", "甜蜜", "浪漫", "励志", "轻松", "活泼", "激昂", "温暖", "治愈", "自信", "热血",
+     "阳光", "豪迈", "幸福", "兴奋", "俏皮", "动感", "狂欢", "自由", "青春")
+)  # fmt: skip
 DARK = frozenset(
-    [
-        "悲伤",
-        "忧郁",
-        "伤感",
-        "孤独",
-        "思念",
-        "怀旧",
-        "苍凉",
-        "凄美",
-        "忧伤",
-        "失落",
-        "孤寂",
-        "惆怅",
-        "低沉",
-        "压抑",
-        "愤怒",
-        "沉重",
-    ]
-)
+    ("悲伤", "忧郁", "伤感", "孤独", "思念", "怀旧", "思乡", "苍凉", "凄美", "忧伤", "失落", "孤寂", "惆怅", "低沉",
+     "压抑", "愤怒", "沉重", "深沉")
+)  # fmt: skip
 
 # What a line says of the season, hour and weather. A song keeps to one of each.
 WORLD: dict[str, dict[str, str]] = {
@@ -102,6 +67,8 @@ ROLES: dict[str, tuple[str, ...]] = {
 # What may stand before a clause: a time or place, a turn of thought, or whom the hook is told to.
 OPENERS = {"scene": "when", "act": "when", "heart": "turn", "hook": "call", "title": "call"}
 SCHEMES: dict[int, tuple[str, ...]] = {1: ("A",), 2: ("AA",), 3: ("AAA", "ABA"), 4: ("AAAA", "AABA", "ABAB")}
+_ENOUGH = 5  # templates that every line of a stanza should have to choose from under a rhyme
+_QUESTION = re.compile("吗$|呢$|谁|哪里|会不会|有没有|好不好|什么|是否|懂不懂|是不是|能不能")
 _FALLBACKS = ("heart", "hook", "title", "scene", "act")
 
 
@@ -192,20 +159,19 @@ def _rhymes(
     song: _Song, before: list[str], wanted: list[str], counts: tuple[int, ...], scheme: str
 ) -> dict[str, str]:
     """A rhyme for A (the one before it in the section, if any) and for B where B occurs twice."""
-    supply: dict[str, float] = defaultdict(lambda: float("inf"))
-    ends: dict[str, list[int]] = defaultdict(list)
+    supply: dict[str, list[int]] = defaultdict(list)
     for role, count in zip(wanted, counts):
         found: dict[str, set[str]] = defaultdict(set)
         for clause in _candidates(song, role, count):
-            found[clause.rhyme].add(clause.text[-1])
-        for rhyme, chars in found.items():
-            ends[rhyme].append(len(chars))
-    for rhyme, sizes in ends.items():
-        supply[rhyme] = min(sizes) if len(sizes) == len(counts) else 0.0
-    names = sorted(supply)
-    weights = np.array([min(supply[name], 12.0) ** 1.5 for name in names])
-    if not names or weights.sum() == 0:
+            if clause.template not in song.used:
+                found[clause.rhyme].add(clause.template)
+        for rhyme, choices in found.items():
+            supply[rhyme].append(len(choices))
+    least = {name: min(sizes) for name, sizes in supply.items() if len(sizes) == len(counts)}
+    names = sorted(name for name in least if least[name] >= _ENOUGH) or sorted(least)
+    if not names:
         return {}
+    weights = np.array([min(least[name], 12) for name in names], dtype=float)
     drawn = [str(r) for r in song.rng.choice(names, size=2, p=weights / weights.sum())]
     first = group(before[0]) if before else drawn[0]
     second = drawn[1] if scheme.count("B") > 1 else None
@@ -236,6 +202,9 @@ def _try(song: _Song, role: str, count: int, rhyme: str | None, ends: set[str], 
     own = [c for c in found if c.own]
     if own and song.rng.random() < 0.85:
         found = own
+    bare = [c for c in found if len(c.text) == count]
+    if bare and song.rng.random() < 0.6:
+        found = bare
     for _ in range(min(len(found), 12)):
         clause = pick(song.rng, found)
         opener = _opener(song, clause, role, count - len(clause.text))
