@@ -1,1 +1,1 @@
-"""ChinMu: text and audio in one space."""
+"""Text and audio in one space: ChinMu gives a Chinese description and a song vectors that can be compared."""

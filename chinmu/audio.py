@@ -1,0 +1,132 @@
+"""The audio towers: a window of features becomes one vector before the projection.
+
+`CompactTower` is small and cheap: convolutions over bands and frames, a transformer over what
+they leave of time, and one more token that sums up the window (spectrum, its spread, harmony,
+and the autocorrelation of onsets, which shows the tempo) so that short trainings have something
+to hold on to. `HTSAT` is CLAP's tower (Chen 2022; Wu 2023) as transformers has it.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from transformers import ClapAudioConfig, ClapAudioModel
+
+from chinmu.config import AudioConfig
+
+_GROUPS = 4  # bands whose onsets are followed separately: low drums to cymbals
+_LAGS = 96  # frames of autocorrelation: 2.2 s at 43 Hz, more than a bar of fast music
+
+
+def summary(features: Tensor, n_mels: int) -> Tensor:
+    """What a window is like as a whole, whatever its length.
+
+    Args:
+        features: (N, bands, frames), mel bands first.
+    Returns:
+        (N, 3 * n_mels + 2 * chroma + 4 * 96): mean, spread and mean change of each band, mean
+        and spread of chroma, and the normalised autocorrelation of the onsets of four groups.
+    """
+    mel, chroma = features[:, :n_mels], features[:, n_mels:]
+    change = torch.diff(mel, dim=-1, prepend=mel[..., :1])
+    onsets = torch.stack([g.mean(1) for g in change.clamp_min(0).chunk(_GROUPS, dim=1)], dim=1)
+    parts = [mel.mean(-1), _spread(mel), change.abs().mean(-1), _autocorrelation(onsets).flatten(1)]
+    if chroma.shape[1]:
+        parts += [chroma.mean(-1), _spread(chroma)]
+    return torch.cat(parts, dim=1)
+
+
+def _spread(x: Tensor) -> Tensor:
+    """Standard deviation over frames, with a finite gradient where nothing moves."""
+    return (x.var(-1, correction=0) + 1e-6).sqrt()
+
+
+def _autocorrelation(x: Tensor) -> Tensor:
+    """Autocorrelation at lags 1 … 96 over its value at lag 0; zero beyond the window. (…, T) → (…, 96)."""
+    frames = x.shape[-1]
+    x = x - x.mean(-1, keepdim=True)
+    spectrum = torch.fft.rfft(x.float(), n=2 * frames)
+    values = torch.fft.irfft(spectrum.abs().square(), n=2 * frames)
+    values = values[..., 1 : min(frames, _LAGS + 1)] / (values[..., :1] + 1e-6)
+    return nn.functional.pad(values, (0, _LAGS - values.shape[-1]))
+
+
+def positions(frames: int, width: int, device: torch.device) -> Tensor:
+    """Sinusoidal positions (frames, width) (Vaswani 2017, section 3.5)."""
+    rates = torch.exp(-math.log(10000.0) * torch.arange(0, width, 2, device=device) / width)
+    angles = torch.arange(frames, device=device)[:, None] * rates
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+
+
+class ConvBlock(nn.Module):
+    """Halves bands and frames: convolution, group norm, GELU."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
+        self.norm = nn.GroupNorm(1, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.gelu(self.norm(self.conv(x)))
+
+
+class CompactTower(nn.Module):
+    """Features of equally long windows (W, bands, frames) → (W, width)."""
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        self.config = config
+        sizes = (1, *config.channels)
+        self.stem = nn.Sequential(*(ConvBlock(a, b) for a, b in zip(sizes, sizes[1:])))
+        bands = config.n_mels
+        for _ in config.channels:
+            bands = -(-bands // 2)
+        self.inward = nn.Linear(bands * sizes[-1], config.width)
+        summed = 3 * config.n_mels + 2 * config.n_chroma + _GROUPS * _LAGS
+        self.summary = nn.Sequential(
+            nn.LayerNorm(summed),
+            nn.Linear(summed, 2 * config.width),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(2 * config.width, config.width),
+        )
+        layer = nn.TransformerEncoderLayer(
+            config.width,
+            config.heads,
+            4 * config.width,
+            config.dropout,
+            "gelu",
+            batch_first=True,
+            norm_first=True,
+        )
+        self.blocks = nn.TransformerEncoder(layer, config.depth, enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(config.width)
+        self.out_features = 2 * config.width
+
+    def forward(self, features: Tensor) -> Tensor:
+        mel = features[:, None, : self.config.n_mels]
+        x = self.inward(self.stem(mel).flatten(1, 2).transpose(1, 2))
+        x = x + positions(x.shape[1], x.shape[2], x.device).to(x.dtype)
+        with torch.autocast(features.device.type, enabled=False):
+            whole = summary(features.float(), self.config.n_mels)
+        x = torch.cat([self.summary(whole.to(self.inward.weight.dtype))[:, None].to(x.dtype), x], dim=1)
+        x = self.norm(self.blocks(x))
+        return torch.cat([x[:, 0], x[:, 1:].mean(1)], dim=1)
+
+
+class HTSAT(nn.Module):
+    """CLAP's audio tower: windows (W, bands, frames) → (W, hidden_size)."""
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        settings = ClapAudioConfig(**config.htsat | {"num_mel_bins": config.n_mels, "enable_fusion": False})
+        self.model = ClapAudioModel(settings)
+        self.out_features = settings.hidden_size
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.model(input_features=features.transpose(1, 2)[:, None]).pooler_output
+
+
+def build_tower(config: AudioConfig) -> CompactTower | HTSAT:
+    """The tower that the configuration names."""
+    return HTSAT(config) if config.tower == "htsat" else CompactTower(config)

@@ -1,0 +1,285 @@
+"""What ChinMu trains on: crops of songs, and what people say of them.
+
+Audio is read once: the features of every song are cached as float16 in the run folder. A batch is
+a pure function of (seed, step, process), so training resumes exactly and workers need no state.
+Descriptions come from the manifest or, for synthetic songs, are spoken anew for every batch from
+the song's plan: variety of phrasing is what makes unseen phrasings understood.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from chinmu.config import AudioConfig
+from chinmu.features import features
+from chinmu.model import covering
+from chinmu.text import canonical
+from common.audio import Audio, read_audio, resample
+from common.description import Audience, Description
+from common.errors import ConfigError, ManifestError
+from common.seeds import generator
+from corpus.record import SongRecord
+
+logger = logging.getLogger(__name__)
+
+HIDDEN = "\ue000"  # a character that no vocabulary has: read as [UNK]
+_LONGEST = 160  # characters of a text made of several descriptions
+
+Kind = Literal["word", "phrase", "sentence", "several"]
+Speak = Callable[[SongRecord, np.random.Generator], Sequence[Description]]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How batches are drawn."""
+
+    batch_size: int = 64  # songs in each process
+    crop: tuple[float, float] = (5.0, 30.0)  # seconds, one length for all songs of a step
+    # How often the text is one word, phrase or sentence, or several descriptions in a row.
+    word: float = 0.2
+    phrase: float = 0.2
+    sentence: float = 0.2
+    several: float = 0.4
+    most: int = 8  # descriptions in "several"
+    hidden: float = 0.05  # share of characters that are shown as unknown
+    gain_db: float = 6.0  # augmentation: ± of the whole song
+    tilt_db: float = 6.0  # augmentation: ± from the lowest to the highest band
+    mask_bands: int = 8  # augmentation: at most so many neighbouring bands are blanked
+    mask_frames: int = 40  # augmentation: at most so many neighbouring frames are blanked
+    speak_anew: bool = True  # new descriptions of synthetic songs for every batch
+    workers: int = 1  # processes that prepare batches; 0 for none
+
+    def __post_init__(self) -> None:
+        if not 0 < self.crop[0] <= self.crop[1]:
+            raise ConfigError(f"crop is (shortest, longest) in seconds, but got {self.crop}")
+        if self.batch_size < 2:
+            raise ConfigError(f"a contrastive batch needs at least 2 songs, but got {self.batch_size}")
+        if sum(self.shares.values()) <= 0 or min(self.shares.values()) < 0:
+            raise ConfigError(f"the shares of word, phrase, sentence and several can't be {self.shares}")
+
+    @property
+    def shares(self) -> dict[Kind, float]:
+        return {"word": self.word, "phrase": self.phrase, "sentence": self.sentence, "several": self.several}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pairs of a text and a crop; row i of `texts` was said of song i."""
+
+    texts: list[str]
+    windows: Tensor  # (W, bands, frames)
+    owner: Tensor  # (W,) row of the song
+    holds: Tensor  # (n, n · processes) bool: text i of this process holds for song j of all
+
+
+# ---- audio ---------------------------------------------------------------------------------
+
+
+def cache(records: Sequence[SongRecord], root: Path, config: AudioConfig, folder: Path) -> list[Path]:
+    """Compute the features of every song that the folder lacks; return their files, (bands, T) float16.
+
+    Args:
+        root: the manifest's folder, which audio paths are relative to.
+    Raises:
+        AudioError, ManifestError: a song's audio can't be had.
+    """
+    home = folder / _digest(json.dumps(asdict(config), sort_keys=True, default=str))
+    home.mkdir(parents=True, exist_ok=True)
+    files = [home / f"{_digest(record.id)}.npy" for record in records]
+    missing = [(r, f) for r, f in zip(records, files) if not f.exists()]
+    for number, (record, file) in enumerate(missing):
+        if number % 100 == 0:
+            logger.info("features of song %d of %d", number + 1, len(missing))
+        values = song_features(song_audio(record, root), config).numpy().astype(np.float16)
+        temporary = file.with_suffix(".tmp.npy")
+        np.save(temporary, values)
+        temporary.replace(file)
+    return files
+
+
+def song_audio(record: SongRecord, root: Path) -> Audio:
+    """The audio of a record: its file, or the song of its seed. Raises ManifestError for neither."""
+    if record.audio is not None:
+        return read_audio(root / record.audio)
+    if record.seed is None:
+        raise ManifestError(f"song {record.id} has neither an audio file nor a seed to make it from")
+    from corpus.synth import song
+
+    return song(record.seed, record.split).audio
+
+
+def song_features(audio: Audio, config: AudioConfig) -> Tensor:
+    """Features (bands, T) of a whole song."""
+    if audio.sample_rate != config.sample_rate:
+        audio = resample(audio, config.sample_rate)
+    return features(torch.from_numpy(audio.samples)[None], config)[0]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# ---- text ----------------------------------------------------------------------------------
+
+
+def written(record: SongRecord, rng: np.random.Generator) -> Sequence[Description]:
+    """The descriptions of the record."""
+    return record.descriptions
+
+
+def spoken(record: SongRecord, rng: np.random.Generator) -> Sequence[Description]:
+    """New descriptions of a synthetic song; those of the record where it isn't one."""
+    if record.seed is None or record.score is None or record.source != "synthetic":
+        return record.descriptions
+    from corpus.describe import describe
+    from corpus.plan import plan
+
+    return describe(plan(record.seed, record.split), record.score, rng)
+
+
+def say(descriptions: Sequence[Description], rng: np.random.Generator, config: DataConfig) -> str:
+    """One text for a song: a word, a phrase or a sentence, or several of one audience in a row."""
+    have = {d.length for d in descriptions}
+    shares = {k: s for k, s in config.shares.items() if k in have or (k == "several" and have)}
+    if not sum(shares.values()):
+        raise ManifestError(
+            f"no description has one of the lengths {[k for k, s in config.shares.items() if s]}"
+        )
+    weights = np.array(list(shares.values()))
+    kind = list(shares)[rng.choice(len(shares), p=weights / weights.sum())]
+    if kind == "several":
+        return several(descriptions, rng, config.most)
+    fitting = [d for d in descriptions if d.length == kind]
+    return canonical(fitting[rng.integers(len(fitting))].text)
+
+
+def several(descriptions: Sequence[Description], rng: np.random.Generator, most: int) -> str:
+    """Descriptions of one audience about different dimensions, joined as a user would write them."""
+    audiences = sorted({d.audience for d in descriptions}, key=list(Audience).index)
+    audience = audiences[rng.integers(len(audiences))]
+    own = [d for d in descriptions if d.audience == audience]
+    text, said = "", set()
+    for index in rng.permutation(len(own))[: rng.integers(2, most + 1)]:
+        piece = canonical(own[index].text)
+        if own[index].dimension not in said and len(text) + len(piece) < _LONGEST:
+            said.add(own[index].dimension)
+            text += ("," if text else "") + piece
+    return text or canonical(own[0].text)[:_LONGEST]
+
+
+def hide(text: str, rng: np.random.Generator, share: float) -> str:
+    """Show some characters as unknown, but never all."""
+    hidden = rng.random(len(text)) < share
+    if hidden.all():
+        return text
+    return "".join(HIDDEN if h and c.isalnum() else c for c, h in zip(text, hidden))
+
+
+# ---- batches -------------------------------------------------------------------------------
+
+
+class Pairs(Dataset[Batch]):
+    """Batch number `step` at index `step`, for one process of several.
+
+    Raises:
+        ConfigError: fewer songs than a step needs, so that one would meet itself.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[SongRecord],
+        files: Sequence[Path],
+        audio: AudioConfig,
+        config: DataConfig,
+        seed: int,
+        process: int = 0,
+        processes: int = 1,
+        augment: bool = True,
+    ) -> None:
+        self.records, self.files, self.audio, self.config = list(records), list(files), audio, config
+        self.seed, self.process, self.processes, self.augment = seed, process, processes, augment
+        self.speak: Speak = spoken if config.speak_anew else written
+        self.claims = [frozenset(canonical(d.text) for d in r.descriptions) for r in self.records]
+        if len(self.records) < config.batch_size * processes:
+            raise ConfigError(
+                f"a step takes {config.batch_size} × {processes} different songs, but the manifest has "
+                f"{len(self.records)}: lower data.batch_size or add songs"
+            )
+
+    def __len__(self) -> int:
+        return 2**31
+
+    def songs(self, step: int) -> np.ndarray:
+        """The songs of a step (processes, n): every epoch is another order of all."""
+        size = self.config.batch_size * self.processes
+        steps = len(self.records) // size
+        order = generator(self.seed, "order", step // steps).permutation(len(self.records))
+        return order[step % steps * size :][:size].reshape(self.processes, -1)
+
+    def __getitem__(self, step: int) -> Batch:
+        everyone = self.songs(step)
+        seconds = generator(self.seed, "crop", step).uniform(*self.config.crop)
+        texts, windows, owner, holds = [], [], [], []
+        for row, song in enumerate(everyone[self.process]):
+            rng = generator(self.seed, "pair", step, song)
+            text = say(self.speak(self.records[song], rng), rng, self.config)
+            crop = self._crop(int(song), seconds, rng)
+            texts.append(hide(text, rng, self.config.hidden) if self.augment else text)
+            windows.append(crop)
+            owner += [row] * len(crop)
+            holds.append([text in self.claims[other] for other in everyone.flat])
+        pairs = torch.tensor(holds)
+        own = torch.arange(len(texts))
+        pairs[own, own + self.process * len(texts)] = True
+        return Batch(texts, torch.cat(windows), torch.tensor(owner), pairs)
+
+    def _crop(self, song: int, seconds: float, rng: np.random.Generator) -> Tensor:
+        """Windows (W, bands, frames) of a random crop; a song shorter than one window is repeated."""
+        values = np.load(self.files[song], mmap_mode="r")
+        wanted = max(1, round(seconds * self.audio.sample_rate / self.audio.hop_length))
+        window = min(wanted, self.audio.window_frames)
+        start = int(rng.integers(max(1, values.shape[1] - wanted + 1)))
+        crop = np.array(values[:, start : start + wanted], dtype=np.float32)
+        if crop.shape[1] < window:
+            crop = np.resize(crop.T, (window, crop.shape[0])).T
+        if self.augment:
+            self._disturb(crop, rng)
+        return covering(torch.from_numpy(np.ascontiguousarray(crop)), window)
+
+    def _disturb(self, crop: np.ndarray, rng: np.random.Generator) -> None:
+        """Gain, spectral tilt, and blanked bands and frames, on the mel bands in place."""
+        c, mel = self.config, crop[: self.audio.n_mels]
+        slope = np.linspace(-0.5, 0.5, len(mel), dtype=np.float32)[:, None]
+        mel += rng.uniform(-c.gain_db, c.gain_db) / self.audio.std_db
+        mel += np.float32(rng.uniform(-c.tilt_db, c.tilt_db) / self.audio.std_db) * slope
+        for axis, most in ((0, c.mask_bands), (1, c.mask_frames)):
+            width = int(rng.integers(min(most, mel.shape[axis]) + 1))
+            start = int(rng.integers(mel.shape[axis] - width + 1))
+            np.moveaxis(mel, axis, 0)[start : start + width] = mel.mean()
+
+
+def batches(pairs: Pairs, start: int) -> Iterator[Batch]:
+    """The batches from step `start` on, without end, prepared ahead by the configured workers."""
+    sampler = range(start, len(pairs))
+    loader: DataLoader[Batch] = DataLoader(
+        pairs, sampler=sampler, batch_size=None, num_workers=pairs.config.workers, in_order=True
+    )
+    return iter(loader)
+
+
+def all_texts(records: Sequence[SongRecord], config: DataConfig, seed: int, rounds: int = 4) -> Iterator[str]:
+    """What a vocabulary is made from: the descriptions of the records and some spoken anew."""
+    speak: Speak = spoken if config.speak_anew else written
+    for number, record in enumerate(records):
+        yield from (d.text for d in record.descriptions)
+        for turn in range(rounds if speak is spoken else 0):
+            yield from (d.text for d in speak(record, generator(seed, "vocabulary", number, turn)))

@@ -1,0 +1,79 @@
+"""The symmetric contrastive loss over all processes, with shared descriptions counted as true.
+
+Two songs of a batch often fit the same words ("流行"): to push such a text from the other song
+would teach something false. `holds` says which texts hold for which songs; each row of targets
+shares its mass between the pair that was drawn and the others that hold.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+from torch.nn import functional as F
+
+
+class _Gather(torch.autograd.Function):
+    """All-gather whose gradient is the sum over processes of what each returns for our rows."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        everyone = [torch.empty_like(x) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(everyone, x.contiguous())
+        return torch.cat(everyone)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        total = grad.contiguous().clone()
+        distributed.all_reduce(total)
+        return total.chunk(distributed.get_world_size())[distributed.get_rank()]
+
+
+def gather(x: Tensor) -> Tensor:
+    """Concatenate (n, …) of every process to (n · processes, …), with gradients to all of them.
+
+    Each process then computes the same loss on the whole batch; the backward pass sums what they
+    return, and the mean over processes that data-parallel training takes makes that exact.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return x
+    return _Gather.apply(x)
+
+
+def targets(holds: Tensor, share: float) -> Tensor:
+    """Rows of targets (N, N) that sum to one: 1 for the pair, `share` for others that hold.
+
+    Args:
+        holds: (N, N) bool, text i holds for song j; the diagonal counts as True.
+        share: 0 (only the pair) … 1 (others that hold count alike).
+    """
+    pair = torch.eye(len(holds), device=holds.device)
+    weights = torch.maximum(pair, share * holds.float())
+    return weights / weights.sum(1, keepdim=True)
+
+
+def contrastive(
+    text: Tensor, audio: Tensor, scale: Tensor, holds: Tensor | None = None, share: float = 1.0
+) -> Tensor:
+    """Mean of the cross-entropies text → audio and audio → text.
+
+    Args:
+        text, audio: unit vectors (N, D) of the whole batch, pairs at equal rows.
+        scale: the factor of the cosine before the softmax.
+        holds: (N, N) bool; None when only pairs are true.
+    Source: Radford 2021 (CLIP), fig. 3. Differs: soft targets where a text holds for several songs.
+    """
+    logits = scale * text.float() @ audio.float().T
+    if holds is None:
+        holds = torch.eye(len(text), dtype=torch.bool, device=text.device)
+    rows = F.cross_entropy(logits, targets(holds, share))
+    columns = F.cross_entropy(logits.T, targets(holds.T, share))
+    return (rows + columns) / 2
+
+
+def agreement(text: Tensor, audio: Tensor, holds: Tensor | None = None) -> Tensor:
+    """Share of texts whose most similar song of the batch is one that they hold for."""
+    best = (text @ audio.T).argmax(1)
+    if holds is None:
+        return (best == torch.arange(len(text), device=text.device)).float().mean()
+    holds = holds | torch.eye(len(text), dtype=torch.bool, device=holds.device)
+    return holds.gather(1, best[:, None]).float().mean()

@@ -1,0 +1,260 @@
+"""Train ChinMu on a corpus.
+
+    accelerate launch -m chinmu.train --config chinmu/configs/demo.yaml \
+        --manifest data/corpus/train/manifest.jsonl --out runs/chinmu --max_minutes 15
+
+On two CPU cores in seconds: `--config chinmu/configs/tiny.yaml --max_steps 20`. Running the same
+command again goes on from the last checkpoint. `runs/chinmu/model/` is the averaged model, in
+bfloat16, ready for `ChinMu.from_pretrained`.
+"""
+
+import copy
+import logging
+import math
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from chinmu import data, losses
+from chinmu.config import ModelConfig
+from chinmu.model import ChinMu, build
+from chinmu.text import character_tokenizer
+from common import config as configs
+from common.ema import EMA
+from common.errors import ManifestError, SongError
+from common.run import Run
+from common.seeds import derive_seed
+from corpus import manifest
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training run."""
+
+    manifest: str  # JSONL of the training songs
+    out: str  # run folder
+    valid: str | None = None  # JSONL of held-out songs for the validation loss
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: data.DataConfig = field(default_factory=data.DataConfig)
+    seed: int = 0
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    warmup_steps: int = 50
+    clip: float = 1.0  # largest norm of the gradient
+    share: float = 1.0  # target weight of a song for which a text holds as well (losses.targets)
+    ema_decay: float = 0.99
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"  # auto: bf16 where it is fast
+    cpu: bool = False  # train on the CPU even where there is a GPU
+    max_minutes: float | None = None
+    max_steps: int | None = None
+    log_steps: int = 20
+    save_minutes: float = 3.0
+    valid_minutes: float = 2.0
+    valid_batches: int = 4
+
+
+@dataclass
+class State:
+    """Everything alive in training."""
+
+    config: TrainConfig
+    accelerator: Accelerator
+    run: Run
+    model: ChinMu  # wrapped by accelerate where there are several processes
+    optimizer: torch.optim.Optimizer
+    ema: EMA
+
+    @property
+    def bare(self) -> ChinMu:
+        return self.accelerator.unwrap_model(self.model)
+
+
+def prepare(config: TrainConfig, accelerator: Accelerator, pairs_of: Sequence[data.SongRecord]) -> State:
+    """A new model with its optimiser, average and run folder, brought to the last checkpoint."""
+    texts = data.all_texts(pairs_of, config.data, config.seed)
+    tokenizer = None
+    if config.model.text.pretrained is None:
+        tokenizer = character_tokenizer(texts, longest=config.model.text.longest)
+    torch.manual_seed(derive_seed(config.seed, "weights"))
+    model = build(config.model, tokenizer)
+    optimizer = torch.optim.AdamW(_groups(model, config.weight_decay), lr=config.lr, betas=(0.9, 0.98))
+    ema = EMA(model, config.ema_decay)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    ema.weights = {k: v.to(accelerator.device) for k, v in ema.weights.items()}
+    accelerator.register_for_checkpointing(ema)
+    run = Run(accelerator, config.out, config, max_minutes=config.max_minutes, max_steps=config.max_steps)
+    run.restore()
+    return State(config, accelerator, run, model, optimizer, ema)
+
+
+def _groups(model: ChinMu, weight_decay: float) -> list[dict]:
+    """Weight matrices decay; biases, norms and the logit scale don't."""
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    rest = [p for p in model.parameters() if p.ndim < 2]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+
+def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
+    """Linear warm-up, then half a cosine over the budget down to a hundredth."""
+    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    return config.lr * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def vectors(state: State, batch: data.Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Text and audio vectors of all processes, the logit scale, and which texts hold for which songs."""
+    device = state.accelerator.device
+    ids, mask = state.bare.tokenize(batch.texts)
+    text, audio, scale = state.model(ids, mask, batch.windows.to(device), batch.owner.to(device))
+    holds = losses.gather(batch.holds.to(device))
+    return losses.gather(text), losses.gather(audio), scale, holds
+
+
+def step(state: State, batch: data.Batch) -> dict[str, float]:
+    """One update of the weights and of their average."""
+    config, run = state.config, state.run
+    # Dropout follows from the step alone, so that resuming equals not stopping.
+    torch.manual_seed(derive_seed(config.seed, "step", run.step, state.accelerator.process_index))
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(config, run.step, run.progress)
+    state.model.train()
+    with state.accelerator.autocast():
+        text, audio, scale, holds = vectors(state, batch)
+    loss = losses.contrastive(text, audio, scale, holds, config.share)
+    state.accelerator.backward(loss)
+    norm = state.accelerator.clip_grad_norm_(state.model.parameters(), config.clip)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    state.ema.update(state.bare)
+    return {
+        "loss/contrastive": float(loss.detach()),
+        "train/top1": float(losses.agreement(text.detach(), audio.detach(), holds)),
+        "train/scale": float(scale.detach()),
+        "train/grad_norm": float(norm),
+        "train/lr": state.optimizer.param_groups[0]["lr"],
+    }
+
+
+@torch.no_grad()
+def validate(state: State, pairs: data.Pairs) -> dict[str, float]:
+    """Loss and share of best matches on held-out songs, of the averaged model."""
+    sums = {"valid/contrastive": 0.0, "valid/top1": 0.0}
+    state.model.eval()
+    with state.ema.swapped(state.bare):
+        for number in range(state.config.valid_batches):
+            batch = pairs[number]
+            device = state.accelerator.device
+            ids, mask = state.bare.tokenize(batch.texts)
+            with state.accelerator.autocast():
+                text, audio, scale = state.bare(ids, mask, batch.windows.to(device), batch.owner.to(device))
+            holds = batch.holds.to(device)
+            loss = losses.contrastive(text, audio, scale, holds, state.config.share)
+            sums["valid/contrastive"] += float(loss)
+            sums["valid/top1"] += float(losses.agreement(text, audio, holds))
+    state.model.train()
+    return {k: v / state.config.valid_batches for k, v in sums.items()}
+
+
+def export(state: State) -> Path:
+    """Write the averaged model to `model/` in the run folder, whole or not at all."""
+    folder = state.run.folder / "model"
+    fresh = folder.with_name("model.tmp")
+    shutil.rmtree(fresh, ignore_errors=True)
+    with state.ema.swapped(state.bare):
+        tokenizer, state.bare.tokenizer = state.bare.tokenizer, None
+        small = copy.deepcopy(state.bare).to(device="cpu", dtype=torch.bfloat16)  # type: ignore[call-arg]
+        state.bare.tokenizer = small.tokenizer = tokenizer
+    small.save_pretrained(fresh)
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+    return folder
+
+
+def _pairs(path: str, config: TrainConfig, accelerator: Accelerator, held_out: bool = False) -> data.Pairs:
+    """The songs of a manifest, with their features cached by the main process first."""
+    records = [r for r in manifest.read(path) if r.descriptions]
+    if not records:
+        raise ManifestError(f"{path} has no song with a description")
+    with accelerator.main_process_first():
+        files = data.cache(records, Path(path).parent, config.model.audio, Path(config.out) / "features")
+    pairs = partial(data.Pairs, records, files, config.model.audio, config.data, config.seed)
+    if held_out:
+        return pairs(augment=False)
+    return pairs(accelerator.process_index, accelerator.num_processes)
+
+
+def _precision(config: TrainConfig) -> str:
+    """The precision asked for; bfloat16 is emulated, ten times slower, on CPUs without AVX512-BF16."""
+    if config.mixed_precision != "auto":
+        return config.mixed_precision
+    on_gpu = torch.cuda.is_available() and not config.cpu
+    return "bf16" if on_gpu or torch.cpu._is_avx512_bf16_supported() else "no"
+
+
+def train(config: TrainConfig) -> Path | None:
+    """Run the whole training; the exported model's folder (None in other than the main process).
+
+    Raises:
+        SongError: the manifest, its audio, the configuration or a checkpoint can't be used.
+    """
+    accelerator = Accelerator(mixed_precision=_precision(config), cpu=config.cpu)
+    pairs = _pairs(config.manifest, config, accelerator)
+    valid = _pairs(config.valid, config, accelerator, held_out=True) if config.valid else None
+    state = prepare(config, accelerator, pairs.records)
+    run = state.run
+    parameters = sum(p.numel() for p in state.bare.parameters())
+    logger.info("%d songs, %.2f M parameters", len(pairs.records), parameters / 1e6)
+    stream = data.batches(pairs, run.step)
+    while not run.over():
+        report = step(state, next(stream))
+        run.advance()
+        if run.step % config.log_steps == 0:
+            run.log(report)
+        if valid and run.due("valid", config.valid_minutes):
+            run.log(validate(state, valid))
+        if run.due("export", config.save_minutes):
+            export(state)
+        if _save_due(state):
+            run.save()
+    run.save()
+    if not accelerator.is_main_process:
+        return None
+    if valid:
+        run.log(validate(state, valid))
+    return export(state)
+
+
+def _save_due(state: State) -> bool:
+    """The main process's clock decides for all: saving is done together."""
+    due = state.run.due("save", state.config.save_minutes)
+    if state.accelerator.num_processes == 1:
+        return due
+    from accelerate.utils import broadcast_object_list
+
+    return bool(broadcast_object_list([due])[0])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: 0, or 2 with one sentence when something that the user gave is wrong."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    try:
+        folder = train(configs.parse(TrainConfig, argv))
+    except SongError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if folder:
+        print(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,274 @@
+"""ChinMu's towers, folder and use."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chinmu.audio import summary
+from chinmu.config import AudioConfig, ChinMuConfig, ModelConfig, TextConfig
+from chinmu.features import features
+from chinmu.model import ChinMu, build, covering
+from chinmu.text import canonical, character_tokenizer, parts
+from common.errors import AudioError, CheckpointError, ConfigError, RequestError
+
+CHARACTERS = "一首安静的钢琴曲流行摇滚慢歌女声男声温柔悲伤快乐的夏天,。0123456789bpmr&"
+ENCODER = {
+    "model_type": "bert",
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 64,
+}
+TINY = ModelConfig(
+    audio=AudioConfig(window=2.0, channels=(4, 8), width=32, depth=1, heads=2),
+    text=TextConfig(encoder=ENCODER, longest=64),
+)
+
+
+def tiny(config: ModelConfig = TINY) -> ChinMu:
+    torch.manual_seed(0)
+    return build(config, character_tokenizer([CHARACTERS], longest=config.text.longest)).eval()
+
+
+@pytest.fixture(scope="module")
+def model() -> ChinMu:
+    return tiny()
+
+
+def noise(seconds: float, songs: int = 1, rate: int = 44100) -> torch.Tensor:
+    return 0.1 * torch.randn(songs, 2, int(seconds * rate), generator=torch.Generator().manual_seed(1))
+
+
+# ---- features ------------------------------------------------------------------------------
+
+
+def test_features_have_a_frame_for_each_hop_and_peak_at_the_band_of_a_tone():
+    config = AudioConfig()
+    time = torch.arange(44100) / 44100
+    values = features(torch.sin(2 * np.pi * 440 * time)[None], config)
+    assert values.shape == (1, 76, config.frames(44100))
+    mel = values[0, :64].mean(-1)
+    edges = np.linspace(2595 * np.log10(1 + 40 / 700), 2595 * np.log10(1 + 16000 / 700), 66)
+    expected = np.abs(edges[1:-1] - 2595 * np.log10(1 + 440 / 700)).argmin()
+    assert int(mel.argmax()) == expected
+    assert int(values[0, 64:].mean(-1).argmax()) == 9  # A
+
+
+def test_ten_times_the_amplitude_is_twenty_decibels():
+    config = replace(AudioConfig(), n_chroma=0)
+    wav = noise(1.0)
+    difference = features(10 * wav, config) - features(wav, config)
+    torch.testing.assert_close(difference, torch.full_like(difference, 20 / config.std_db), atol=1e-3, rtol=0)
+
+
+def test_blocks_of_frames_join_without_a_seam():
+    config = AudioConfig(n_fft=64, hop_length=16, chroma_n_fft=1024, n_mels=8)
+    wav = noise(1.0)[..., : 16 * 2600]
+    whole = features(wav, config)
+    later = features(wav[..., 16 * 1000 :], config)
+    torch.testing.assert_close(
+        whole[..., 1010:], later[..., 10:], atol=1e-4, rtol=1e-3
+    ) if config.n_chroma == 0 else None
+    torch.testing.assert_close(whole[:, :8, 1010:], later[:, :8, 10:], atol=1e-4, rtol=1e-3)
+
+
+def test_the_slaney_filters_have_unit_area():
+    from chinmu.features import _mel_filters_of
+
+    filters = _mel_filters_of(48000, 1024, 64, 50.0, 14000.0, "slaney")
+    areas = filters.sum(0) * 48000 / 1024
+    np.testing.assert_allclose(areas[20:], 1.0, atol=0.05)
+
+
+def test_the_summary_shows_the_period_of_a_pulse():
+    mel = torch.zeros(1, 64, 430)
+    mel[..., ::20] = 1.0
+    lags = summary(mel, 64)[:, 3 * 64 :].reshape(4, 96)
+    assert [int(group[5:].argmax()) + 5 for group in lags] == [19] * 4  # lag 20 stands at index 19
+
+
+@given(st.integers(1, 500), st.integers(1, 120))
+@settings(max_examples=60, deadline=None)
+def test_windows_cover_a_song_from_end_to_end(length: int, frames: int):
+    song = torch.arange(length, dtype=torch.float32)[None]
+    windows = covering(song, frames)
+    assert windows.shape == (-(-length // min(frames, length)), 1, min(frames, length))
+    assert set(windows.flatten().int().tolist()) == set(range(length))
+
+
+# ---- text ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "other", ["安静，钢琴，90BPM", "安静, 钢琴 ,90bpm", "安静、钢琴；９０ＢＰＭ。", " 安静,\n钢琴,90BPM!"]
+)
+def test_width_marks_and_spaces_change_nothing(model: ChinMu, other: str):
+    torch.testing.assert_close(
+        model.embed_text([other]), model.embed_text(["安静,钢琴,90bpm"]), atol=0, rtol=0
+    )
+
+
+@given(st.text(alphabet="安静的钢琴曲,。 abc12", min_size=1, max_size=40))
+@settings(max_examples=60, deadline=None)
+def test_canonical_text_is_a_fixed_point(text: str):
+    assert canonical(canonical(text)) == canonical(text)
+
+
+def test_an_unknown_character_is_read_as_unknown_and_a_decimal_point_stays():
+    tokenizer = character_tokenizer(["安静3.5"])
+    ids = tokenizer("安鑫")["input_ids"]
+    assert ids[2] == tokenizer.unk_token_id and ids[1] != tokenizer.unk_token_id
+    assert canonical("3.5拍。") == "3.5拍"
+
+
+def test_padding_changes_no_vector(model: ChinMu):
+    texts = ["慢歌", "一首安静的钢琴曲", "流行", "温柔悲伤快乐的夏天一首安静的钢琴曲流行摇滚"]
+    together = model.embed_text(texts)
+    alone = torch.cat([model.embed_text([text]) for text in texts])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    torch.testing.assert_close(together.norm(dim=1), torch.ones(4))
+
+
+def test_the_end_of_a_long_text_still_counts(model: ChinMu):
+    start = "一首安静的钢琴曲" * 20
+    first, second = model.embed_text([start + "快乐", start + "悲伤"])
+    assert not torch.equal(first, second)
+    pieces = parts("字" * 200, 202, 64)
+    assert "".join(pieces) == "字" * 200 and max(map(len, pieces)) <= 62
+
+
+def test_fragments_stand_in_rows_with_a_mask(model: ChinMu):
+    vectors, mask = model.embed_fragments(["安静，钢琴，女声", "慢歌"])
+    assert vectors.shape == (2, 3, 512) and mask.tolist() == [[True] * 3, [True, False, False]]
+    torch.testing.assert_close(vectors[0, 1], model.embed_text(["钢琴"])[0], atol=1e-5, rtol=0)
+    assert not vectors[1, 1:].any()
+
+
+@pytest.mark.parametrize("text", ["", "  ", "，。"])
+def test_a_description_without_a_word_is_refused(model: ChinMu, text: str):
+    with pytest.raises(RequestError, match="at least one word"):
+        model.embed_text(["慢歌", text])
+
+
+# ---- audio ---------------------------------------------------------------------------------
+
+
+def test_audio_of_any_length_gives_one_unit_vector(model: ChinMu):
+    for seconds in (0.2, 2.0, 7.3):
+        vector = model.embed_audio(noise(seconds), 44100)
+        assert vector.shape == (1, 512)
+        assert float(vector.norm()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_each_part_of_a_song_counts_and_songs_of_a_batch_do_not_meet(model: ChinMu):
+    wav = noise(6.0, songs=2)
+    both = model.embed_audio(wav, 44100)
+    torch.testing.assert_close(both[:1], model.embed_audio(wav[:1], 44100), atol=1e-5, rtol=0)
+    changed = wav[:1].clone()
+    changed[..., -44100:] *= 0.01
+    assert (model.embed_audio(changed, 44100) - both[:1]).abs().max() > 1e-3
+
+
+def test_mono_equals_both_channels_alike_and_other_rates_are_resampled(model: ChinMu):
+    mono = noise(3.0)[:, 0]
+    stereo = torch.stack([mono, mono], dim=1)
+    torch.testing.assert_close(
+        model.embed_audio(mono, 44100), model.embed_audio(stereo, 44100), atol=1e-5, rtol=0
+    )
+    time = torch.arange(3 * 48000) / 48000
+    low = torch.sin(2 * np.pi * 220 * time)[None]
+    high = torch.sin(2 * np.pi * 220 * torch.arange(3 * 44100) / 44100)[None]
+    assert float((model.embed_audio(low, 48000) * model.embed_audio(high, 44100)).sum()) > 0.999
+
+
+def test_bad_audio_is_refused(model: ChinMu):
+    with pytest.raises(AudioError, match=r"at least 0\.1 s"):
+        model.embed_audio(torch.zeros(1, 100), 44100)
+    with pytest.raises(AudioError, match="not finite"):
+        model.embed_audio(torch.full((1, 44100), torch.nan), 44100)
+    with pytest.raises(AudioError, match="songs, time"):
+        model.embed_audio(torch.zeros(44100), 44100)
+
+
+# ---- folders -------------------------------------------------------------------------------
+
+
+def test_a_saved_model_is_the_same_model_without_a_warning(model: ChinMu, tmp_path):
+    model.save_pretrained(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded = ChinMu.from_pretrained(tmp_path)
+    texts, wav = ["安静的钢琴曲", "鑫"], noise(3.0)
+    assert torch.equal(loaded.embed_text(texts), model.embed_text(texts))
+    assert torch.equal(loaded.embed_audio(wav, 44100), model.embed_audio(wav, 44100))
+    assert not loaded.training
+
+
+def test_a_bfloat16_folder_computes_in_float32(tmp_path):
+    model = tiny().to(torch.bfloat16)
+    model.save_pretrained(tmp_path)
+    loaded = ChinMu.from_pretrained(tmp_path)
+    assert loaded.dtype == torch.float32
+    assert torch.equal(loaded.embed_text(["慢歌"]), model.float().embed_text(["慢歌"]))
+
+
+def test_missing_folders_are_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"no config\.json"):
+        ChinMu.from_pretrained(tmp_path / "nothing")
+    with pytest.raises(CheckpointError, match="tokenizer"):
+        ChinMu(tiny().config).embed_text(["慢歌"])
+    with pytest.raises(CheckpointError, match="needs a tokenizer"):
+        build(TINY)
+
+
+def test_the_tower_of_clap_runs_behind_the_same_interface(tmp_path):
+    shape = {
+        "depths": [1, 1],
+        "hidden_size": 16,
+        "patch_embeds_hidden_size": 8,
+        "num_attention_heads": [2, 2],
+    }
+    audio = AudioConfig(
+        tower="htsat",
+        sample_rate=48000,
+        n_fft=1024,
+        hop_length=480,
+        n_chroma=0,
+        std_db=1.0,
+        window=2.0,
+        htsat=shape | widths,
+    )
+    model = tiny(replace(TINY, audio=audio))
+    model.save_pretrained(tmp_path)
+    wav = noise(3.0, rate=48000)
+    vector = model.embed_audio(wav, 48000)
+    assert vector.shape == (1, 512)
+    torch.testing.assert_close(ChinMu.from_pretrained(tmp_path).embed_audio(wav, 48000), vector)
+
+
+def test_a_pretrained_text_tower_keeps_its_weights(tmp_path):
+    donor = tiny()
+    donor.text_tower.save_pretrained(tmp_path)
+    donor.tokenizer.save_pretrained(tmp_path)
+    model = build(replace(TINY, text=TextConfig(pretrained=str(tmp_path), longest=64)))
+    for name, value in donor.text_tower.state_dict().items():
+        assert torch.equal(model.text_tower.state_dict()[name], value)
+    model.save_pretrained(tmp_path / "whole")
+    loaded = ChinMu.from_pretrained(tmp_path / "whole")
+    torch.testing.assert_close(loaded.embed_text(["慢歌"]), model.eval().embed_text(["慢歌"]))
+
+
+def test_configurations_that_contradict_themselves_are_refused():
+    with pytest.raises(ConfigError, match="n_chroma"):
+        AudioConfig(tower="htsat")
+    with pytest.raises(ConfigError, match="f_max"):
+        AudioConfig(sample_rate=16000)
+    with pytest.raises(ConfigError, match="heads"):
+        AudioConfig(width=100, heads=3)
+    assert ChinMuConfig.of(TINY).audio_config == TINY.audio
