@@ -23,8 +23,9 @@ _ALIASES: dict[str, SectionTag] = {
 }  # fmt: skip
 _HEADER = re.compile(
     r"^\s*(?:<(?P<a>[^<>]+)>|\[(?P<b>[^\[\]]+)\]|\((?P<c>[^()]+)\)|（(?P<d>[^（）]+)）|【(?P<e>[^【】]+)】"
-    r"|(?P<f>[^\s:：]+)\s*[:：])\s*$"
+    r"|(?P<f>[^\s:：][^:：]*?)\s*[:：])\s*$"
 )
+_ESCAPE = "\\"
 _TIME = re.compile(r"^\s*(?:\[\d+:\d+(?:[.:]\d+)?\]\s*)+")
 _LRC_META = re.compile(r"^\s*\[(?:ti|ar|al|by|offset|re|ve|length):[^\]]*\]\s*$", re.IGNORECASE)
 
@@ -36,7 +37,8 @@ def check_tag(tag: str) -> SectionTag:
     return tag  # type: ignore[return-value]
 
 
-def _tag_of(name: str) -> SectionTag | None:
+def tag_of(name: str) -> SectionTag | None:
+    """The tag that people mean by a name such as `Verse 2`, `副歌` or `ending`; None when it's none."""
     name = re.sub(r"[\s_\-]*[0-9一二三四五六七八九十]+$", "", name.strip().lower()).replace("_", "-")
     return _ALIASES.get(name)
 
@@ -76,6 +78,7 @@ class Lyrics:
         for number, raw in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
             line = "" if _LRC_META.match(raw) else _TIME.sub("", raw).strip()
             header = _HEADER.match(line)
+            line = line.removeprefix(_ESCAPE)
             if not line:
                 blank = True
             elif header and (tag := _header_tag(header, number)):
@@ -96,13 +99,19 @@ class Lyrics:
         return tuple(line for section in self.sections for line in section.lines)
 
     def __str__(self) -> str:
-        return "\n\n".join("\n".join((f"<{s.tag}>", *s.lines)) for s in self.sections) + "\n"
+        return "\n\n".join("\n".join((f"<{s.tag}>", *map(_escaped, s.lines))) for s in self.sections) + "\n"
+
+
+def _escaped(line: str) -> str:
+    """A line of words that looks like a header or a time gets a backslash, which `parse` takes away."""
+    special = line.startswith(_ESCAPE) or _HEADER.match(line) or _TIME.match(line) or _LRC_META.match(line)
+    return _ESCAPE + line if special else line
 
 
 def _header_tag(header: re.Match[str], number: int) -> SectionTag | None:
     """The tag of a header line; None when the line is words that only look like one."""
     name = next(group for group in header.groups() if group is not None)
-    tag = _tag_of(name)
+    tag = tag_of(name)
     if tag is None and (header["a"] or header["b"]):
         raise LyricsError(f"line {number}: unknown section {name!r}; use one of {', '.join(TAGS)}")
     return tag

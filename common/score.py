@@ -6,7 +6,7 @@ to and read from ABC (`common.abc`), MIDI (`common.midi`) and the corpus record
 (`to_json`/`from_json`), and rendered to frame channels by `common.frames`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -125,6 +125,13 @@ class Score:
             raise ScoreError("a score needs at least one section")
         if self.metre[1] not in (2, 4, 8) or not 1 <= self.metre[0] <= 12:
             raise ScoreError(f"metre {self.metre[0]}/{self.metre[1]} isn't supported: use n/2, n/4 or n/8")
+        for name, value, low, high in (
+            ("swing", self.swing, 0, 1),
+            ("lead_in", self.lead_in, 0, 60),
+            ("tail", self.tail, 0, 60),
+        ):
+            if not low <= value <= high:
+                raise ScoreError(f"{name} lies between {low} and {high}, but got {value}")
         for number, section in enumerate(self.sections, 1):
             self._check(section, f"section {number} ({section.tag})")
 
@@ -132,6 +139,8 @@ class Score:
         check_tag(section.tag)
         if section.bars < 1:
             raise ScoreError(f"{name} needs at least one bar, but has {section.bars}")
+        if not 0 <= section.energy <= 1:
+            raise ScoreError(f"{name}: energy lies between 0 and 1, but got {section.energy}")
         length = section.bars * self.bar_ticks
 
         def bar(tick: int) -> str:
@@ -146,19 +155,33 @@ class Score:
             if not 0 <= note.pitch <= 127:
                 raise ScoreError(f"{bar(note.start)}: pitch {note.pitch} is not a MIDI note 0–127")
             end = note.start + note.duration
+        self._check_words(section, bar)
         if end > length:
             raise ScoreError(f"{name}: its notes end at tick {end}, its {section.bars} bars at {length}")
         starts = [change.start for change in section.chords]
         if starts != sorted(set(starts)) or any(not 0 <= s < length for s in starts):
             raise ScoreError(f"{name}: its chord changes must rise within its {section.bars} bars")
         for change in section.chords:
-            if change.symbol != "N":
-                Chord.parse(change.symbol)
+            try:
+                _ = change.symbol == "N" or Chord.parse(change.symbol)
+            except ScoreError as error:
+                raise ScoreError(f"{bar(change.start)}: {error}") from error
         steps = self.bar_ticks * STEPS_PER_BEAT // TICKS
         for drum in DRUMS if section.groove else ():
             pattern = getattr(section.groove, drum)
             if len(pattern) != steps or set(pattern) - set(".xX"):
                 raise ScoreError(f"{name}: the {drum} groove needs {steps} of . x X, but got {pattern!r}")
+
+    def _check_words(self, section: Section, bar: Callable[[int], str]) -> None:
+        singing = False
+        for note in section.notes:
+            if note.syllable is None and (note.reading is not None or note.ends_line):
+                raise ScoreError(f"{bar(note.start)}: a note without a syllable has a reading or ends a line")
+            if note.syllable == HOLD and not singing:
+                raise ScoreError(f"{bar(note.start)}: a held note ({HOLD}) has no syllable before it to hold")
+            if note.syllable is not None and note.syllable.split() != [note.syllable]:
+                raise ScoreError(f"{bar(note.start)}: a syllable is empty or has spaces: {note.syllable!r}")
+            singing = note.sung
 
     # ---- lengths -------------------------------------------------------------------------
 
@@ -253,19 +276,31 @@ class Score:
 
     # ---- other forms ---------------------------------------------------------------------
 
+    def lines(self) -> list[tuple[NoteSpan, ...]]:
+        """The sung notes of each line of lyrics; a line ends at `ends_line` and with its section."""
+        lines: list[list[NoteSpan]] = []
+        before: NoteSpan | None = None
+        for note in self.note_spans(sung=True):
+            if before is None or before.ends_line or before.section != note.section:
+                lines.append([])
+            lines[-1].append(note)
+            before = note
+        return [tuple(line) for line in lines]
+
     def lyrics(self) -> Lyrics:
-        """The words of the score, a line up to each `ends_line`; sections without words have no lines."""
-        sections = []
-        for section in self.sections:
-            lines, line = [], ""
-            for note in section.notes:
-                if note.syllable not in (None, HOLD):
-                    line += _joined(line, note.syllable or "")
-                if note.ends_line and line:
-                    lines.append(line)
-                    line = ""
-            sections.append(LyricSection(section.tag, tuple(lines + ([line] if line else []))))
-        return Lyrics(tuple(sections))
+        """The words of the score; sections without words have no lines."""
+        words: list[list[str]] = [[] for _ in self.sections]
+        for line in self.lines():
+            if text := _text(line):
+                words[line[0].section].append(text)
+        return Lyrics(tuple(LyricSection(s.tag, tuple(lines)) for s, lines in zip(self.sections, words)))
+
+    def lrc(self) -> str:
+        """The lyrics with the time of each line, as players read them: `[01:02.34]月光洒在窗前`."""
+        title = f"[ti:{self.title}]\n" if self.title else ""
+        return title + "".join(
+            f"[{_clock(line[0].start)}]{_text(line)}\n" for line in self.lines() if _text(line)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; `from_json` reads it back to an equal score."""
@@ -306,6 +341,21 @@ def _steps(groove: Groove | None, filling: bool) -> Iterator[tuple[Drum, int, st
                 yield drum, index, "X" if index % 2 == 0 else "x"
             elif mark != "." and not (in_fill and drum == "hat"):
                 yield drum, index, mark
+
+
+def _clock(seconds: float) -> str:
+    """LRC's `mm:ss.xx`."""
+    hundredths = round(seconds * 100)
+    return f"{hundredths // 6000:02d}:{hundredths // 100 % 60:02d}.{hundredths % 100:02d}"
+
+
+def _text(notes: Sequence[NoteSpan]) -> str:
+    """The words of a line."""
+    line = ""
+    for note in notes:
+        if note.syllable is not None and note.syllable != HOLD:
+            line += _joined(line, note.syllable)
+    return line
 
 
 def _joined(line: str, syllable: str) -> str:

@@ -1,12 +1,15 @@
 """Keys, scales and chord symbols, as pitch classes (C = 0 … B = 11)."""
 
+import logging
 import re
 from dataclasses import dataclass
 
 from common.errors import ScoreError
 
+logger = logging.getLogger(__name__)
+
 NOTE_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
-_LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 # Semitones above the tonic. 宫 and 羽 are the pentatonic modes of Chinese folk music.
 SCALES: dict[str, tuple[int, ...]] = {
@@ -42,6 +45,11 @@ CHORDS: dict[str, tuple[int, ...]] = {
     "m9": (0, 3, 7, 10, 2),
     "add9": (0, 4, 7, 2),
 }
+# Fifths that a mode's signature lies from that of the major key on the same tonic.
+_FIFTHS = {
+    "major": 0, "gong": 0, "mixolydian": -1, "dorian": -2, "minor": -3, "yu": -3, "blues": -3,
+    "lydian": 1, "phrygian": -4, "locrian": -5,
+}  # fmt: skip
 _PITCH_CLASS = re.compile(r"([A-G])(#|b|♯|♭)?")
 
 
@@ -51,7 +59,26 @@ def pitch_class(name: str) -> int:
     if not match:
         raise ScoreError(f"a note name is a letter A–G with an optional # or b, but got {name!r}")
     letter, accidental = match.groups()
-    return (_LETTERS[letter] + {"#": 1, "♯": 1, "b": -1, "♭": -1, None: 0}[accidental]) % 12
+    return (LETTERS[letter] + {"#": 1, "♯": 1, "b": -1, "♭": -1, None: 0}[accidental]) % 12
+
+
+def key_signature(tonic: str, scale: str) -> dict[str, int]:
+    """The alteration of each letter (-1 flat, 0, 1 sharp) in the signature of a key.
+
+    `tonic` is a name and not a pitch class, because C# and Db differ here.
+
+    Raises:
+        ScoreError: the key needs more than seven sharps or flats.
+    """
+    letters = "FCGDAEB"  # the order in which a signature sharpens, and flattens backwards
+    alteration = (pitch_class(tonic) - LETTERS[tonic[0]] + 6) % 12 - 6
+    fifths = letters.index(tonic[0]) - 1 + 7 * alteration + _FIFTHS[scale]
+    if abs(fifths) > 7:
+        raise ScoreError(f"{tonic} {scale} has {abs(fifths)} sharps or flats; at most 7 can be written")
+    signature = dict.fromkeys("CDEFGAB", 0)
+    for letter in letters[:fifths] if fifths >= 0 else letters[fifths:]:
+        signature[letter] = 1 if fifths >= 0 else -1
+    return signature
 
 
 @dataclass(frozen=True)
@@ -120,3 +147,38 @@ class Key:
 
     def __str__(self) -> str:
         return f"{NOTE_NAMES[self.tonic]} {self.scale}"
+
+
+# Spellings of chord qualities in other people's sheets, by ours.
+_FOREIGN = {
+    "maj": "", "M": "", "min": "m", "-": "m", "mi": "m", "M7": "maj7", "Maj7": "maj7", "Δ": "maj7",
+    "Δ7": "maj7", "min7": "m7", "-7": "m7", "dom7": "7", "°": "dim", "o": "dim", "°7": "dim7", "o7": "dim7",
+    "ø": "m7b5", "ø7": "m7b5", "m7(b5)": "m7b5", "+": "aug", "sus": "sus4", "7sus4": "sus4",
+    "maj6": "6", "min6": "m6",
+    "min9": "m9", "M9": "maj9", "2": "add9", "11": "9", "13": "9", "m11": "m9", "m13": "m9", "maj13": "maj9",
+}  # fmt: skip
+_QUALITY = re.compile(r"(?:m|M|maj|Maj|min|mi|dim|aug|sus|add|dom|°|o(?![a-z])|ø|Δ|[-+#b0-9()])*")
+
+
+def foreign_chord(text: str) -> str | None:
+    """A chord symbol as `Chord.parse` reads it, from what other programs write; None when it is no chord.
+
+    A quality we don't know loses its end until the rest is known (`C7b9` becomes `C7`), with a warning.
+    """
+    text = text.strip()
+    if text.upper() in ("N", "NC", "N.C.", "N.C"):
+        return "N"
+    body, _, bass = text.partition("/")
+    match = _PITCH_CLASS.match(body)
+    if not match or (bass and not _PITCH_CLASS.fullmatch(bass)):
+        return None
+    quality = body[match.end() :]
+    if quality in CHORDS:
+        return text
+    if not _QUALITY.fullmatch(quality):
+        return None
+    shorter = (_FOREIGN.get(quality[:i], quality[:i]) for i in range(len(quality), -1, -1))
+    known = next(q for q in shorter if q in CHORDS)
+    if quality not in _FOREIGN:
+        logger.warning("chord %s is taken for %s", text, match.group() + known)
+    return match.group() + known + ("/" + bass if bass else "")

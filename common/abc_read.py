@@ -1,0 +1,565 @@
+"""Reads ABC 2.1, our own and other people's, into a score (see `common.abc` for the dialect)."""
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+from common.abc_write import default_readings
+from common.errors import ScoreError
+from common.lyrics import SectionTag, tag_of
+from common.score import HOLD, TICKS, ChordChange, Groove, Note, Score, Section
+from common.theory import LETTERS, Key, foreign_chord, key_signature, pitch_class
+
+logger = logging.getLogger(__name__)
+
+_TOKEN = re.compile(
+    r"""(?P<space>[\s`$y]+)
+    |(?P<inline>\[[A-Za-z]:[^\]]*\])
+    |(?P<text>"[^"]*")
+    |(?P<mark>![^!]*!|\+[^+]*\+|\{[^}]*\})
+    |(?P<bar>:*\|[|\]:]*(?:\s*\[?(?P<ending>\d))?|\[\||::+|\[(?P<volta>\d))
+    |(?P<tuplet>\((?P<p>\d)(?::(?P<q>\d?))?(?::(?P<r>\d*))?)
+    |(?P<chord>\[(?P<members>[^\]|]+)\](?P<chord_length>\d*/*\d*))
+    |(?P<rest>[zxZX])(?P<rest_length>\d*/*\d*)
+    |(?P<note>(?P<accidental>\^{1,2}|_{1,2}|=)?(?P<letter>[A-Ga-g])(?P<octave>[,']*)(?P<length>\d*/*\d*))
+    |(?P<broken>[<>]+)
+    |(?P<tie>-)
+    |(?P<slur>[()])
+    |(?P<decoration>[.~H-Wh-w])""",
+    re.VERBOSE,
+)
+_ACCIDENTALS = {"^^": 2, "^": 1, "=": 0, "_": -1, "__": -2}
+_TUPLET_TIME = {2: 3, 3: 2, 4: 3, 5: 2, 6: 2, 7: 2, 8: 3, 9: 2}
+_MODES = {
+    "": "major", "maj": "major", "ion": "major", "m": "minor", "min": "minor", "aeo": "minor",
+    "dor": "dorian", "mix": "mixolydian", "lyd": "lydian", "phr": "phrygian", "loc": "locrian",
+}  # fmt: skip
+_NEAREST_SCALE = {"lydian": "major", "phrygian": "minor", "locrian": "minor"}
+
+
+@dataclass
+class _Head:
+    """A note head or a rest (pitch None), in ticks, with a word for each verse below it."""
+
+    duration: Fraction
+    pitch: int | None = None
+    chords: list[str] = field(default_factory=list)  # symbols that stand over it
+    tied: bool = False  # goes on with the head before it
+    words: list[str | None] = field(default_factory=list)  # by verse; None: played; HOLD: held
+    ends: list[bool] = field(default_factory=list)
+    readings: list[str | None] = field(default_factory=list)
+
+    def word(self, verse: int) -> tuple[str | None, str | None, bool]:
+        if not self.words:
+            return None, None, False
+        verse = min(verse, len(self.words) - 1)
+        return self.words[verse], self.readings[verse], self.ends[verse]
+
+    def goes_on(self, verse: int) -> bool:
+        """Whether it is the same note as the head before it: tied, and without a word of its own."""
+        return self.tied and self.word(verse)[0] in (None, HOLD)
+
+
+@dataclass
+class _Measure:
+    line: int
+    part: int
+    heads: list[_Head] = field(default_factory=list)
+    opens: bool = False  # behind |:
+    closes: bool = False  # before :|
+    ending: int = 0  # the first measure of [1 or [2
+
+    @property
+    def length(self) -> Fraction:
+        return sum((head.duration for head in self.heads), Fraction(0))
+
+
+@dataclass
+class _Part:
+    """A section under way."""
+
+    tag: SectionTag
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+class _Reader:
+    """Walks the lines of one tune and gathers what a score needs."""
+
+    def __init__(self) -> None:
+        self.fields: dict[str, str] = {}
+        self.extra: dict[str, str] = {}  # %%baihua- directives of the header
+        self.metre: tuple[int, int] | None = None
+        self.unit = Fraction(0)  # ticks of the unit length
+        self.key: Key | None = None
+        self.signature: dict[str, int] = {}
+        self.parts: list[_Part] = []
+        self.measures: list[_Measure] = []
+        self.bar: dict[tuple[str, int], int] = {}  # accidentals of this bar by letter and octave
+        self.row: list[tuple[_Head, int]] = []  # heads of the last line of music, and their measure
+        self.verse = 0
+        self.row_open = False  # the line of lyrics goes on below
+        self.special: dict[int, str | None] = {}  # readings of the next line by place
+        self.current: _Measure | None = None
+        self.opens, self.ending = False, 0  # of the measure to come
+        self.chords: list[str] = []
+        self.tuplet = 0, Fraction(1)  # notes left in it, factor of their lengths
+        self.broken = ""
+        self.tie: _Head | None = None
+        self.tie_place: tuple[str, int] = "", 0
+        self.voice: str | None = None
+        self.other_voice = False
+        self.number = 0
+
+    def fail(self, message: str) -> ScoreError:
+        return ScoreError(f"ABC line {self.number}: {message}")
+
+    # ---- lines ---------------------------------------------------------------------------
+
+    def read(self, text: str) -> None:
+        begun = False
+        for self.number, raw in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
+            line = raw.rstrip()
+            if line.startswith("%%baihua-"):
+                self.directive(*line[9:].partition(" ")[::2])
+            elif re.match(r"[A-Za-z+]:", line):
+                if line.startswith("X:") and begun:
+                    logger.warning("the file has several tunes: only the first is read")
+                    return
+                begun = True
+                self.field(line[0], _uncommented(line[2:]).strip())
+            elif not line and self.key is not None and self.measures:
+                break  # an empty line ends the tune
+            elif line and not line.startswith("%") and self.key is not None:
+                self.music(_uncommented(line).rstrip("\\"))
+
+    def directive(self, name: str, value: str) -> None:
+        try:
+            if name in ("title", "tempo", "key", "swing", "lead-in", "tail", "meta"):
+                self.extra[name] = value
+            elif name == "open":
+                self.row_open = True
+            elif name == "readings":
+                pairs = (item.split(":") for item in value.split())
+                self.special = {int(place): None if spelt == "-" else spelt for place, spelt in pairs}
+            elif name == "energy":
+                self.part().settings["energy"] = float(value)
+            elif name == "fill":
+                self.part().settings["fill"] = True
+            elif name == "groove":
+                self.part().settings["groove"] = Groove(*value.split("|"))
+            else:
+                raise self.fail(f"unknown directive %%baihua-{name}")
+        except (ValueError, TypeError) as error:
+            raise self.fail(f"%%baihua-{name} can't be read: {value!r}") from error
+
+    def field(self, name: str, value: str) -> None:
+        if name == "V":
+            self.choose_voice(value.split()[0] if value else "")
+        elif self.other_voice:
+            return
+        elif name == "w":
+            self.words(value)
+        elif name == "P" and self.key is not None:
+            self.begin_part(value)
+        elif name == "M":
+            self.set_metre(value)
+        elif name == "L":
+            self.unit = self.fraction(value) * TICKS * 4
+        elif name == "K":
+            self.set_key(value)
+        elif name == "Q" and "Q" in self.fields:
+            logger.warning(
+                "ABC line %d: a score has one tempo, the change to %s is left out", self.number, value
+            )
+        elif name in "TQ":
+            self.fields.setdefault(name, value)
+
+    def choose_voice(self, name: str) -> None:
+        if self.key is None:
+            return
+        if self.voice is None:
+            self.voice = name
+        if name != self.voice and not self.other_voice:
+            logger.warning("ABC line %d: only voice %s is read, not %s", self.number, self.voice, name)
+        self.other_voice = name != self.voice
+
+    def fraction(self, text: str) -> Fraction:
+        try:
+            return Fraction(text.replace(" ", ""))
+        except (ValueError, ZeroDivisionError) as error:
+            raise self.fail(f"{text!r} is no fraction such as 1/8") from error
+
+    def set_metre(self, value: str) -> None:
+        text = {"C": "4/4", "C|": "2/2"}.get(value, value)
+        if not re.fullmatch(r"\d+/\d+", text):
+            raise self.fail(f"metre {value!r} isn't supported: use one such as 4/4, 3/4 or 6/8")
+        top, bottom = text.split("/")
+        if self.metre is not None and self.metre != (int(top), int(bottom)):
+            raise self.fail(f"a score has one metre, but {value} follows {self.metre[0]}/{self.metre[1]}")
+        self.metre = int(top), int(bottom)
+
+    def set_key(self, value: str) -> None:
+        bare = re.sub(r"\b\w+=\S+|\b(treble|bass|alto|tenor|perc)\S*", "", value).strip()
+        match = re.fullmatch(r"([A-G][#b]?)\s*([A-Za-z]*)(.*)", bare) if bare not in ("", "none") else None
+        if bare in ("", "none"):
+            name, mode = "C", "major"
+        elif match and (match[2].lower() == "m" or match[2].lower()[:3] in _MODES):
+            name, mode = match[1], _MODES[match[2].lower()[:3]]
+        else:
+            raise self.fail(f"key {value!r} isn't a tonic and a mode such as G, Am or D dor")
+        if self.key is not None:
+            logger.warning(
+                "ABC line %d: the score keeps its first key, %s only spells notes", self.number, value
+            )
+        self.signature = key_signature(name, mode)
+        self.key = self.key or Key(pitch_class(name), _NEAREST_SCALE.get(mode, mode))
+
+    def begin_part(self, label: str) -> None:
+        tag = tag_of(label)
+        if tag is None:
+            logger.warning("ABC line %d: part %r is taken for a verse", self.number, label)
+        self.close_measure()
+        self.parts.append(_Part(tag or "verse"))
+
+    def part(self) -> _Part:
+        if not self.parts:
+            self.parts.append(_Part("verse"))
+        return self.parts[-1]
+
+    # ---- music -----------------------------------------------------------------------------
+
+    def music(self, line: str) -> None:
+        """A line of music: its tokens, one after the other."""
+        if self.other_voice:
+            return
+        self.row, self.verse, position = [], 0, 0
+        while position < len(line):
+            match = _TOKEN.match(line, position)
+            if match is None:
+                raise self.fail(f"{line[position]!r} at column {position + 1} isn't understood")
+            position = match.end()
+            self.token(match)
+
+    def token(self, match: re.Match[str]) -> None:
+        if match["inline"]:
+            self.field(match["inline"][1], match["inline"][3:-1].strip())
+        elif match["text"]:
+            self.chords += [s for s in [foreign_chord(match["text"][1:-1])] if s]
+        elif match["bar"]:
+            self.bar_line(match["bar"], int(match["ending"] or match["volta"] or 0))
+        elif match["tuplet"]:
+            self.tuplet = self.tuplet_of(match)
+        elif match["broken"]:
+            self.broken = match["broken"]
+            if self.row:
+                self.row[-1][0].duration *= _broken(self.broken, first=True)
+        elif match["tie"]:
+            self.tie = self.row[-1][0] if self.row else None
+        elif match["note"] or match["chord"] or match["rest"]:
+            self.add(self.head(match))
+
+    def add(self, head: _Head) -> None:
+        count, factor = self.tuplet
+        head.duration *= (factor if count else 1) * (_broken(self.broken, first=False) if self.broken else 1)
+        self.tuplet = max(count - 1, 0), factor
+        head.chords, self.chords, self.broken = self.chords, [], ""
+        head.tied = self.tie is not None and head.pitch is not None and self.tie.pitch == head.pitch
+        self.tie = None
+        if self.current is None:
+            self.part()
+            self.current = _Measure(self.number, len(self.parts) - 1, opens=self.opens, ending=self.ending)
+            self.opens, self.ending = False, 0
+        self.current.heads.append(head)
+        self.row.append((head, len(self.measures)))
+
+    def head(self, match: re.Match[str]) -> _Head:
+        if match["rest"]:
+            length = self.length(match["rest_length"])
+            whole = match["rest"][0] in "ZX"
+            return _Head(length / self.unit_ticks * self.bar_ticks if whole else length)
+        if match["chord"]:
+            notes = [m for m in _TOKEN.finditer(match["members"]) if m["note"]]
+            if not notes:
+                raise self.fail(f"[{match['members']}] holds no note")
+            logger.warning(
+                "ABC line %d: of the notes [%s] the highest is kept", self.number, match["members"]
+            )
+            pitch = max(self.pitch(note) for note in notes)
+            inner = self.length(notes[0]["length"]) / self.unit_ticks
+            return _Head(self.length(match["chord_length"]) * inner, pitch)
+        return _Head(self.length(match["length"]), self.pitch(match))
+
+    def pitch(self, match: re.Match[str]) -> int:
+        letter, octave = match["letter"], match["octave"]
+        place = letter.upper(), letter.isupper() + octave.count(",") - octave.count("'")
+        if match["accidental"]:
+            self.bar[place] = _ACCIDENTALS[match["accidental"]]
+        tied = self.tie is not None and self.tie_place == place and not match["accidental"]
+        self.tie_place = place
+        if tied and self.tie is not None and self.tie.pitch is not None:
+            return self.tie.pitch
+        alteration = self.bar.get(place, self.signature[letter.upper()])
+        return 72 + LETTERS[letter.upper()] + alteration - 12 * place[1]
+
+    def length(self, text: str) -> Fraction:
+        match = re.fullmatch(r"(\d*)(/*)(\d*)", text)
+        assert match is not None, "the token's own pattern"
+        bottom = int(match[3]) if match[3] else 2 ** len(match[2])
+        if bottom == 0:
+            raise self.fail(f"length {text!r} divides by nought")
+        return self.unit_ticks * Fraction(int(match[1] or 1), bottom)
+
+    def tuplet_of(self, match: re.Match[str]) -> tuple[int, Fraction]:
+        p = int(match["p"])
+        q = int(match["q"] or 0) or (_TUPLET_TIME.get(p) or 0)
+        if not p or not q:
+            raise self.fail(f"tuplet {match['tuplet']!r} isn't understood")
+        return int(match["r"] or p), Fraction(q, p)
+
+    @property
+    def unit_ticks(self) -> Fraction:
+        """Ticks of the unit length; without L: an eighth, or a sixteenth in a short metre."""
+        if not self.unit:
+            top, bottom = self.metre or (4, 4)
+            self.unit = Fraction(TICKS, 4 if top / bottom < 0.75 else 2)
+        return self.unit
+
+    @property
+    def bar_ticks(self) -> int:
+        top, bottom = self.metre or (4, 4)
+        return TICKS * 4 * top // bottom
+
+    def bar_line(self, text: str, ending: int) -> None:
+        self.bar = {}
+        closes = text.startswith(":")
+        if self.current is not None:
+            self.close_measure()
+        if closes and self.measures:
+            self.measures[-1].closes = True
+        self.opens = self.opens or text.rstrip("[ 0123456789").endswith(":")
+        self.ending = ending or self.ending
+
+    def close_measure(self) -> None:
+        if self.current is not None:
+            self.measures.append(self.current)
+        self.current = None
+
+    # ---- words -----------------------------------------------------------------------------
+
+    def words(self, text: str) -> None:
+        """A `w:` line: a word for each head of the line of music above it; a line of lyrics ends with it."""
+        heads = [(head, measure) for head, measure in self.row if head.pitch is not None]
+        tokens = _word_tokens(text)
+        if len(tokens) < len(heads):
+            tokens = [part for token in tokens for part in _characters(token)]
+        if len([t for t in tokens if t != "|"]) > len(heads):
+            raise self.fail(f"{len(tokens)} words stand under {len(heads)} notes")
+        place = 0
+        for head, _ in heads:
+            head.words += [None] * (self.verse + 1 - len(head.words))
+            head.ends += [False] * (self.verse + 1 - len(head.ends))
+            head.readings += [None] * (self.verse + 1 - len(head.readings))
+        for token in tokens:
+            if token == "|":
+                measure = heads[place - 1][1] if place else heads[0][1] if heads else 0
+                place = next((i for i, (_, m) in enumerate(heads) if m > measure), len(heads))
+                continue
+            if place == len(heads):
+                raise self.fail(f"the words from {token!r} on have no note")
+            self.word(heads[place][0], token)
+            place += 1
+        self.end_line([head for head, _ in heads])
+
+    def word(self, head: _Head, token: str) -> None:
+        if token == "_":
+            head.words[self.verse] = HOLD
+        elif token != "*":
+            head.words[self.verse] = token
+
+    def end_line(self, heads: list[_Head]) -> None:
+        sung = [head for head in heads if head.words[self.verse] and not head.goes_on(self.verse)]
+        readings = default_readings([head.words[self.verse] or "" for head in sung])
+        for place, (head, reading) in enumerate(zip(sung, readings), 1):
+            head.readings[self.verse] = self.special.get(place, reading)
+        if sung and not self.row_open:
+            sung[-1].ends[self.verse] = True
+        self.row_open, self.special, self.verse = False, {}, self.verse + 1
+
+    # ---- the score -------------------------------------------------------------------------
+
+    def score(self) -> Score:
+        if self.key is None:
+            raise ScoreError("an ABC tune needs a line K: with its key before its notes")
+        self.close_measure()
+        if not self.measures:
+            raise ScoreError("the ABC tune has no notes: write at least one bar below K:")
+        sections = [self.section(part, rows) for part, rows in self.grouped()]
+        options: dict[str, Any] = {}
+        for name in ("swing", "lead-in", "tail"):
+            if name in self.extra:
+                options[name.replace("-", "_")] = float(self.extra[name])
+        if "meta" in self.extra:
+            options["meta"] = json.loads(self.extra["meta"])
+        key = Key.parse(self.extra["key"]) if "key" in self.extra else self.key
+        title = json.loads(self.extra["title"]) if "title" in self.extra else self.fields.get("T", "")
+        tempo = float(self.extra["tempo"]) if "tempo" in self.extra else _tempo(self.fields.get("Q"))
+        return Score(tempo, key, tuple(sections), self.metre or (4, 4), title=title, **options)
+
+    def grouped(self) -> Iterator[tuple[_Part, list[tuple[int, _Measure]]]]:
+        """Sections: runs of measures of one part on one pass of its repeat, with the pass."""
+        last, rows = None, []  # type: ignore[var-annotated]
+        for verse, measure in _expanded(self.measures):
+            if rows and (measure.part, verse) != last:
+                yield self.parts[rows[0][1].part], rows
+                rows = []
+            last = measure.part, verse
+            rows.append((verse, measure))
+        yield self.parts[rows[0][1].part], rows
+
+    def section(self, part: _Part, rows: list[tuple[int, _Measure]]) -> Section:
+        bar, chords, played = 0, [], []  # type: ignore[var-annotated]
+        for start, verse, measure in self.placed(rows):
+            position = start
+            for head in measure.heads:
+                chords += [(position, symbol) for symbol in head.chords[-1:]]
+                if head.pitch is not None:
+                    played.append((position, position + head.duration, head, verse))
+                position += head.duration
+            bar = int(position // self.bar_ticks) + (position % self.bar_ticks > 0)
+        changes = {round(at): symbol for at, symbol in chords}
+        end = bar * self.bar_ticks
+        return Section(
+            part.tag,
+            max(bar, 1),
+            tuple(ChordChange(at, symbol) for at, symbol in sorted(changes.items()) if at < end),
+            _notes(played),
+            **part.settings,
+        )
+
+    def placed(self, rows: list[tuple[int, _Measure]]) -> Iterator[tuple[Fraction, int, _Measure]]:
+        """Where each measure starts; a pickup is moved to the end of its bar, and two halves make one bar."""
+        position, full = Fraction(0), self.bar_ticks
+        for index, (verse, measure) in enumerate(rows):
+            into = position % full
+            filled, last = measure.length + into, index == len(rows) - 1
+            if filled > full or (into and filled != full and not last):
+                raise ScoreError(
+                    f"ABC line {measure.line}: a bar has {_quarters(filled)} quarter notes, "
+                    f"the metre asks for {_quarters(full)}"
+                )
+            if index == 0 and measure.length < full and len(rows) > 1:
+                position = full - measure.length
+            yield position, verse, measure
+            position += measure.length
+
+
+def _quarters(ticks: Fraction | int) -> str:
+    return f"{float(ticks) / TICKS:g}"
+
+
+def _broken(marks: str, first: bool) -> Fraction:
+    """The factor of `>` (the first longer) or `<` on one of its two notes."""
+    short = Fraction(1, 2 ** len(marks))
+    return 2 - short if (marks[0] == ">") == first else short
+
+
+def _uncommented(line: str) -> str:
+    return re.sub(r"(?<!\\)%.*$", "", line)
+
+
+def _word_tokens(text: str) -> list[str]:
+    """Words, `*`, `_` and `|` of a w: line; `-` parts words and `~` joins them."""
+    tokens = re.findall(r"(?:\\.|[^\s\-_*|])+|[_*|]|(?<=[-\s])-", text)
+    return [
+        "_" if t == "-" else t if t in "_*|" else re.sub(r"\\(.)", r"\1", t.replace("~", "")) for t in tokens
+    ]
+
+
+def _characters(token: str) -> list[str]:
+    """A run of Han characters written without spaces, taken apart; punctuation stays with the one before."""
+    if len(token) < 2 or not re.search("[\u4e00-\u9fff]", token):
+        return [token]
+    return re.findall("[\u4e00-\u9fff][^\u4e00-\u9fffA-Za-z0-9]*|[^\u4e00-\u9fff]+", token)
+
+
+def _expanded(measures: list[_Measure]) -> Iterator[tuple[int, _Measure]]:
+    """Measures in the order of playing, with the pass (0 or 1): |: … :| twice, [1 and [2 once each."""
+    start = 0
+    while start < len(measures):
+        stop = next((i for i in range(start, len(measures)) if measures[i].closes), None)
+        opened = next((i for i in range(start + 1, len(measures)) if measures[i].opens), len(measures))
+        if stop is None or opened <= stop:
+            until = len(measures) if stop is None and opened == len(measures) else opened
+            yield from ((0, m) for m in measures[start:until])
+            start = until
+            continue
+        first = next((i for i in range(start, stop + 1) if measures[i].ending == 1), stop + 1)
+        yield from ((0, m) for m in measures[start : stop + 1])
+        yield from ((1, m) for m in measures[start:first])
+        start = stop + 1
+        if start < len(measures) and measures[start].ending == 2:
+            second = next(
+                (i for i in range(start + 1, len(measures)) if _apart(measures[i - 1], measures[i])), None
+            )
+            second = len(measures) if second is None else second
+            yield from ((1, m) for m in measures[start:second])
+            start = second
+
+
+def _apart(before: _Measure, measure: _Measure) -> bool:
+    """Whether a second ending is over: a new repeat or a new part begins."""
+    return measure.opens or measure.part != before.part
+
+
+def _notes(played: list[tuple[Fraction, Fraction, _Head, int]]) -> tuple[Note, ...]:
+    """Notes in whole ticks: ties joined, words set."""
+    notes: list[Note] = []
+    moved = 0
+    for start, end, head, verse in played:
+        left, right = round(start), round(end)
+        moved += left != start or right != end
+        before = notes[-1] if notes else None
+        word, reading, ends = head.word(verse)
+        if (
+            head.goes_on(verse)
+            and before
+            and before.start + before.duration == left
+            and before.pitch == head.pitch
+        ):
+            notes[-1] = replace(before, duration=right - before.start)
+        elif right > left:
+            if word == HOLD and not (before and before.sung):
+                word, reading, ends = None, None, False
+            notes.append(Note(left, right - left, head.pitch or 0, word, reading, ends))
+    if moved:
+        logger.warning("%d notes were moved to the nearest twelfth of a quarter note", moved)
+    return tuple(notes)
+
+
+def _tempo(text: str | None) -> float:
+    """Quarter notes a minute of a Q: field; 100 when there is none."""
+    if text is None:
+        logger.warning("the ABC tune names no tempo: 100 quarter notes a minute are taken")
+        return 100.0
+    bare = re.sub(r'"[^"]*"', "", text).strip()
+    match = re.fullmatch(r"(?:(\d+)/(\d+)|C)?\s*=?\s*(\d+(?:\.\d+)?)", bare)
+    if not match:
+        if not bare:
+            return 100.0
+        raise ScoreError(f"tempo {text!r} isn't understood: write one such as Q:1/4=100")
+    unit = 4 * int(match[1]) / int(match[2]) if match[1] else 1.0
+    return float(match[3]) * unit
+
+
+def read(text: str) -> Score:
+    """The first tune of an ABC text. Raises ScoreError naming the line."""
+    reader = _Reader()
+    try:
+        reader.read(text)
+        return reader.score()
+    except (ValueError, KeyError) as error:
+        raise ScoreError(f"ABC line {reader.number}: {error}") from error

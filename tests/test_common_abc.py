@@ -1,0 +1,136 @@
+"""ABC: our scores come back equal, other people's tunes are read or refused by line."""
+
+import logging
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from score_strategies import scores
+
+from common.abc import from_abc, to_abc
+from common.errors import ScoreError
+from common.score import HOLD, ChordChange, Groove, Note, Score, Section
+from common.theory import Key
+
+
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+@given(scores())
+def test_reading_what_was_written_gives_the_same_score(score: Score) -> None:
+    assert from_abc(to_abc(score)) == score
+
+
+VERSE = (
+    Note(0, 12, 69, "我", "wo3"),
+    Note(12, 8, 71, "还", "huan2"),
+    Note(20, 4, 72, HOLD),
+    Note(24, 30, 74, "你", "ni3", ends_line=True),
+    Note(60, 4, 73),
+    Note(64, 4, 73),
+    Note(68, 4, 68),
+)
+GROOVE = Groove("X" * 16, "." * 16, "x" * 16)
+SCORE = Score(
+    98.5,
+    Key(9, "yu"),
+    (
+        Section("intro", 1, (ChordChange(0, "Am7"),)),
+        Section(
+            "verse",
+            2,
+            (ChordChange(0, "N"), ChordChange(30, "F/C")),
+            VERSE,
+            Groove("X" * 16, "." * 16, "x" * 16),
+        ),
+    ),
+    lead_in=0.2,
+    title="归还",
+)
+
+
+def test_the_text_is_what_abc_programs_expect() -> None:
+    assert to_abc(SCORE).splitlines() == [
+        "%abc-2.1",
+        "X:1",
+        "T:归还",
+        "M:4/4",
+        "L:1/8",
+        "Q:1/4=98",
+        "%%baihua-tempo 98.5",
+        "%%baihua-key A yu",
+        "%%baihua-lead-in 0.2",
+        "K:Am",
+        "P:intro",
+        '"Am7"z8 |]',
+        "P:verse",
+        "%%baihua-groove XXXXXXXXXXXXXXXX|................|xxxxxxxxxxxxxxxx",
+        "%%baihua-readings 2:huan2",
+        '"N"A2 (3:2:2B2c d- "F/C"d3- | dz',
+        "w:我 还 _ 你 _ _",
+        "(3:2:3^c^c^G z4 |]",
+    ]
+    assert from_abc(to_abc(SCORE)) == SCORE
+
+
+FOREIGN = """X: 7
+T: 茉莉花 % a folk song
+C: trad.
+M: 2/4
+L: 1/16
+Q: "Moderato" 1/4=80
+K: G clef=treble
+D4 |: "Gmaj" B2B2 d2>e2 | "Em7" [Gg]4 e2{a}d2- | d4 (3B2c2d2
+w: 啊 好一朵美丽 的 _ _ 茉 莉 花
+w: 啊 芬 芳 美 丽 满 枝 _ 桠 _ 啊
+|1 z8 | Z :|2 !fermata!^A,8 |] % the end
+"""
+
+
+def test_other_peoples_tunes_are_read(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        score = from_abc(FOREIGN)
+    assert (score.title, score.tempo, score.metre, score.key) == ("茉莉花", 80.0, (2, 4), Key(7))
+    assert "of the notes [Gg] the highest is kept" in caplog.text
+    first, second = score.sections[0], score.sections[1]
+    assert [n.start for n in first.notes][:4] == [12, 24, 30, 36], "the pickup fills its bar from the left"
+    assert [(n.duration, n.pitch) for n in first.notes][3:5] == [(9, 74), (3, 76)], "broken rhythm"
+    assert [n.syllable for n in first.notes] == [*"啊好一朵美丽的-茉莉花"]
+    assert first.notes[7].duration == 6 + 12, "tied over the bar line"
+    assert [n.duration for n in first.notes[-3:]] == [4, 4, 4]
+    assert [c.symbol for c in first.chords] == ["G", "Em7"]
+    assert "".join(n.syllable or "" for n in second.notes).startswith("芬芳美丽"), "verse 2"
+    assert second.notes[-1].pitch == 58, "the second ending"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("K: G clef=treble", "K: Hp", "line 7: key 'Hp'"),
+        ("M: 2/4", "M: none", "line 4: metre 'none'"),
+        ("d2>e2", "d2>e4", "line 8: a bar has 2.25 quarter notes, the metre asks for 2"),
+        ("D4 |:", "D4 |: ©", "line 8: '©' at column 7"),
+        ("莉 花", "莉 花 香", "line 9: .* words stand under"),
+        ("L: 1/16", "L: 1/0", "line 5: '1/0'"),
+    ],
+)
+def test_what_cannot_be_read_names_its_line(old: str, new: str, message: str) -> None:
+    assert old in FOREIGN
+    with pytest.raises(ScoreError, match=message):
+        from_abc(FOREIGN.replace(old, new))
+
+
+def test_a_tune_without_key_or_notes_is_refused() -> None:
+    with pytest.raises(ScoreError, match="K:"):
+        from_abc("X:1\nT:x\nCDEF|")
+    with pytest.raises(ScoreError, match="no notes"):
+        from_abc("X:1\nK:C\n")
+    with pytest.raises(ScoreError, match="unknown directive"):
+        from_abc("X:1\nK:C\n%%baihua-grove x|x|x\nC|")
+
+
+def test_fast_notes_are_moved_to_ticks_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        score = from_abc("X:1\nL:1/32\nQ:60\nK:Bb\nBcde f4 z24 |]")
+    assert "2 notes were moved" in caplog.text or "notes were moved" in caplog.text
+    assert [n.pitch for n in score.sections[0].notes] == [70, 72, 74, 75, 77]
+    assert sum(n.duration for n in score.sections[0].notes) == 12
