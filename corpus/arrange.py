@@ -150,12 +150,16 @@ def _kit(plan: SongPlan) -> Kit:
 def _drums(score: Score, kit: Kit, rng: np.random.Generator) -> tuple[Stroke, ...]:
     """The score's hits on the kit, cymbals, soft strokes between them, and an end."""
     spans, energies = score.section_spans(), [s.energy for s in score.sections]
-    fills = [span.end - 2 * score.beat_seconds for span, s in zip(spans, score.sections) if s.fill and s.groove]
+    fills = [
+        span.end - 2 * score.beat_seconds for span, s in zip(spans, score.sections) if s.fill and s.groove
+    ]
     strokes = []
     for hit in score.drum_hits():
         index = max(i for i, span in enumerate(spans) if span.start <= hit.time + 1e-6)
         key = {"kick": kit.kick, "snare": kit.snare, "hat": kit.hat}[hit.drum]
-        into = next((hit.time - f for f in fills if -1e-6 <= hit.time - f < 2 * score.beat_seconds - 1e-6), None)
+        into = next(
+            (hit.time - f for f in fills if -1e-6 <= hit.time - f < 2 * score.beat_seconds - 1e-6), None
+        )
         if hit.drum == "snare" and into is not None:
             key = _fill_key(kit, into / score.beat_seconds)
         elif hit.drum == "hat" and hit.velocity > 0.9 and energies[index] > 0.85 and rng.random() < 0.25:
@@ -218,12 +222,16 @@ def _bass(plan: SongPlan, parts: list[Part], rng: np.random.Generator) -> list[E
             (part.bar + step * _STEP, steps * _STEP, tone)
             for step, steps, tone in (figure if part.energy >= 0.45 else calm)
         ]
-        inside = [(max(at, part.start), length, tone) for at, length, tone in onsets if part.start <= at < part.end]
+        inside = [
+            (max(at, part.start), length, tone) for at, length, tone in onsets if part.start <= at < part.end
+        ]
         if not any(at == part.start for at, _, _ in inside) and part.start > part.bar:
             inside.insert(0, (part.start, min(TICKS, part.end - part.start), "root"))
         for at, length, tone in inside:
             pitch = _bass_pitch(part, tone, rng)
-            events.append(Event(at, min(length, part.end - at), (pitch,), _LOUD if at == part.start else _SOFT + 0.1))
+            events.append(
+                Event(at, min(length, part.end - at), (pitch,), _LOUD if at == part.start else _SOFT + 0.1)
+            )
     return _no_overlap(events)
 
 
@@ -328,7 +336,11 @@ def _figured(part: Part, tones: tuple[int, ...], figure: tuple[int, ...], rolled
     stride = 2 if part.energy >= 0.42 else 4
     for step in _inside(part)[::stride] if _inside(part)[0] % stride == 0 else _inside(part)[1::stride]:
         index = figure[step // 2]
-        pitch = bass if index < 0 or (step == _inside(part)[0] and not rolled) else ladder[min(index, len(ladder) - 1)]
+        pitch = (
+            bass
+            if index < 0 or (step == _inside(part)[0] and not rolled)
+            else ladder[min(index, len(ladder) - 1)]
+        )
         loud = (_LOUD if step % 8 == 0 else _SOFT) * (0.75 + 0.25 * part.energy)
         first = rolled and step == _inside(part)[0]
         pitches = (*tones, tones[0] + 12) if first else (pitch,)

@@ -76,7 +76,9 @@ def compose(plan: SongPlan, lyrics: Lyrics | None = None) -> Score:
     notes: dict[int, list[Note]] = {}
     for index in order:
         last = index + 1 == len(plan.sections)
-        notes[index] = _melody(plan, plan.sections[index], harmony[index], lyrics.sections[index], tunes, last)
+        notes[index] = _melody(
+            plan, plan.sections[index], harmony[index], lyrics.sections[index], tunes, last
+        )
     sections = tuple(
         Section(s.form.tag, s.form.bars, _changes(harmony[i]), tuple(notes[i]), s.groove, s.fill, s.energy)
         for i, s in enumerate(plan.sections)
@@ -142,16 +144,21 @@ def _chord_at(bars: Sequence[Sequence[Chord]], tick: int) -> Chord:
 # ---- rhythm ----------------------------------------------------------------------------------
 
 
-def _onsets(count: int, cells: int, rng: np.random.Generator) -> list[int]:
-    """Cells on which `count` notes start, about evenly, the last one with room to be held."""
-    held = max(1, min(int(rng.integers(2, 5)), cells - count))
+def _onsets(count: int, cells: int, draws: int, rng: np.random.Generator) -> list[list[int]]:
+    """Some ways to start `count` notes in so many cells, about evenly, the last with room to be held."""
+    most = max(1, min(4, cells - count))
+    held = rng.integers(min(2, most), most + 1, draws)
     span = cells - held
-    first = int(rng.integers(0, 2)) if span > count * 1.5 else 0
-    spots = first + np.arange(count) * (span - first) / max(1, count - 1) + rng.normal(0, 0.7, count)
-    spots[0], out = first, []
-    for index, spot in enumerate(spots):
-        lowest = out[-1] + 1 if out else 0
-        out.append(int(np.clip(round(float(spot)), lowest, cells - (count - index))))
+    first = np.where(span > count * 1.5, rng.integers(0, 2, draws), 0)
+    spread = np.arange(count) / max(1, count - 1)
+    spots = first[:, None] + spread[None] * (span - first)[:, None] + rng.normal(0, 0.7, (draws, count))
+    out = []
+    for row in np.round(spots).astype(int).tolist():
+        onsets: list[int] = []
+        for index, spot in enumerate(row):
+            lowest = onsets[-1] + 1 if onsets else 0
+            onsets.append(max(lowest, min(spot, cells - (count - index))))
+        out.append(onsets)
     return out
 
 
@@ -163,6 +170,7 @@ def _rhythm_cost(onsets: list[int], cells: int, unit: int, seconds_per_tick: flo
         cost += 0.0 if tick % _STRONG == 0 else 0.25 if tick % TICKS == 0 else 0.6 if tick % 6 == 0 else 1.3
         if (after - onset) * unit * seconds_per_tick < _SHORTEST:
             cost += 2.5
+    cost += 1.5 * max(0.0, 1.0 - (cells - onsets[-1]) * unit / TICKS)  # the last note wants a beat
     half = cells // 2
     left = {o for o in onsets if o < half}
     cost -= 0.35 * len(left & {o - (cells + 1) // 2 for o in onsets})
@@ -183,8 +191,9 @@ def rhythm(count: int, slot: int, seconds_per_tick: float, rng: np.random.Genera
         raise LyricsError(
             f"a line of {count} syllables can't be sung in {slot * seconds_per_tick:.1f} s: at most {cells} fit"
         )
-    drawn = [_onsets(count, cells, rng) for _ in range(20)]
-    costs = [_rhythm_cost(o, cells, unit, seconds_per_tick) + 0.15 * float(rng.random()) for o in drawn]
+    drawn = _onsets(count, cells, 20, rng)
+    noise = rng.uniform(0, 0.15, len(drawn))
+    costs = [_rhythm_cost(o, cells, unit, seconds_per_tick) + n for o, n in zip(drawn, noise)]
     best = drawn[int(np.argmin(costs))]
     longest = 4 * TICKS
     ends = [*best[1:], min(cells, best[-1] + longest // unit)]
@@ -282,7 +291,9 @@ def _sung(plan: SongPlan, form: FormSection, bars: list[list[Chord]], lines: lis
         syllables = lines[index]
         ends = index + 1 == len(lines)
         held = min(slot, max(usual, 4 * TICKS))
-        shape, pitches = _line(plan, form.tag, bars, start, held, len(syllables), index, ends, plan.range, tunes)
+        shape, pitches = _line(
+            plan, form.tag, bars, start, held, len(syllables), index, ends, plan.range, tunes
+        )
         if ends and last:
             shape, pitches = _final(shape, pitches, slot), (*pitches[:-1], _nearest_tonic(plan, pitches[-1]))
         notes += _with_words(start, shape, pitches, syllables, tunes.rng, plan)
@@ -334,7 +345,13 @@ def _with_words(start: int, shape: Rhythm, pitches: tuple[int, ...], syllables: 
         ends = index + 1 == len(shape)
         after = pitches[index + 1] if not ends else pitch
         turn = pitch + int(np.sign(after - pitch)) * 2
-        if length >= 2 * TICKS and not ends and after != pitch and rng.random() < 0.3 and turn % 12 in plan.key.classes:
+        if (
+            length >= 2 * TICKS
+            and not ends
+            and after != pitch
+            and rng.random() < 0.3
+            and turn % 12 in plan.key.classes
+        ):
             first = length - TICKS // 2 * (1 if length < 3 * TICKS else 2)
             notes.append(Note(start + at, first, pitch, text, reading))
             notes.append(Note(start + at + first, length - first, turn, HOLD, reading))
@@ -343,7 +360,9 @@ def _with_words(start: int, shape: Rhythm, pitches: tuple[int, ...], syllables: 
     return notes
 
 
-def _played(plan: SongPlan, form: FormSection, bars: list[list[Chord]], tunes: _Tunes, last: bool) -> list[Note]:
+def _played(
+    plan: SongPlan, form: FormSection, bars: list[list[Chord]], tunes: _Tunes, last: bool
+) -> list[Note]:
     """The lead instrument's phrases of two bars; outside instrumentals they quote the chorus."""
     limits = _LEAD_RANGES.get(plan.instruments["lead"].program, (62, 81))
     each = min(2, form.bars)
@@ -368,5 +387,7 @@ def _played_count(plan: SongPlan, tag: str, index: int, slot: int, tunes: _Tunes
     seconds = slot * 60.0 / plan.tempo / TICKS
     wanted = busy * seconds * float(tunes.rng.uniform(0.8, 1.2))
     known = tunes.rhythms.keys()
-    again = [count for letter, count, ticks in known if letter == _letter(tunes, tag, index) and ticks == slot]
+    again = [
+        count for letter, count, ticks in known if letter == _letter(tunes, tag, index) and ticks == slot
+    ]
     return again[0] if again else int(np.clip(round(wanted), 2, slot // 6 - 2))

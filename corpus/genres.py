@@ -124,7 +124,11 @@ def _grooves(*rows: str) -> tuple[Groove, ...]:
 _PIANO, _EP, _EP2 = Instrument(0, "钢琴"), Instrument(4, "电钢琴"), Instrument(5, "电钢琴")
 _ORGAN, _ACCORDION, _HARMONICA = Instrument(16, "风琴"), Instrument(21, "手风琴"), Instrument(22, "口琴")
 _NYLON, _STEEL = Instrument(24, "古典吉他"), Instrument(25, "木吉他")
-_JAZZ_GUITAR, _CLEAN, _MUTED = Instrument(26, "爵士吉他"), Instrument(27, "电吉他"), Instrument(28, "闷音吉他")
+_JAZZ_GUITAR, _CLEAN, _MUTED = (
+    Instrument(26, "爵士吉他"),
+    Instrument(27, "电吉他"),
+    Instrument(28, "闷音吉他"),
+)
 _OVERDRIVE, _DISTORTED = Instrument(29, "电吉他"), Instrument(30, "失真吉他")
 _UPRIGHT, _FINGER, _PICKED = Instrument(32, "低音提琴"), Instrument(33, "贝斯"), Instrument(34, "贝斯")
 _FRETLESS, _SLAP, _SYNTH_BASS, _SYNTH_BASS2 = (
@@ -151,7 +155,11 @@ _SQUARE, _SAW, _POLY, _PLUCK = (
     Instrument(84, "合成器"),
 )
 _WARM, _BOWED, _SWEEP = Instrument(89, "铺底音色"), Instrument(92, "铺底音色"), Instrument(95, "铺底音色")
-_VIBRAPHONE, _CELESTA, _MUSIC_BOX = Instrument(11, "颤音琴"), Instrument(8, "钢片琴"), Instrument(10, "音乐盒")
+_VIBRAPHONE, _CELESTA, _MUSIC_BOX = (
+    Instrument(11, "颤音琴"),
+    Instrument(8, "钢片琴"),
+    Instrument(10, "音乐盒"),
+)
 _CLAVINET, _BANJO = Instrument(7, "击弦键琴"), Instrument(105, "班卓琴")
 _PIPA, _GUZHENG = Instrument(106, "琵琶"), Instrument(107, "古筝")
 
@@ -272,9 +280,9 @@ _ROWS = (
             high=_grooves("X...X...X...X...|....X.......X...|x.Xxx.Xxx.Xxx.Xx", "X...X...X...X...|....X.......X..x|..X...X...X...X.", "X..X..X...X..X..|....X.......X...|xxXxxxXxxxXxxxXx"),
         ),
         kits=(_ELECTRONIC, _TR808),
-        comping=(Comping(_SAW, ("pump", "stab")), Comping(_POLY, ("pump", "arpeggio")), Comping(_PIANO, ("stab", "pump"))),
+        comping=(Comping(_SAW, ("pump", "stab")), Comping(_POLY, ("pump", "arpeggio")), Comping(_PIANO, ("stab", "pump")), Comping(_EP, ("stab", "arpeggio"))),
         basses=(_SYNTH_BASS, _SYNTH_BASS2), bass_styles=("offbeat", "octaves", "eighths"),
-        leads=(_SAW, _SQUARE, _PLUCK), pads=(_WARM, _SWEEP, _BOWED), fills=0.6,
+        leads=(_SAW, _SQUARE, _PLUCK, _CELESTA, _VIOLIN), pads=(_WARM, _SWEEP, _BOWED), fills=0.6,
     ),
     Genre(
         "爵士", "jazz",

@@ -41,9 +41,20 @@ log = logging.getLogger(__name__)
 
 STEMS = ("vocals", *PLAYED)
 LICENCE = "Apache-2.0 (synthetic)"
-_COMPOSED = (
-    "lyrics timing score descriptions genre mood theme tempo key instruments singer duration"
-).split()
+_COMPOSED = [
+    "lyrics",
+    "timing",
+    "score",
+    "descriptions",
+    "genre",
+    "mood",
+    "theme",
+    "tempo",
+    "key",
+    "instruments",
+    "singer",
+    "duration",
+]
 
 
 @dataclass(frozen=True)
@@ -156,7 +167,9 @@ def _timing(notes: Sequence[NoteSpan], onsets: Sequence[float], lyrics: Lyrics) 
     return tuple(lines)
 
 
-def _record(written: Sheet, seed: int, split: Split, duration: float, timing: tuple[TimedLine, ...]) -> SongRecord:
+def _record(
+    written: Sheet, seed: int, split: Split, duration: float, timing: tuple[TimedLine, ...]
+) -> SongRecord:
     planned = written.plan
     return SongRecord(
         id=f"{split}-{seed:019d}",
@@ -199,7 +212,9 @@ class Order:
 
     def __post_init__(self) -> None:
         if self.songs < 1 or self.processes < 1:
-            raise ConfigError(f"--songs and --processes are at least 1, but got {self.songs} and {self.processes}")
+            raise ConfigError(
+                f"--songs and --processes are at least 1, but got {self.songs} and {self.processes}"
+            )
         if self.duration and not 5 <= self.duration[0] <= self.duration[1] <= 240:
             raise ConfigError("--duration needs two numbers of seconds, 5 ≤ shortest ≤ longest ≤ 240")
 
@@ -223,7 +238,9 @@ def make(order: Order, index: int) -> float:
     for stem, audio in made.stems.items():
         write_audio(order.out / stems[stem], audio)
     path = f"audio/{name}.{order.format}"
-    write_audio(order.out / path, made.audio, {"title": made.sheet.score.title, "genre": made.record.genre or ""})
+    write_audio(
+        order.out / path, made.audio, {"title": made.sheet.score.title, "genre": made.record.genre or ""}
+    )
     record = replace(made.record, id=name, audio=path, stems=stems)
     target = order.record_path(index)
     unfinished = target.with_suffix(".part")
@@ -300,7 +317,9 @@ def _progress(count: int, total: int, seconds: float, elapsed: float) -> None:
     left = elapsed / count * (total - count)
     rate = seconds / max(elapsed, 1e-6)
     end = "\n" if count == total or not sys.stdout.isatty() else "\r"
-    print(f"{count}/{total} songs, {rate:.1f} s of song a second, {left / 60:.1f} min left", end=end, flush=True)
+    print(
+        f"{count}/{total} songs, {rate:.1f} s of song a second, {left / 60:.1f} min left", end=end, flush=True
+    )
 
 
 def _write_manifest(order: Order) -> None:

@@ -1,0 +1,145 @@
+"""Genres, forms and plans: the table is sound, durations are met, what is kept out stays out."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.errors import ConfigError, RequestError, ScoreError
+from common.seeds import generator
+from common.theory import SCALES, Chord, Key
+from corpus.forms import bar_seconds, fit, form, most_syllables
+from corpus.genres import GENRES, PARENTS, bars_of, chord
+from corpus.plan import SINGERS, _choices, is_held_out, plan
+
+
+def test_numerals_are_read_in_the_scale():
+    assert chord("V7", Key.parse("C major")) == Chord.parse("G7")
+    assert chord("ii7", Key.parse("Bb major")) == Chord.parse("Cm7")
+    assert chord("bVII", Key.parse("C major")) == Chord.parse("Bb")
+    assert chord("VII", Key.parse("D mixolydian")) == Chord.parse("C")
+    assert chord("i5", Key.parse("E minor")) == Chord.parse("E5")
+    assert chord("III", Key.parse("A yu")) == Chord.parse("C")
+    assert [[str(c) for c in bar] for bar in bars_of("ii7_V7 Imaj7", Key(0))] == [["Dm7", "G7"], ["Cmaj7"]]
+    with pytest.raises(ScoreError, match="'X'"):
+        chord("X", Key(0))
+
+
+@pytest.mark.parametrize("genre", GENRES.values(), ids=lambda g: g.english)
+def test_a_genre_keeps_to_the_keys_that_label_it(genre):
+    for scale, rows in genre.harmony.items():
+        key, parent = Key(2, scale), SCALES[PARENTS.get(scale, scale)]
+        allowed = {(2 + step) % 12 for step in parent}
+        for progression in rows.verse + rows.chorus + rows.pre + rows.bridge:
+            bars = bars_of(progression, key)
+            assert len(bars) == 4
+            for found in (c for bar in bars for c in bar):
+                dominant = key.family == "minor" and found.root == 9  # its third is the leading tone
+                assert dominant or set(found.classes) <= allowed, (progression, str(found))
+        assert any(c.root == 2 for p in rows.chorus for bar in bars_of(p, key) for c in bar)
+
+
+@pytest.mark.parametrize("genre", GENRES.values(), ids=lambda g: g.english)
+def test_a_row_is_complete(genre):
+    assert genre.tempo[0] < genre.tempo[1] and 0 <= genre.swing[0] <= genre.swing[1] <= 1 / 3
+    harmony, leads = _choices(genre)
+    assert len(genre.moods) >= 3 and len(leads) >= 2 and harmony and genre.kits
+    for level in (genre.grooves.low, genre.grooves.middle, genre.grooves.high):
+        assert level
+        for groove in level:
+            assert {len(groove.kick), len(groove.snare), len(groove.hat)} == {16}
+
+
+def test_there_are_twelve_genres():
+    assert len(GENRES) >= 12 and {"流行", "古风", "爵士"} <= GENRES.keys()
+
+
+@settings(deadline=None, max_examples=80)
+@given(duration=st.floats(12, 240), tempo=st.floats(60, 165), seed=st.integers(0, 999), sung=st.booleans())
+def test_a_form_fills_its_duration_exactly(duration, tempo, seed, sung):
+    made = form(duration, tempo, rng=np.random.default_rng(seed), instrumental=not sung)
+    bars = sum(section.bars for section in made.sections)
+    bar = bar_seconds(made.fit.tempo)
+    assert made.fit.lead_in + bars * bar + made.fit.tail == pytest.approx(duration, abs=1e-9)
+    assert abs(made.fit.tempo / tempo - 1) < 0.031 and made.fit.tail >= 0.5
+    for section in made.sections:
+        if section.lines:
+            each = section.bars / len(section.lines)
+            assert max(section.lines) <= most_syllables(made.fit.tempo, each)
+    assert any(section.lines for section in made.sections) == sung
+
+
+@given(duration=st.floats(5, 600), tempo=st.floats(60, 200))
+def test_a_fit_adds_up(duration, tempo):
+    found = fit(duration, tempo)
+    assert found.lead_in + found.bars * bar_seconds(found.tempo) + found.tail == pytest.approx(duration)
+    assert found.tail >= 0
+
+
+def test_a_form_grows_with_its_duration():
+    short, long = form(12, 100), form(240, 100)
+    assert {s.tag for s in short.sections} <= {"intro", "verse", "chorus", "outro"}
+    assert {"intro", "verse", "chorus", "bridge", "outro"} <= {s.tag for s in long.sections}
+    assert len({s.lines for s in long.sections if s.tag == "chorus"}) == 1
+
+
+def test_durations_out_of_range_are_told():
+    with pytest.raises(RequestError, match="5 to 600"):
+        form(3, 100)
+
+
+def test_a_plan_comes_from_its_seed():
+    assert plan(7) == plan(7) != plan(8)
+    assert plan(7, genre="爵士", singer="male", tempo=100, duration=30).genre == "爵士"
+
+
+def test_combinations_are_kept_for_evaluation():
+    test_share = 0
+    for seed in range(1000):
+        for split in ("train", "valid"):
+            made = plan(seed, split, durations=(12, 20))
+            names = made.instruments["harmony"].name, made.instruments["lead"].name
+            assert not any(is_held_out(made.genre, made.singer, name) for name in names)
+        test_share += plan(seed, "test", durations=(12, 20)).held_out
+    assert 430 < test_share < 570
+
+
+def test_about_an_eighth_of_the_combinations_is_kept():
+    triples = [
+        (genre.name, singer, name)
+        for genre in GENRES.values()
+        for singer in SINGERS
+        for name in dict.fromkeys(sum(_choices(genre), []))
+    ]
+    kept = sum(is_held_out(*triple) for triple in triples)
+    assert kept == len(GENRES) * len(SINGERS)
+    assert 0.1 < kept / len(triples) < 0.2
+
+
+def test_singers_come_in_their_shares():
+    singers = [plan(seed, durations=(12, 20)).singer for seed in range(600)]
+    shares = {s: singers.count(s) / 600 for s in SINGERS}
+    assert 0.33 < shares["female"] < 0.47 and 0.28 < shares["male"] < 0.42
+    assert 0.06 < shares["child"] < 0.15 and 0.1 < shares["none"] < 0.21
+
+
+def test_wrong_overrides_are_told():
+    with pytest.raises(ConfigError, match="genre"):
+        plan(1, genre="polka")
+    with pytest.raises(ConfigError, match="harmony"):
+        plan(1, genre="爵士", harmony="古筝")
+    kept = next(n for n in sum(_choices(GENRES["流行"]), []) if is_held_out("流行", "female", n))
+    role = "harmony" if kept in _choices(GENRES["流行"])[0] else "lead"
+    with pytest.raises(ConfigError, match="kept for evaluation"):
+        plan(1, genre="流行", singer="female", **{role: kept})
+
+
+def test_seeds_have_no_process_salt():
+    assert generator(1, "plan").integers(1 << 30) == generator(1, "plan").integers(1 << 30)
+    assert plan(3).duration == plan(3).duration
+
+
+def test_every_instrument_of_a_genre_is_heard_in_training():
+    for genre in GENRES.values():
+        for name in dict.fromkeys(sum(_choices(genre), [])):
+            assert any(not is_held_out(genre.name, singer, name) for singer in SINGERS)
