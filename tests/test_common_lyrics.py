@@ -14,6 +14,9 @@ def test_parsing_what_was_written_gives_the_same_lyrics(words: Lyrics) -> None:
     assert Lyrics.parse(str(words)) == words
 
 
+HEADERS = ["<verse>", "[Verse 1]", "(verse1)", "【主歌】", "主歌：", "主歌二:", "（主歌2）"]
+
+
 @pytest.mark.parametrize("header", HEADERS)
 def test_headers_of_many_kinds(header: str) -> None:
     words = Lyrics.parse(f"{header}\r\n月光洒在窗前\r\n\r\n我在等你\n[CHORUS]\n回家\n")
