@@ -15,9 +15,10 @@ import numpy as np
 
 from common.score import TICKS, Score
 from common.theory import Chord
-from corpus.genres import GENRES, Kit
+from corpus.genres import GENRES
 from corpus.instruments import Stroke, Track
 from corpus.plan import SongPlan
+from corpus.styles import Kit
 
 STEMS = ("drums", "bass", "harmony", "lead")
 BAR = 4 * TICKS

@@ -18,8 +18,9 @@ from common.score import HOLD, TICKS, ChordChange, Note, Score, Section
 from common.seeds import generator
 from common.theory import Chord
 from corpus.forms import FormSection
-from corpus.genres import GENRES, Progressions, bars_of, chord
+from corpus.genres import GENRES
 from corpus.plan import SectionPlan, SongPlan
+from corpus.styles import Progressions, bars_of, chord
 from corpus.words import write
 
 _STRONG = 2 * TICKS  # the first and third beat of a bar carry the harmony

@@ -1,122 +1,31 @@
 """The genres of the synthetic corpus: what each one plays, how fast, in which mode and mood.
 
-A table, not an algorithm: a row names tempi, scales with their progressions, grooves by
-energy, and the instruments of each role as General MIDI programs with the names that
-listeners use. A progression belongs to one scale, and its numerals are read in that scale, so
-that a song's labelled key is the key that it is heard in.
-
-Grammar of a progression: bars are parted by spaces, two chords of one bar by "_". A numeral
-is a degree of the scale's seven-note parent, lower case for minor; a "b" in front lowers it.
+A table, not an algorithm: a row names tempi, scales with their progressions, grooves by energy, and the
+instruments of each role as General MIDI programs with the names that listeners use. A progression belongs
+to one scale, and its numerals are read in that scale, so that a song's labelled key is the key that it is
+heard in.
 """
 
-import re
-from dataclasses import dataclass
-from typing import NamedTuple
-
-from common.errors import ScoreError
 from common.score import Groove
-from common.theory import SCALES, Chord, Key
-
-# The seven-note scale in which the chords of a five- or six-note mode are counted.
-PARENTS = {"gong": "major", "yu": "minor", "blues": "mixolydian"}
-_DEGREES = {"i": 0, "ii": 1, "iii": 2, "iv": 3, "v": 4, "vi": 5, "vii": 6}
-_NUMERAL = re.compile(r"(b?)([iv]+|[IV]+)(.*)")
+from corpus.styles import Comping, Genre, Grooves, Instrument, Kit, Progressions
 
 
-class Instrument(NamedTuple):
-    """A General MIDI program and what listeners call it."""
-
-    program: int
-    name: str
-
-
-class Comping(NamedTuple):
-    """An instrument that plays the chords, and the ways in which it does."""
-
-    instrument: Instrument
-    styles: tuple[str, ...]
+def _grooves(*rows: str) -> Grooves:
+    """Rows of a level of energy and `kick|snare|hat`, sixteen steps each."""
+    levels: dict[str, list[Groove]] = {"low": [], "middle": [], "high": []}
+    for row in rows:
+        level, steps = row.split()
+        levels[level].append(Groove(*steps.split("|")))
+    return Grooves(**{level: tuple(grooves) for level, grooves in levels.items()})
 
 
-@dataclass(frozen=True)
-class Kit:
-    """A drum kit: General MIDI keys of the three drums of a groove, and of what colours it."""
-
-    program: int
-    name: str
-    kick: int = 36
-    snare: int = 38
-    hat: int = 42
-    open_hat: int = 46  # the hat of loud sections; equal to `hat` where it never opens
-    crash: int = 49
-    toms: tuple[int, ...] = (48, 47, 45, 43)
-    ghosts: bool = True  # soft snare strokes between the beats
-
-
-@dataclass(frozen=True)
-class Grooves:
-    """Bars of drums, several for each level of energy."""
-
-    low: tuple[Groove, ...]
-    middle: tuple[Groove, ...]
-    high: tuple[Groove, ...]
-
-
-@dataclass(frozen=True)
-class Progressions:
-    """Chords of four bars (or two, repeated) by kind of section."""
-
-    verse: tuple[str, ...]
-    chorus: tuple[str, ...]
-    pre: tuple[str, ...] = ()
-    bridge: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Genre:
-    """A row of the table."""
-
-    name: str
-    english: str
-    moods: tuple[str, ...]
-    tempo: tuple[int, int]  # quarter notes a minute
-    harmony: dict[str, Progressions]  # by scale
-    grooves: Grooves
-    kits: tuple[Kit, ...]
-    comping: tuple[Comping, ...]
-    basses: tuple[Instrument, ...]
-    bass_styles: tuple[str, ...]
-    leads: tuple[Instrument, ...]
-    pads: tuple[Instrument | None, ...] = (None,)
-    swing: tuple[float, float] = (0.0, 0.0)
-    density: float = 1.0  # syllables a second beside those of an average song
-    fills: float = 0.5  # share of sections that end with a fill
-    drumless: float = 0.1  # share of quiet verses without drums
-
-
-def chord(numeral: str, key: Key) -> Chord:
-    """The chord of a Roman numeral in a key: `chord("V7", Key(0)) == Chord.parse("G7")`.
-
-    Raises:
-        ScoreError: the numeral can't be read.
-    """
-    match = _NUMERAL.fullmatch(numeral)
-    if not match or match[2].lower() not in _DEGREES:
-        raise ScoreError(f"a numeral is i … vii or I … VII with a quality, but got {numeral!r}")
-    flat, roman, suffix = match.groups()
-    steps = SCALES[PARENTS.get(key.scale, key.scale)]
-    root = (key.tonic + steps[_DEGREES[roman.lower()]] - bool(flat)) % 12
-    minor = roman.islower() and not suffix.startswith(("dim", "m7b5", "sus", "5"))
-    return Chord.parse(str(Chord(root)) + ("m" if minor else "") + suffix)
-
-
-def bars_of(progression: str, key: Key) -> list[list[Chord]]:
-    """The chords of every bar of a progression."""
-    return [[chord(numeral, key) for numeral in bar.split("_")] for bar in progression.split()]
-
-
-def _grooves(*rows: str) -> tuple[Groove, ...]:
-    """`kick|snare|hat` of sixteen steps each."""
-    return tuple(Groove(*row.split("|")) for row in rows)
+def _progressions(*rows: str) -> Progressions:
+    """Rows of a kind of section and its progressions, parted by `|`."""
+    kinds: dict[str, tuple[str, ...]] = {"verse": (), "pre": (), "chorus": (), "bridge": ()}
+    for row in rows:
+        kind, _, rest = row.partition(" ")
+        kinds[kind] += tuple(progression.strip() for progression in rest.split("|"))
+    return Progressions(**kinds)
 
 
 # ---- instruments by the names that listeners use ---------------------------------------------
@@ -179,252 +88,467 @@ _CHINESE = Kit(
 
 # ---- progressions shared by several rows -----------------------------------------------------
 
-_POP_MAJOR = Progressions(
-    verse=("I V vi IV", "I vi IV V", "vi IV I V", "I iii IV V", "I IV vi V", "Iadd9 V vi7 IV"),
-    pre=("ii V iii vi", "IV V iii vi", "ii iii IV Vsus4_V"),
-    chorus=("IV V iii vi", "I V vi IV", "IVmaj7 V iii7 vi", "I V vi iii", "IV I V vi", "vi IV I V"),
-    bridge=("vi V IV V", "ii vi IV V", "IV IV V V", "iii vi ii V"),
+_POP_MAJOR = _progressions(
+    "verse  I V vi IV | I vi IV V | vi IV I V | I iii IV V | I IV vi V | Iadd9 V vi7 IV",
+    "pre    ii V iii vi | IV V iii vi | ii iii IV Vsus4_V",
+    "chorus IV V iii vi | I V vi IV | IVmaj7 V iii7 vi | I V vi iii | IV I V vi | vi IV I V",
+    "bridge vi V IV V | ii vi IV V | IV IV V V | iii vi ii V",
 )
-_POP_MINOR = Progressions(
-    verse=("i VI III VII", "i iv VI V", "i VII VI VII", "i v VI III"),
-    pre=("iv VI VII VII", "VI VII i i", "iv v VI VII"),
-    chorus=("VI VII i i", "i VI III VII", "VI VII III i", "iv VII III VI"),
-    bridge=("VI VI VII VII", "iv i VII V", "III VII iv V"),
+_POP_MINOR = _progressions(
+    "verse  i VI III VII | i iv VI V | i VII VI VII | i v VI III",
+    "pre    iv VI VII VII | VI VII i i | iv v VI VII",
+    "chorus VI VII i i | i VI III VII | VI VII III i | iv VII III VI",
+    "bridge VI VI VII VII | iv i VII V | III VII iv V",
 )
-_FOLK_MAJOR = Progressions(
-    verse=("I IV I V", "I vi IV V", "I I IV V", "I V IV I"),
-    pre=("vi IV ii V", "IV V IV V"),
-    chorus=("IV I V I", "IV V I vi", "I IV I_V I", "vi IV I V"),
-    bridge=("vi iii IV V", "ii V ii V"),
+_FOLK_MAJOR = _progressions(
+    "verse  I IV I V | I vi IV V | I I IV V | I V IV I",
+    "pre    vi IV ii V | IV V IV V",
+    "chorus IV I V I | IV V I vi | I IV I_V I | vi IV I V",
+    "bridge vi iii IV V | ii V ii V",
 )
 
 # ---- the table -------------------------------------------------------------------------------
 
 _ROWS = (
     Genre(
-        "流行", "pop",
-        moods=("欢快", "温暖", "浪漫", "青春"), tempo=(86, 122),
-        harmony={"major": _POP_MAJOR, "minor": _POP_MINOR},
-        grooves=Grooves(
-            low=_grooves("X.......X.......|................|x...x...x...x...", "X...........x...|........X.......|x.x.x.x.x.x.x.x."),
-            middle=_grooves("X.....x.X.......|....X.......X...|x.x.x.x.x.x.x.x.", "X..x....X.x.....|....X.......X...|x.x.x.x.x.x.x.x."),
-            high=_grooves("X.....X.X.X.....|....X.......X...|X.x.X.x.X.x.X.x.", "X..X..X...X.....|....X.......X..x|xxXxxxXxxxXxxxXx", "X...X...X...X...|....X.......X...|..X...X...X...X."),
+        "流行",
+        "pop",
+        moods=("欢快", "温暖", "浪漫", "青春"),
+        tempo=(86, 122),
+        harmony={
+            "major": _POP_MAJOR,
+            "minor": _POP_MINOR,
+        },
+        grooves=_grooves(
+            "low    X.......X.......|................|x...x...x...x...",
+            "low    X...........x...|........X.......|x.x.x.x.x.x.x.x.",
+            "middle X.....x.X.......|....X.......X...|x.x.x.x.x.x.x.x.",
+            "middle X..x....X.x.....|....X.......X...|x.x.x.x.x.x.x.x.",
+            "high   X.....X.X.X.....|....X.......X...|X.x.X.x.X.x.X.x.",
+            "high   X..X..X...X.....|....X.......X..x|xxXxxxXxxxXxxxXx",
+            "high   X...X...X...X...|....X.......X...|..X...X...X...X.",
         ),
         kits=(_STANDARD, _ROOM, _ELECTRONIC),
-        comping=(Comping(_PIANO, ("block", "broken", "arpeggio")), Comping(_EP, ("block", "broken")), Comping(_STEEL, ("strum", "picking")), Comping(_CLEAN, ("picking", "arpeggio"))),
-        basses=(_FINGER, _PICKED, _SYNTH_BASS), bass_styles=("root", "eighths", "octaves"),
-        leads=(_FLUTE, _SQUARE, _VIOLIN, _CLEAN), pads=(_STRINGS, _WARM, None),
+        comping=(
+            Comping(_PIANO, ("block", "broken", "arpeggio")),
+            Comping(_EP, ("block", "broken")),
+            Comping(_STEEL, ("strum", "picking")),
+            Comping(_CLEAN, ("picking", "arpeggio")),
+        ),
+        basses=(_FINGER, _PICKED, _SYNTH_BASS),
+        bass_styles=("root", "eighths", "octaves"),
+        leads=(_FLUTE, _SQUARE, _VIOLIN, _CLEAN),
+        pads=(_STRINGS, _WARM, None),
     ),
     Genre(
-        "抒情", "ballad",
-        moods=("伤感", "深情", "思念", "孤独"), tempo=(60, 82),
-        harmony={"major": _POP_MAJOR, "minor": _POP_MINOR},
-        grooves=Grooves(
-            low=_grooves("................|................|x...x...x...x...", "X...............|................|x...x...x...x..."),
-            middle=_grooves("X.........x.....|........X.......|x...x...x...x...", "X.....x...x.....|....X.......X...|x.x.x.x.x.x.x.x."),
-            high=_grooves("X.....x.X.x.....|....X.......X...|X.x.X.x.X.x.X.x.", "X..x..x.X.x.....|....X.......X...|xxxxXxxxxxxxXxxx"),
+        "抒情",
+        "ballad",
+        moods=("伤感", "深情", "思念", "孤独"),
+        tempo=(60, 82),
+        harmony={
+            "major": _POP_MAJOR,
+            "minor": _POP_MINOR,
+        },
+        grooves=_grooves(
+            "low    ................|................|x...x...x...x...",
+            "low    X...............|................|x...x...x...x...",
+            "middle X.........x.....|........X.......|x...x...x...x...",
+            "middle X.....x...x.....|....X.......X...|x.x.x.x.x.x.x.x.",
+            "high   X.....x.X.x.....|....X.......X...|X.x.X.x.X.x.X.x.",
+            "high   X..x..x.X.x.....|....X.......X...|xxxxXxxxxxxxXxxx",
         ),
         kits=(_STANDARD, _ROOM, _RIM),
-        comping=(Comping(_PIANO, ("broken", "arpeggio", "block")), Comping(_EP, ("broken", "block")), Comping(_NYLON, ("picking", "arpeggio")), Comping(_HARP, ("arpeggio",))),
-        basses=(_FINGER, _FRETLESS, _UPRIGHT), bass_styles=("long", "root"),
-        leads=(_VIOLIN, _CELLO, _OBOE, _CLARINET), pads=(_SLOW_STRINGS, _STRINGS, _CHOIR), density=0.85, drumless=0.5,
+        comping=(
+            Comping(_PIANO, ("broken", "arpeggio", "block")),
+            Comping(_EP, ("broken", "block")),
+            Comping(_NYLON, ("picking", "arpeggio")),
+            Comping(_HARP, ("arpeggio",)),
+        ),
+        basses=(_FINGER, _FRETLESS, _UPRIGHT),
+        bass_styles=("long", "root"),
+        leads=(_VIOLIN, _CELLO, _OBOE, _CLARINET),
+        pads=(_SLOW_STRINGS, _STRINGS, _CHOIR),
+        density=0.85,
+        drumless=0.5,
     ),
     Genre(
-        "摇滚", "rock",
-        moods=("激昂", "愤怒", "热血", "自由"), tempo=(112, 164),
+        "摇滚",
+        "rock",
+        moods=("激昂", "愤怒", "热血", "自由"),
+        tempo=(112, 164),
         harmony={
-            "minor": Progressions(
-                verse=("i5 VII5 VI5 VII5", "i5 i5 VI5 VII5", "i5 VI5 III5 VII5", "i5 iv5 VI5 VII5"),
-                pre=("VI5 VI5 VII5 VII5", "iv5 VI5 VII5 VII5"),
-                chorus=("VI5 VII5 i5 i5", "i5 VI5 III5 VII5", "VI5 III5 VII5 i5"),
-                bridge=("iv5 iv5 VI5 VII5", "VI5 VI5 VII5 VII5"),
+            "minor": _progressions(
+                "verse  i5 VII5 VI5 VII5 | i5 i5 VI5 VII5 | i5 VI5 III5 VII5 | i5 iv5 VI5 VII5",
+                "pre    VI5 VI5 VII5 VII5 | iv5 VI5 VII5 VII5",
+                "chorus VI5 VII5 i5 i5 | i5 VI5 III5 VII5 | VI5 III5 VII5 i5",
+                "bridge iv5 iv5 VI5 VII5 | VI5 VI5 VII5 VII5",
             ),
-            "mixolydian": Progressions(
-                verse=("I5 VII5 IV5 I5", "I5 I5 VII5 IV5"),
-                pre=("IV5 IV5 VII5 VII5",),
-                chorus=("I5 VII5 IV5 I5", "VII5 IV5 I5 I5", "I5 IV5 VII5 IV5"),
-                bridge=("IV5 VII5 IV5 VII5",),
+            "mixolydian": _progressions(
+                "verse  I5 VII5 IV5 I5 | I5 I5 VII5 IV5",
+                "pre    IV5 IV5 VII5 VII5",
+                "chorus I5 VII5 IV5 I5 | VII5 IV5 I5 I5 | I5 IV5 VII5 IV5",
+                "bridge IV5 VII5 IV5 VII5",
             ),
         },
-        grooves=Grooves(
-            low=_grooves("X.......X.......|....x.......x...|x.x.x.x.x.x.x.x.", "X.......X.......|................|X...X...X...X..."),
-            middle=_grooves("X.x...x.X.x.....|....X.......X...|x.x.x.x.x.x.x.x.", "X.......X.x.....|....X.......X...|X.x.X.x.X.x.X.x."),
-            high=_grooves("X.X...X.X.X...X.|....X.......X...|X.X.X.X.X.X.X.X.", "X.X.X.X.X.X.X.X.|....X.......X...|X...X...X...X...", "X..X..X.X..X..X.|....X..x....X...|X.X.X.X.X.X.X.X."),
+        grooves=_grooves(
+            "low    X.......X.......|....x.......x...|x.x.x.x.x.x.x.x.",
+            "low    X.......X.......|................|X...X...X...X...",
+            "middle X.x...x.X.x.....|....X.......X...|x.x.x.x.x.x.x.x.",
+            "middle X.......X.x.....|....X.......X...|X.x.X.x.X.x.X.x.",
+            "high   X.X...X.X.X...X.|....X.......X...|X.X.X.X.X.X.X.X.",
+            "high   X.X.X.X.X.X.X.X.|....X.......X...|X...X...X...X...",
+            "high   X..X..X.X..X..X.|....X..x....X...|X.X.X.X.X.X.X.X.",
         ),
         kits=(_POWER, _ROOM, _STANDARD),
         comping=(Comping(_DISTORTED, ("power", "chug")), Comping(_OVERDRIVE, ("power", "chug", "ring"))),
-        basses=(_PICKED, _FINGER), bass_styles=("eighths", "root"),
-        leads=(_OVERDRIVE, _DISTORTED, _ORGAN), pads=(None, None, _ORGAN), fills=0.8, drumless=0.05,
+        basses=(_PICKED, _FINGER),
+        bass_styles=("eighths", "root"),
+        leads=(_OVERDRIVE, _DISTORTED, _ORGAN),
+        pads=(None, None, _ORGAN),
+        fills=0.8,
+        drumless=0.05,
     ),
     Genre(
-        "民谣", "folk",
-        moods=("宁静", "怀旧", "温暖", "思乡"), tempo=(76, 112),
-        harmony={"major": _FOLK_MAJOR, "mixolydian": Progressions(verse=("I VII IV I", "I v IV I"), chorus=("IV I VII I", "I VII I IV"), bridge=("IV VII IV VII",))},
-        grooves=Grooves(
-            low=_grooves("................|................|x.x.x.x.x.x.x.x.", "X...............|................|x...x...x...x..."),
-            middle=_grooves("X.......X.......|....x.......x...|x.x.x.x.x.x.x.x.", "X.......x.......|............x...|x.xxx.xxx.xxx.xx"),
-            high=_grooves("X.......X.x.....|....X.......X...|x.X.x.X.x.X.x.X.", "X...x...X...x...|....X.......X...|xxXxxxXxxxXxxxXx"),
+        "民谣",
+        "folk",
+        moods=("宁静", "怀旧", "温暖", "思乡"),
+        tempo=(76, 112),
+        harmony={
+            "major": _FOLK_MAJOR,
+            "mixolydian": _progressions(
+                "verse  I VII IV I | I v IV I",
+                "chorus IV I VII I | I VII I IV",
+                "bridge IV VII IV VII",
+            ),
+        },
+        grooves=_grooves(
+            "low    ................|................|x.x.x.x.x.x.x.x.",
+            "low    X...............|................|x...x...x...x...",
+            "middle X.......X.......|....x.......x...|x.x.x.x.x.x.x.x.",
+            "middle X.......x.......|............x...|x.xxx.xxx.xxx.xx",
+            "high   X.......X.x.....|....X.......X...|x.X.x.X.x.X.x.X.",
+            "high   X...x...X...x...|....X.......X...|xxXxxxXxxxXxxxXx",
         ),
         kits=(_SHAKER, _BRUSH),
-        comping=(Comping(_STEEL, ("picking", "strum")), Comping(_NYLON, ("picking", "arpeggio")), Comping(_ACCORDION, ("block",))),
-        basses=(_UPRIGHT, _FINGER), bass_styles=("fifths", "long"),
-        leads=(_HARMONICA, _FLUTE, _FIDDLE, _ACCORDION), drumless=0.5, fills=0.15,
+        comping=(
+            Comping(_STEEL, ("picking", "strum")),
+            Comping(_NYLON, ("picking", "arpeggio")),
+            Comping(_ACCORDION, ("block",)),
+        ),
+        basses=(_UPRIGHT, _FINGER),
+        bass_styles=("fifths", "long"),
+        leads=(_HARMONICA, _FLUTE, _FIDDLE, _ACCORDION),
+        fills=0.15,
+        drumless=0.5,
     ),
     Genre(
-        "电子", "electronic",
-        moods=("动感", "梦幻", "狂欢", "未来"), tempo=(118, 134),
-        harmony={"minor": _POP_MINOR, "major": Progressions(verse=("vi IV I V", "I V vi IV"), pre=("IV IV V V",), chorus=("IV V vi I", "vi IV I V", "IV I V vi"), bridge=("IV V vi vi",))},
-        grooves=Grooves(
-            low=_grooves("X...X...X...X...|................|................", "X...X...X...X...|................|..x...x...x...x."),
-            middle=_grooves("X...X...X...X...|....x.......x...|..X...X...X...X.", "X...X...X...X..x|....X.......X...|x.X.x.X.x.X.x.X."),
-            high=_grooves("X...X...X...X...|....X.......X...|x.Xxx.Xxx.Xxx.Xx", "X...X...X...X...|....X.......X..x|..X...X...X...X.", "X..X..X...X..X..|....X.......X...|xxXxxxXxxxXxxxXx"),
+        "电子",
+        "electronic",
+        moods=("动感", "梦幻", "狂欢", "未来"),
+        tempo=(118, 134),
+        harmony={
+            "minor": _POP_MINOR,
+            "major": _progressions(
+                "verse  vi IV I V | I V vi IV",
+                "pre    IV IV V V",
+                "chorus IV V vi I | vi IV I V | IV I V vi",
+                "bridge IV V vi vi",
+            ),
+        },
+        grooves=_grooves(
+            "low    X...X...X...X...|................|................",
+            "low    X...X...X...X...|................|..x...x...x...x.",
+            "middle X...X...X...X...|....x.......x...|..X...X...X...X.",
+            "middle X...X...X...X..x|....X.......X...|x.X.x.X.x.X.x.X.",
+            "high   X...X...X...X...|....X.......X...|x.Xxx.Xxx.Xxx.Xx",
+            "high   X...X...X...X...|....X.......X..x|..X...X...X...X.",
+            "high   X..X..X...X..X..|....X.......X...|xxXxxxXxxxXxxxXx",
         ),
         kits=(_ELECTRONIC, _TR808),
-        comping=(Comping(_SAW, ("pump", "stab")), Comping(_POLY, ("pump", "arpeggio")), Comping(_PIANO, ("stab", "pump")), Comping(_EP, ("stab", "arpeggio"))),
-        basses=(_SYNTH_BASS, _SYNTH_BASS2), bass_styles=("offbeat", "octaves", "eighths"),
-        leads=(_SAW, _SQUARE, _PLUCK, _CELESTA, _VIOLIN), pads=(_WARM, _SWEEP, _BOWED), fills=0.6,
+        comping=(
+            Comping(_SAW, ("pump", "stab")),
+            Comping(_POLY, ("pump", "arpeggio")),
+            Comping(_PIANO, ("stab", "pump")),
+            Comping(_EP, ("stab", "arpeggio")),
+        ),
+        basses=(_SYNTH_BASS, _SYNTH_BASS2),
+        bass_styles=("offbeat", "octaves", "eighths"),
+        leads=(_SAW, _SQUARE, _PLUCK, _CELESTA, _VIOLIN),
+        pads=(_WARM, _SWEEP, _BOWED),
+        fills=0.6,
     ),
     Genre(
-        "爵士", "jazz",
-        moods=("慵懒", "优雅", "俏皮", "浪漫"), tempo=(86, 144),
+        "爵士",
+        "jazz",
+        moods=("慵懒", "优雅", "俏皮", "浪漫"),
+        tempo=(86, 144),
         harmony={
-            "major": Progressions(
-                verse=("ii7 V7 Imaj7 vi7", "Imaj7 vi7 ii7 V7", "Imaj7 IVmaj7 iii7_vi7 ii7_V7", "ii9 V7 Imaj9 Imaj9"),
-                pre=("IVmaj7 iii7 ii7 V7",),
-                chorus=("iii7 vi7 ii7 V7", "ii7 V7 Imaj7 I6", "IVmaj7 V7 iii7 vi7"),
-                bridge=("iii7 iii7 vi7 vi7", "ii7 ii7 V7 V7"),
+            "major": _progressions(
+                "verse  ii7 V7 Imaj7 vi7 | Imaj7 vi7 ii7 V7",
+                "verse  Imaj7 IVmaj7 iii7_vi7 ii7_V7 | ii9 V7 Imaj9 Imaj9",
+                "pre    IVmaj7 iii7 ii7 V7",
+                "chorus iii7 vi7 ii7 V7 | ii7 V7 Imaj7 I6 | IVmaj7 V7 iii7 vi7",
+                "bridge iii7 iii7 vi7 vi7 | ii7 ii7 V7 V7",
             ),
-            "dorian": Progressions(
-                verse=("i7 IV7 i7 IV7", "i7 ii7 i7 IV7", "i9 i9 IV7 IV7"),
-                chorus=("IV7 IV7 i7 i7", "i7 ii7 VIImaj7 i7", "ii7 IV7 i7 i7"),
-                bridge=("VIImaj7 VIImaj7 IV7 IV7",),
+            "dorian": _progressions(
+                "verse  i7 IV7 i7 IV7 | i7 ii7 i7 IV7 | i9 i9 IV7 IV7",
+                "chorus IV7 IV7 i7 i7 | i7 ii7 VIImaj7 i7 | ii7 IV7 i7 i7",
+                "bridge VIImaj7 VIImaj7 IV7 IV7",
             ),
         },
-        grooves=Grooves(
-            low=_grooves("................|................|X...X...X...X...", "x...............|................|X...X.x.X...X.x."),
-            middle=_grooves("x.......x.......|....x.......x...|X...X.x.X...X.x.", "x.........x.....|......x......x..|X...X.x.X...X.x."),
-            high=_grooves("X...x...X...x...|....x..x....X...|X...X.x.X...X.x.", "X.....x.X.......|....X.....x.X...|X.x.X.x.X.x.X.x."),
+        grooves=_grooves(
+            "low    ................|................|X...X...X...X...",
+            "low    x...............|................|X...X.x.X...X.x.",
+            "middle x.......x.......|....x.......x...|X...X.x.X...X.x.",
+            "middle x.........x.....|......x......x..|X...X.x.X...X.x.",
+            "high   X...x...X...x...|....x..x....X...|X...X.x.X...X.x.",
+            "high   X.....x.X.......|....X.....x.X...|X.x.X.x.X.x.X.x.",
         ),
         kits=(_JAZZ, _BRUSH),
-        comping=(Comping(_PIANO, ("comp", "block")), Comping(_JAZZ_GUITAR, ("comp", "four")), Comping(_VIBRAPHONE, ("comp",))),
-        basses=(_UPRIGHT, _FRETLESS), bass_styles=("walk", "two"),
-        leads=(_TENOR, _MUTED_TRUMPET, _ALTO, _CLARINET), swing=(0.22, 0.33), fills=0.4,
+        comping=(
+            Comping(_PIANO, ("comp", "block")),
+            Comping(_JAZZ_GUITAR, ("comp", "four")),
+            Comping(_VIBRAPHONE, ("comp",)),
+        ),
+        basses=(_UPRIGHT, _FRETLESS),
+        bass_styles=("walk", "two"),
+        leads=(_TENOR, _MUTED_TRUMPET, _ALTO, _CLARINET),
+        swing=(0.22, 0.33),
+        fills=0.4,
     ),
     Genre(
-        "节奏布鲁斯", "R&B",
-        moods=("性感", "浪漫", "忧郁", "温柔"), tempo=(64, 94),
+        "节奏布鲁斯",
+        "R&B",
+        moods=("性感", "浪漫", "忧郁", "温柔"),
+        tempo=(64, 94),
         harmony={
-            "minor": Progressions(
-                verse=("i7 iv7 VII7 IIImaj7", "VImaj7 v7 i7 i7", "i9 iv9 i9 v7"),
-                pre=("iv7 v7 VImaj7 VII",),
-                chorus=("VImaj7 VII i7 i7", "iv7 VII7 IIImaj7 VImaj7", "VImaj7 v7 iv7 i7"),
-                bridge=("iv7 iv7 v7 v7",),
+            "minor": _progressions(
+                "verse  i7 iv7 VII7 IIImaj7 | VImaj7 v7 i7 i7 | i9 iv9 i9 v7",
+                "pre    iv7 v7 VImaj7 VII",
+                "chorus VImaj7 VII i7 i7 | iv7 VII7 IIImaj7 VImaj7 | VImaj7 v7 iv7 i7",
+                "bridge iv7 iv7 v7 v7",
             ),
-            "major": Progressions(
-                verse=("Imaj7 iii7 vi7 IVmaj7", "IVmaj7 iii7 ii7 Imaj7"),
-                chorus=("IVmaj7 V vi7 iii7", "ii9 V7 Imaj9 vi7", "IVmaj7 iii7 vi7 Imaj7"),
-                bridge=("ii7 iii7 IVmaj7 V7",),
+            "major": _progressions(
+                "verse  Imaj7 iii7 vi7 IVmaj7 | IVmaj7 iii7 ii7 Imaj7",
+                "chorus IVmaj7 V vi7 iii7 | ii9 V7 Imaj9 vi7 | IVmaj7 iii7 vi7 Imaj7",
+                "bridge ii7 iii7 IVmaj7 V7",
             ),
         },
-        grooves=Grooves(
-            low=_grooves("X......x..X.....|....x.......x...|x.x.x.x.x.x.x.x.", "X...............|....x.......x...|................"),
-            middle=_grooves("X.....x...X.....|....X.......X...|x.xxx.x.x.xxx.x.", "X..x......X..x..|....X.......X...|x.x.x.x.x.x.x.xx"),
-            high=_grooves("X.....X..xX.....|....X.......X..x|xxxxxxxxxxxxxxxx", "X..x..x...X..x..|....X..x.x..X...|xxXxxxXxxxXxxxXx"),
+        grooves=_grooves(
+            "low    X......x..X.....|....x.......x...|x.x.x.x.x.x.x.x.",
+            "low    X...............|....x.......x...|................",
+            "middle X.....x...X.....|....X.......X...|x.xxx.x.x.xxx.x.",
+            "middle X..x......X..x..|....X.......X...|x.x.x.x.x.x.x.xx",
+            "high   X.....X..xX.....|....X.......X..x|xxxxxxxxxxxxxxxx",
+            "high   X..x..x...X..x..|....X..x.x..X...|xxXxxxXxxxXxxxXx",
         ),
         kits=(_TR808, _ELECTRONIC, _STANDARD),
-        comping=(Comping(_EP, ("block", "lazy")), Comping(_EP2, ("block", "lazy")), Comping(_CLEAN, ("lazy", "arpeggio")), Comping(_PIANO, ("block", "lazy"))),
-        basses=(_SYNTH_BASS2, _FINGER, _FRETLESS), bass_styles=("syncopated", "long"),
-        leads=(_JAZZ_GUITAR, _TENOR, _FLUTE), pads=(_WARM, _STRINGS, None), swing=(0.08, 0.2),
+        comping=(
+            Comping(_EP, ("block", "lazy")),
+            Comping(_EP2, ("block", "lazy")),
+            Comping(_CLEAN, ("lazy", "arpeggio")),
+            Comping(_PIANO, ("block", "lazy")),
+        ),
+        basses=(_SYNTH_BASS2, _FINGER, _FRETLESS),
+        bass_styles=("syncopated", "long"),
+        leads=(_JAZZ_GUITAR, _TENOR, _FLUTE),
+        pads=(_WARM, _STRINGS, None),
+        swing=(0.08, 0.2),
     ),
     Genre(
-        "嘻哈", "hip-hop",
-        moods=("酷", "自信", "街头", "深沉"), tempo=(78, 100),
-        harmony={"minor": Progressions(verse=("i i VI VII", "i VI i VII", "i i iv v"), chorus=("i VI iv VII", "VI VII i i", "i iv VI v"), bridge=("VI VI v v",)),
-                 "dorian": Progressions(verse=("i7 i7 IV7 IV7", "i i IV i"), chorus=("i7 IV7 i7 VII", "VII IV i i"), bridge=("VII VII IV IV",))},
-        grooves=Grooves(
-            low=_grooves("X..x......x.....|....x.......x...|................", "X.........X.....|....X.......X...|x...x...x...x..."),
-            middle=_grooves("X..x......XX....|....X.......X...|x.x.x.xxx.x.x.xx", "X.....x.X..x....|....X.......X...|x.x.x.x.x.x.x.x."),
-            high=_grooves("X..X......XX..x.|....X.......X...|x.x.xxx.x.x.xxxx", "X.X....X..X.....|....X..x....X...|xxX.xxX.xxX.xxXx", "X..X..X...X..X..|....X.......X..x|x.xxx.xxx.xxx.xx"),
+        "嘻哈",
+        "hip-hop",
+        moods=("酷", "自信", "街头", "深沉"),
+        tempo=(78, 100),
+        harmony={
+            "minor": _progressions(
+                "verse  i i VI VII | i VI i VII | i i iv v",
+                "chorus i VI iv VII | VI VII i i | i iv VI v",
+                "bridge VI VI v v",
+            ),
+            "dorian": _progressions(
+                "verse  i7 i7 IV7 IV7 | i i IV i",
+                "chorus i7 IV7 i7 VII | VII IV i i",
+                "bridge VII VII IV IV",
+            ),
+        },
+        grooves=_grooves(
+            "low    X..x......x.....|....x.......x...|................",
+            "low    X.........X.....|....X.......X...|x...x...x...x...",
+            "middle X..x......XX....|....X.......X...|x.x.x.xxx.x.x.xx",
+            "middle X.....x.X..x....|....X.......X...|x.x.x.x.x.x.x.x.",
+            "high   X..X......XX..x.|....X.......X...|x.x.xxx.x.x.xxxx",
+            "high   X.X....X..X.....|....X..x....X...|xxX.xxX.xxX.xxXx",
+            "high   X..X..X...X..X..|....X.......X..x|x.xxx.xxx.xxx.xx",
         ),
         kits=(_TR808, _ELECTRONIC, _ROOM),
-        comping=(Comping(_EP, ("stab", "block")), Comping(_PIZZICATO, ("stab", "arpeggio")), Comping(_PIANO, ("stab", "arpeggio"))),
-        basses=(_SYNTH_BASS, _SYNTH_BASS2), bass_styles=("syncopated", "long"),
-        leads=(_PAN_FLUTE, _VIBRAPHONE, _SQUARE), pads=(None, _STRINGS, _CHOIR), swing=(0.05, 0.2), density=1.5,
+        comping=(
+            Comping(_EP, ("stab", "block")),
+            Comping(_PIZZICATO, ("stab", "arpeggio")),
+            Comping(_PIANO, ("stab", "arpeggio")),
+        ),
+        basses=(_SYNTH_BASS, _SYNTH_BASS2),
+        bass_styles=("syncopated", "long"),
+        leads=(_PAN_FLUTE, _VIBRAPHONE, _SQUARE),
+        pads=(None, _STRINGS, _CHOIR),
+        swing=(0.05, 0.2),
+        density=1.5,
     ),
     Genre(
-        "古风", "Chinese traditional",
-        moods=("苍凉", "悠远", "思乡", "飘逸"), tempo=(62, 92),
+        "古风",
+        "Chinese traditional",
+        moods=("苍凉", "悠远", "思乡", "飘逸"),
+        tempo=(62, 92),
         harmony={
-            "gong": Progressions(
-                verse=("I vi ii V", "I IV vi V", "I vi IV Isus2", "vi V IV I"),
-                pre=("ii vi IV V",),
-                chorus=("IV V vi I", "vi IV V I", "I V vi IV", "IV I V vi"),
-                bridge=("ii vi ii V", "IV vi V V"),
+            "gong": _progressions(
+                "verse  I vi ii V | I IV vi V | I vi IV Isus2 | vi V IV I",
+                "pre    ii vi IV V",
+                "chorus IV V vi I | vi IV V I | I V vi IV | IV I V vi",
+                "bridge ii vi ii V | IV vi V V",
             ),
-            "yu": Progressions(
-                verse=("i VII VI VII", "i III VII i", "i v VI VII", "i VI III VII"),
-                pre=("iv VI VII VII",),
-                chorus=("VI VII i i", "i III VII i", "VI VII III i", "iv VII III i"),
-                bridge=("VI III iv VII", "III VII VI VII"),
+            "yu": _progressions(
+                "verse  i VII VI VII | i III VII i | i v VI VII | i VI III VII",
+                "pre    iv VI VII VII",
+                "chorus VI VII i i | i III VII i | VI VII III i | iv VII III i",
+                "bridge VI III iv VII | III VII VI VII",
             ),
         },
-        grooves=Grooves(
-            low=_grooves("X...............|................|................", "X.......x.......|................|................"),
-            middle=_grooves("X.......x..x....|......x.......x.|................", "X.....x.X.......|....x.......x...|................"),
-            high=_grooves("X.....x.X..x..x.|....x..x....x...|X.......x.......", "X..x..X.X.x.x.x.|......x.......x.|X...............", "X.....x.X.......|....X.......X...|x.x.x.x.x.x.x.x."),
+        grooves=_grooves(
+            "low    X...............|................|................",
+            "low    X.......x.......|................|................",
+            "middle X.......x..x....|......x.......x.|................",
+            "middle X.....x.X.......|....x.......x...|................",
+            "high   X.....x.X..x..x.|....x..x....x...|X.......x.......",
+            "high   X..x..X.X.x.x.x.|......x.......x.|X...............",
+            "high   X.....x.X.......|....X.......X...|x.x.x.x.x.x.x.x.",
         ),
         kits=(_CHINESE,),
-        comping=(Comping(_GUZHENG, ("roll", "arpeggio")), Comping(_PIPA, ("arpeggio", "picking")), Comping(_HARP, ("arpeggio", "roll")), Comping(_PIANO, ("broken", "arpeggio"))),
-        basses=(_UPRIGHT, _CELLO, _FINGER), bass_styles=("long", "root"),
-        leads=(_DIZI, _XIAO, _ERHU, _PIPA), pads=(_STRINGS, _SLOW_STRINGS, None), density=0.9, drumless=0.5, fills=0.3,
+        comping=(
+            Comping(_GUZHENG, ("roll", "arpeggio")),
+            Comping(_PIPA, ("arpeggio", "picking")),
+            Comping(_HARP, ("arpeggio", "roll")),
+            Comping(_PIANO, ("broken", "arpeggio")),
+        ),
+        basses=(_UPRIGHT, _CELLO, _FINGER),
+        bass_styles=("long", "root"),
+        leads=(_DIZI, _XIAO, _ERHU, _PIPA),
+        pads=(_STRINGS, _SLOW_STRINGS, None),
+        density=0.9,
+        fills=0.3,
+        drumless=0.5,
     ),
     Genre(
-        "乡村", "country",
-        moods=("欢快", "自由", "怀旧", "轻松"), tempo=(92, 134),
-        harmony={"major": _FOLK_MAJOR, "mixolydian": Progressions(verse=("I I VII IV", "I IV I VII"), chorus=("IV I VII I", "I VII IV I"), bridge=("IV IV VII VII",))},
-        grooves=Grooves(
-            low=_grooves("X.......X.......|....x.......x...|................", "X.......X.......|................|x...x...x...x..."),
-            middle=_grooves("X...x...X...x...|x.xxX.xxx.xxX.xx|................", "X.......X.......|....X.......X...|x.x.x.x.x.x.x.x."),
-            high=_grooves("X...X...X...X...|x.xxX.xxx.xxX.xx|x...x...x...x...", "X.....x.X.....x.|....X.......X...|X.x.X.x.X.x.X.x."),
+        "乡村",
+        "country",
+        moods=("欢快", "自由", "怀旧", "轻松"),
+        tempo=(92, 134),
+        harmony={
+            "major": _FOLK_MAJOR,
+            "mixolydian": _progressions(
+                "verse  I I VII IV | I IV I VII",
+                "chorus IV I VII I | I VII IV I",
+                "bridge IV IV VII VII",
+            ),
+        },
+        grooves=_grooves(
+            "low    X.......X.......|....x.......x...|................",
+            "low    X.......X.......|................|x...x...x...x...",
+            "middle X...x...X...x...|x.xxX.xxx.xxX.xx|................",
+            "middle X.......X.......|....X.......X...|x.x.x.x.x.x.x.x.",
+            "high   X...X...X...X...|x.xxX.xxx.xxX.xx|x...x...x...x...",
+            "high   X.....x.X.....x.|....X.......X...|X.x.X.x.X.x.X.x.",
         ),
         kits=(_BRUSH, _STANDARD, _ROOM),
-        comping=(Comping(_STEEL, ("strum", "picking")), Comping(_BANJO, ("picking",)), Comping(_CLEAN, ("picking", "boomchick"))),
-        basses=(_UPRIGHT, _FINGER), bass_styles=("fifths", "root"),
-        leads=(_FIDDLE, _HARMONICA, _CLEAN), swing=(0.0, 0.16), fills=0.4,
+        comping=(
+            Comping(_STEEL, ("strum", "picking")),
+            Comping(_BANJO, ("picking",)),
+            Comping(_CLEAN, ("picking", "boomchick")),
+        ),
+        basses=(_UPRIGHT, _FINGER),
+        bass_styles=("fifths", "root"),
+        leads=(_FIDDLE, _HARMONICA, _CLEAN),
+        swing=(0.0, 0.16),
+        fills=0.4,
     ),
     Genre(
-        "雷鬼", "reggae",
-        moods=("悠闲", "阳光", "轻松", "自由"), tempo=(68, 92),
-        harmony={"major": Progressions(verse=("I IV I V", "I ii I ii", "I V IV V"), pre=("ii V ii V",), chorus=("I V vi IV", "IV I V I", "I IV V I"), bridge=("vi ii IV V",)),
-                 "minor": Progressions(verse=("i VII i VII", "i iv i v", "i VI VII i"), chorus=("VI VII i i", "i iv VII i"), bridge=("iv iv v v",))},
-        grooves=Grooves(
-            low=_grooves("........X.......|................|x.x.x.x.x.x.x.x.", "........x.......|........x.......|x...x...x...x..."),
-            middle=_grooves("........X.......|........X.......|x.xxx.xxx.xxx.xx", "........X.......|........X.......|X.x.X.x.X.x.X.x."),
-            high=_grooves("X...X...X...X...|........X.......|x.Xxx.Xxx.Xxx.Xx", "X.......X.......|....x...X...x..x|x.xxx.xxx.xxx.xx"),
+        "雷鬼",
+        "reggae",
+        moods=("悠闲", "阳光", "轻松", "自由"),
+        tempo=(68, 92),
+        harmony={
+            "major": _progressions(
+                "verse  I IV I V | I ii I ii | I V IV V",
+                "pre    ii V ii V",
+                "chorus I V vi IV | IV I V I | I IV V I",
+                "bridge vi ii IV V",
+            ),
+            "minor": _progressions(
+                "verse  i VII i VII | i iv i v | i VI VII i",
+                "chorus VI VII i i | i iv VII i",
+                "bridge iv iv v v",
+            ),
+        },
+        grooves=_grooves(
+            "low    ........X.......|................|x.x.x.x.x.x.x.x.",
+            "low    ........x.......|........x.......|x...x...x...x...",
+            "middle ........X.......|........X.......|x.xxx.xxx.xxx.xx",
+            "middle ........X.......|........X.......|X.x.X.x.X.x.X.x.",
+            "high   X...X...X...X...|........X.......|x.Xxx.Xxx.Xxx.Xx",
+            "high   X.......X.......|....x...X...x..x|x.xxx.xxx.xxx.xx",
         ),
         kits=(_RIM, _STANDARD),
-        comping=(Comping(_ORGAN, ("skank", "bubble")), Comping(_CLEAN, ("skank",)), Comping(_PIANO, ("skank", "bubble"))),
-        basses=(_FINGER, _PICKED), bass_styles=("reggae", "syncopated"),
-        leads=(_TRUMPET, _ALTO, _TROMBONE, _HARMONICA), pads=(None, _ORGAN), swing=(0.05, 0.2),
+        comping=(
+            Comping(_ORGAN, ("skank", "bubble")),
+            Comping(_CLEAN, ("skank",)),
+            Comping(_PIANO, ("skank", "bubble")),
+        ),
+        basses=(_FINGER, _PICKED),
+        bass_styles=("reggae", "syncopated"),
+        leads=(_TRUMPET, _ALTO, _TROMBONE, _HARMONICA),
+        pads=(None, _ORGAN),
+        swing=(0.05, 0.2),
     ),
     Genre(
-        "放克", "funk",
-        moods=("动感", "俏皮", "自信", "狂欢"), tempo=(94, 120),
+        "放克",
+        "funk",
+        moods=("动感", "俏皮", "自信", "狂欢"),
+        tempo=(94, 120),
         harmony={
-            "dorian": Progressions(verse=("i7 i7 IV7 IV7", "i7 IV7 i7 IV7", "i9 i9 i9 IV7"), pre=("IV7 IV7 VII VII",), chorus=("i7 VII IV7 i7", "IV7 VII i7 i7", "i7 III IV7 i7"), bridge=("ii7 ii7 IV7 IV7",)),
-            "mixolydian": Progressions(verse=("I7 I7 IV IV", "I9 I9 v7 IV"), chorus=("I7 VII IV I7", "VII IV I7 I7", "IV v7 I7 I7"), bridge=("ii7 ii7 IV IV",)),
+            "dorian": _progressions(
+                "verse  i7 i7 IV7 IV7 | i7 IV7 i7 IV7 | i9 i9 i9 IV7",
+                "pre    IV7 IV7 VII VII",
+                "chorus i7 VII IV7 i7 | IV7 VII i7 i7 | i7 III IV7 i7",
+                "bridge ii7 ii7 IV7 IV7",
+            ),
+            "mixolydian": _progressions(
+                "verse  I7 I7 IV IV | I9 I9 v7 IV",
+                "chorus I7 VII IV I7 | VII IV I7 I7 | IV v7 I7 I7",
+                "bridge ii7 ii7 IV IV",
+            ),
         },
-        grooves=Grooves(
-            low=_grooves("X.....x...x.....|....x.......x...|x.x.x.x.x.x.x.x.", "X..x............|....X.......X...|x...x...x...x..."),
-            middle=_grooves("X..x..x...x..x..|....X..x.x..X...|x.x.x.x.x.x.x.x.", "X.....X...X.....|....X..x....X..x|xxx.xxx.xxx.xxx."),
-            high=_grooves("X..X..x...X..X..|....X..x.x..X..x|xxxxxxXxxxxxxxXx", "X.X....X..X..x..|....X..x.x.xX..x|XxxxXxxxXxxxXxxx"),
+        grooves=_grooves(
+            "low    X.....x...x.....|....x.......x...|x.x.x.x.x.x.x.x.",
+            "low    X..x............|....X.......X...|x...x...x...x...",
+            "middle X..x..x...x..x..|....X..x.x..X...|x.x.x.x.x.x.x.x.",
+            "middle X.....X...X.....|....X..x....X..x|xxx.xxx.xxx.xxx.",
+            "high   X..X..x...X..X..|....X..x.x..X..x|xxxxxxXxxxxxxxXx",
+            "high   X.X....X..X..x..|....X..x.x.xX..x|XxxxXxxxXxxxXxxx",
         ),
         kits=(_STANDARD, _ROOM),
-        comping=(Comping(_CLEAN, ("scratch", "stab")), Comping(_CLAVINET, ("scratch", "stab")), Comping(_MUTED, ("scratch",)), Comping(_EP, ("stab",))),
-        basses=(_SLAP, _FINGER), bass_styles=("funk", "syncopated", "octaves"),
-        leads=(_BRASS, _ALTO, _TRUMPET), pads=(None, _ORGAN), swing=(0.0, 0.14), density=1.15,
+        comping=(
+            Comping(_CLEAN, ("scratch", "stab")),
+            Comping(_CLAVINET, ("scratch", "stab")),
+            Comping(_MUTED, ("scratch",)),
+            Comping(_EP, ("stab",)),
+        ),
+        basses=(_SLAP, _FINGER),
+        bass_styles=("funk", "syncopated", "octaves"),
+        leads=(_BRASS, _ALTO, _TRUMPET),
+        pads=(None, _ORGAN),
+        swing=(0.0, 0.14),
+        density=1.15,
     ),
-)  # fmt: skip
+)
 
 GENRES: dict[str, Genre] = {genre.name: genre for genre in _ROWS}
 MOODS: tuple[str, ...] = tuple(dict.fromkeys(mood for genre in _ROWS for mood in genre.moods))

@@ -17,8 +17,9 @@ from common.score import Groove
 from common.seeds import derive_seed, generator
 from common.theory import Key
 from corpus.forms import Form, FormSection, form
-from corpus.genres import GENRES, Genre, Instrument
+from corpus.genres import GENRES
 from corpus.record import Singer, Split
+from corpus.styles import Genre, Instrument
 from corpus.words import THEMES
 
 SINGERS: tuple[str, ...] = get_args(Singer)

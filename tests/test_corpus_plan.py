@@ -9,8 +9,9 @@ from common.errors import ConfigError, RequestError, ScoreError
 from common.seeds import generator
 from common.theory import SCALES, Chord, Key
 from corpus.forms import bar_seconds, fit, form, most_syllables
-from corpus.genres import GENRES, PARENTS, bars_of, chord
+from corpus.genres import GENRES
 from corpus.plan import SINGERS, _choices, is_held_out, plan
+from corpus.styles import PARENTS, bars_of, chord
 
 
 def test_numerals_are_read_in_the_scale():
