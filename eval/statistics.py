@@ -1,0 +1,117 @@
+"""How sure a figure is: intervals for shares and for means over songs, and the level of chance.
+
+Conventions: an interval is (low, high) at 95 % unless `confidence` says otherwise; NaN entries are
+refused rather than skipped; values that belong to one song are resampled together, because two
+measurements of a song are not two songs.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from common.errors import RequestError
+from common.seeds import generator
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its count and its interval."""
+
+    value: float
+    low: float
+    high: float
+    count: int  # songs, or trials of a share
+    chance: float | None = None  # what guessing gives, where that is known
+
+    def __str__(self) -> str:
+        chance = "" if self.chance is None else f", chance {self.chance:.3g}"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] (n = {self.count}{chance})"
+
+
+def wilson(hits: int, trials: int, confidence: float = 0.95, chance: float | None = None) -> Estimate:
+    """A share and its score interval, right even near 0 and 1 and for few trials.
+
+    Raises:
+        RequestError: no trials, or more hits than trials.
+    Source: Wilson 1927, J. Am. Stat. Assoc. 22.
+    """
+    if not 0 <= hits <= trials or trials == 0:
+        raise RequestError(f"a share needs 0 <= hits <= trials and a trial, but got {hits} of {trials}")
+    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    share = hits / trials
+    scale = 1 + z * z / trials
+    middle = (share + z * z / (2 * trials)) / scale
+    half = z * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2)) / scale
+    low = 0.0 if hits == 0 else float(middle - half)
+    high = 1.0 if hits == trials else float(middle + half)
+    return Estimate(share, low, high, trials, chance)
+
+
+def bootstrap(
+    values: Sequence[float] | np.ndarray,
+    songs: Sequence[object] | None = None,
+    statistic: Callable[[np.ndarray], float] | None = None,
+    draws: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    chance: float | None = None,
+) -> Estimate:
+    """A statistic of values and its percentile interval over resampled songs.
+
+    Args:
+        values: (N,) or (N, ...) one row a measurement.
+        songs: (N,) which song each row belongs to; every row is a song of its own when None.
+        statistic: of the rows; their mean when None.
+    Raises:
+        RequestError: nothing came, a value isn't finite, or the lengths differ.
+    Source: Efron 1979; clusters are resampled whole (Davison and Hinkley 1997, section 3.8).
+    """
+    rows = np.asarray(values, dtype=np.float64)
+    clusters = np.arange(len(rows)) if songs is None else _numbered(songs)
+    if len(rows) == 0 or len(clusters) != len(rows):
+        raise RequestError(
+            f"a bootstrap needs a song for each value, but got {len(rows)} and {len(clusters)}"
+        )
+    if not np.isfinite(rows).all():
+        raise RequestError(f"{int((~np.isfinite(rows)).sum())} of {rows.size} values are not finite")
+    count = int(clusters.max()) + 1
+    rng = generator(seed, "bootstrap")
+    if statistic is None:
+        resampled = _means(rows, clusters, count, draws, rng)
+        value = float(rows.mean())
+    else:
+        members = [np.flatnonzero(clusters == c) for c in range(count)]
+        picks = (np.concatenate([members[c] for c in rng.integers(count, size=count)]) for _ in range(draws))
+        resampled = np.array([statistic(rows[pick]) for pick in picks])
+        value = float(statistic(rows))
+    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Estimate(value, float(low), float(high), count, chance)
+
+
+def _numbered(songs: Sequence[object]) -> np.ndarray:
+    """Songs as 0 … n − 1 in order of first appearance."""
+    numbers: dict[object, int] = {}
+    return np.array([numbers.setdefault(song, len(numbers)) for song in songs], dtype=np.int64)
+
+
+def _means(
+    rows: np.ndarray, clusters: np.ndarray, count: int, draws: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Means of resampled clusters, from their sums alone."""
+    flat = rows.reshape(len(rows), -1).mean(1)
+    sums = np.bincount(clusters, flat, count)
+    sizes = np.bincount(clusters, minlength=count)
+    picks = rng.integers(count, size=(draws, count))
+    return sums[picks].sum(1) / sizes[picks].sum(1)
+
+
+def top_k_chance(k: int, pool: int) -> float:
+    """The share of right answers within K of a pool of N by guessing: K / N."""
+    return min(1.0, k / pool)
+
+
+def mrr_chance(pool: int) -> float:
+    """The mean reciprocal rank by guessing: the harmonic number over the pool."""
+    return float((1 / np.arange(1, pool + 1)).mean())
