@@ -1,4 +1,4 @@
-"""A singer: syllables on notes, with the voice of espeak-ng re-sung by the WORLD vocoder.
+"""A singer: syllables on notes, spoken by espeak-ng, analysed by WORLD and re-sung by `corpus.vocoder`.
 
 Each syllable's consonant sounds before its note so that the vowel starts on it; the vowel is stretched to
 the note, a melisma carries it on. Pitch slides between notes within a share of the shorter one (so that
@@ -15,13 +15,13 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-import pyworld
 from scipy.signal import butter, sosfilt
 
 from common import pinyin
 from common.audio import Samples
 from common.errors import AudioError
 from common.score import HOLD, NoteSpan
+from corpus import vocoder
 from corpus.record import Singer
 from corpus.syllables import FRAME, GRID, VARIANTS, Template, template
 
@@ -30,11 +30,10 @@ log = logging.getLogger(__name__)
 Array = npt.NDArray[np.float64]
 Array32 = npt.NDArray[np.float32]
 
-SAMPLE_RATE = 44100  # Hz
+SAMPLE_RATE = vocoder.SAMPLE_RATE
 # Where each singer is comfortable, lowest and highest MIDI note.
 RANGES: dict[str, tuple[int, int]] = {"female": (57, 74), "male": (47, 66), "child": (60, 76)}
 _LEVEL = 0.1  # RMS while singing
-_BINS = 1025  # of the synthesis spectrum
 _JOINED = 0.12  # s: a shorter rest between two notes is sung through
 _LEAD = 24  # frames that a consonant may take at most
 _CLOSURE = 6  # frames of silence before a stop inside a phrase
@@ -76,7 +75,7 @@ class Sung:
 # By singer: variants, formants over the plain voice's, vibrato depth.
 _SINGERS: dict[str, tuple[tuple[str, ...], tuple[float, float], tuple[float, float]]] = {
     "female": (("f1", "f2", "f3", "f4", "f5"), (1.09, 1.20), (0.12, 0.40)),
-    "male": (("plain", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8"), (0.91, 1.02), (0.10, 0.35)),
+    "male": (("plain", "m1", "m2", "m3", "m4", "m5", "m6", "m7"), (0.91, 1.02), (0.10, 0.35)),
     "child": (("f1", "f2", "f3", "f4", "f5"), (1.27, 1.38), (0.0, 0.10)),
 }
 
@@ -359,7 +358,7 @@ def _fade(frames: _Frames) -> None:
 @lru_cache(maxsize=64)
 def _warp(formant: float, brightness: float) -> tuple[npt.NDArray[np.int64], Array32, Array32, Array32]:
     """For each bin of the synthesis: the grid point below, the share of the next, the tilt voiced and not."""
-    hertz = np.arange(_BINS) * (SAMPLE_RATE / 2 / (_BINS - 1))
+    hertz = vocoder.hertz()
     source = hertz / formant
     position = np.interp(source, GRID, np.arange(len(GRID)))
     low = np.minimum(position.astype(np.int64), len(GRID) - 2)
@@ -371,25 +370,21 @@ def _warp(formant: float, brightness: float) -> tuple[npt.NDArray[np.int64], Arr
     return low, (position - low).astype(np.float32), voiced.astype(np.float32), unvoiced.astype(np.float32)
 
 
-def _aperiodicity(voice: Voice) -> Array:
+def _aperiodicity(voice: Voice) -> Array32:
     """The share of noise by frequency (amplitude): espeak's own is below a singer's, so it is modelled."""
-    hertz = np.arange(_BINS) * (SAMPLE_RATE / 2 / (_BINS - 1))
     middle = 9000.0 * 2.0 ** (-1.6 * voice.breath)
-    share = 1 / (1 + np.exp(-2.2 * np.log2(np.maximum(hertz, 20) / middle)))
-    return np.clip(0.002 + 0.03 * voice.breath**2 + 0.9 * share, 0, 0.95)
+    share = 1 / (1 + np.exp(-2.2 * np.log2(np.maximum(vocoder.hertz(), 20) / middle)))
+    return np.clip(0.002 + 0.03 * voice.breath**2 + 0.9 * share, 0, 0.95).astype(np.float32)
 
 
-def _synthesise(frames: _Frames, voice: Voice) -> Array:
+def _synthesise(frames: _Frames, voice: Voice, rng: np.random.Generator) -> Array32:
     """The samples of a phrase."""
     low, share, voiced, unvoiced = _warp(voice.formant, voice.brightness)
     spectrum = np.take(frames.envelope, low, axis=1)
     spectrum += (np.take(frames.envelope, low + 1, axis=1) - spectrum) * share
     spectrum += np.where(frames.voiced[:, None], voiced, unvoiced)
     spectrum += frames.gain[:, None]
-    f0 = np.where(frames.voiced, _hertz(frames.pitch), 0.0)
-    noise = np.repeat(_aperiodicity(voice)[None], len(f0), axis=0)
-    power = np.exp(np.clip(spectrum, -30, 12)).astype(np.float64)
-    return pyworld.synthesize(f0, power, noise, SAMPLE_RATE, FRAME * 1000)
+    return vocoder.synthesise(spectrum, _hertz(frames.pitch), frames.voiced, _aperiodicity(voice), rng)
 
 
 def _inhale(voice: Voice, rng: np.random.Generator) -> Array:
@@ -423,12 +418,14 @@ def sing(notes: Sequence[NoteSpan], voice: Voice, rng: np.random.Generator, dura
         _tune(frames, phrase, voice, rng)
         _even_out(frames, voice)
         _fade(frames)
-        samples = _synthesise(frames, voice)
-        energy, sounding = energy + float(samples @ samples), sounding + len(samples)
+        samples = _synthesise(frames, voice, rng)
+        # Not a dot product: BLAS sums in another order with another number of threads.
+        power = float(np.square(samples, dtype=np.float64).sum())
+        energy, sounding = energy + power, sounding + len(samples)
         _add(out, samples, frames.origin)
         if frames.origin - last > 0.5:
             breath = _inhale(voice, rng)
-            level = np.sqrt(samples @ samples / len(samples)) * (0.02 + 0.06 * voice.breath)
+            level = np.sqrt(power / len(samples)) * (0.02 + 0.06 * voice.breath)
             _add(out, breath * level, frames.origin - 0.04 - len(breath) / SAMPLE_RATE)
         onsets += [frames.origin + s * FRAME for s, unit in zip(frames.starts, phrase) if unit.whole]
         last = phrase[-1].end
@@ -437,7 +434,7 @@ def sing(notes: Sequence[NoteSpan], voice: Voice, rng: np.random.Generator, dura
     return Sung(out, onsets)
 
 
-def _add(out: Samples, samples: Array, start: float) -> None:
+def _add(out: Samples, samples: Array | Array32, start: float) -> None:
     """Mix in at a time, cutting what lies outside."""
     at = round(start * SAMPLE_RATE)
     skip = max(0, -at)
