@@ -31,7 +31,7 @@ _GLIDE = 12  # frames: a glide (y, w, the u of zhuang) is spoken longer than it 
 _FLOOR = -14.0  # log power below the vowel's, where a frame counts as silent
 
 # Frequencies (Hz) at which envelopes are kept: dense where vowels differ.
-GRID: npt.NDArray[np.float64] = np.concatenate([np.arange(0, 4000, 50), np.arange(4000, 10600, 88)])
+GRID: npt.NDArray[np.float64] = np.concatenate([np.arange(0.0, 4000, 50), np.arange(4000.0, 10600, 88)])
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _natural_treble(
     high = GRID >= 4000
     smooth = convolve1d(envelope, np.hanning(9)[1:-1] / np.hanning(9).sum(), axis=1, mode="nearest")
     middle = envelope[:, (GRID >= 2600) & (GRID < 3800)].mean(axis=1, keepdims=True)
-    least = middle * 10 ** (-1.6 * np.log2(GRID / 3200, where=high, out=np.zeros_like(GRID)))
+    least = middle * (np.maximum(GRID, 3200) / 3200) ** (-1.6 * np.log2(10))
     return np.where(high & voiced[:, None], np.maximum(smooth, least), envelope)
 
 
