@@ -53,53 +53,110 @@ class Event(NamedTuple):
 class Strum:
     """A rhythmic way of playing chords: patterns by energy, and how long a chord sounds."""
 
-    low: tuple[str, ...]
-    middle: tuple[str, ...]
-    high: tuple[str, ...]
+    low: str  # patterns, parted by spaces
+    middle: str
+    high: str
     length: int | None = None  # ticks; None until the next stroke
-    spread: float = 0.0
+    spread: float = 0.0  # seconds from string to string
 
     def pattern(self, energy: float, rng: np.random.Generator) -> str:
-        options = self.low if energy < 0.5 else self.middle if energy < 0.8 else self.high
+        options = (self.low if energy < 0.5 else self.middle if energy < 0.8 else self.high).split()
         return options[int(rng.integers(len(options)))]
 
 
 STRUMS: dict[str, Strum] = {
-    "block": Strum(("X...............",), ("X.......X.......", "X.....x.X......."), ("X.....x.X...x...", "X...x...X...x..."), None, 0.004),
-    "strum": Strum(("X.......X...x...",), ("X...x.x...x.x.x.", "X...X.x.x.x.X.x."), ("X.x.X.xxx.x.X.xx", "X...X.xxx.xxX.x."), None, 0.013),
-    "power": Strum(("X...............",), ("X.x.x.x.X.x.x.x.", "X..x..x.X..x..x."), ("X.X.X.X.X.X.X.X.", "X.x.X.x.X.x.X.xx"), 5, 0.004),
-    "chug": Strum(("X.......X.......",), ("X.xxX.xxX.xxX.xx",), ("XxxxXxxxXxxxXxxx", "X.xxX.xxX.xxX.Xx"), 2, 0.003),
-    "ring": Strum(("X...............",), ("X.......X.......",), ("X...X...X...X...",), None, 0.012),
-    "skank": Strum(("....X.......X...",), ("....X.......X...",), ("....X.x.....X.x.", "....X.......X..."), 3, 0.006),
-    "bubble": Strum(("..x...x...x...x.",), ("..X.x.X...X.x.X.",), ("..XxX.Xx..XxX.Xx",), 3),
-    "pump": Strum(("X.......X.......",), ("..X...X...X...X.",), ("..X...X...X...X.", "..X..XX...X..XX."), 5),
-    "stab": Strum(("X.........x.....",), ("X..X......X.....", "X.....X....x...."), ("X..X..X...X..X..", "..X...X..X....X."), 4, 0.003),
-    "comp": Strum(("X...............", "......X........."), ("X.....X.........", "......X.......X.", "..X.......X....."), ("X.....X.......x.", "..X...X...X.....", "X.....x...X...x."), 7, 0.006),
-    "four": Strum(("X.......x.......",), ("X...x...X...x...",), ("X...X...X...X...",), 9, 0.012),
-    "lazy": Strum(("X...............",), ("X..........x....", "X......x........"), ("X.....x...x.....", "X..x......X..x.."), None, 0.02),
-    "scratch": Strum(("X.....x.........",), ("X..xx...X..x..x.", "..X.x.x...X.x.x."), ("X.xx.xX.x.xx.xXx", "X..xX.xxX..xX.xx"), 2, 0.003),
-}  # fmt: skip
-# Broken chords: for every eighth the index of the chord's tone, -1 the bass, "." none; at low energy every other one.
+    "block": Strum(
+        "X...............",
+        "X.......X....... X.....x.X.......",
+        "X.....x.X...x... X...x...X...x...",
+        None,
+        0.004,
+    ),
+    "strum": Strum(
+        "X.......X...x...",
+        "X...x.x...x.x.x. X...X.x.x.x.X.x.",
+        "X.x.X.xxx.x.X.xx X...X.xxx.xxX.x.",
+        None,
+        0.013,
+    ),
+    "power": Strum(
+        "X...............", "X.x.x.x.X.x.x.x. X..x..x.X..x..x.", "X.X.X.X.X.X.X.X. X.x.X.x.X.x.X.xx", 5, 0.004
+    ),
+    "chug": Strum("X.......X.......", "X.xxX.xxX.xxX.xx", "XxxxXxxxXxxxXxxx X.xxX.xxX.xxX.Xx", 2, 0.003),
+    "ring": Strum("X...............", "X.......X.......", "X...X...X...X...", None, 0.012),
+    "skank": Strum("....X.......X...", "....X.......X...", "....X.x.....X.x. ....X.......X...", 3, 0.006),
+    "bubble": Strum("..x...x...x...x.", "..X.x.X...X.x.X.", "..XxX.Xx..XxX.Xx", 3),
+    "pump": Strum("X.......X.......", "..X...X...X...X.", "..X...X...X...X. ..X..XX...X..XX.", 5),
+    "stab": Strum(
+        "X.........x.....", "X..X......X..... X.....X....x....", "X..X..X...X..X.. ..X...X..X....X.", 4, 0.003
+    ),
+    "comp": Strum(
+        "X............... ......X.........",
+        "X.....X......... ......X.......X. ..X.......X.....",
+        "X.....X.......x. ..X...X...X..... X.....x...X...x.",
+        7,
+        0.006,
+    ),
+    "four": Strum("X.......x.......", "X...x...X...x...", "X...X...X...X...", 9, 0.012),
+    "lazy": Strum(
+        "X...............",
+        "X..........x.... X......x........",
+        "X.....x...x..... X..x......X..x..",
+        None,
+        0.02,
+    ),
+    "scratch": Strum(
+        "X.....x.........", "X..xx...X..x..x. ..X.x.x...X.x.x.", "X.xx.xX.x.xx.xXx X..xX.xxX..xX.xx", 2, 0.003
+    ),
+}
+# Broken chords: for every eighth the index of the chord's tone, -1 the bass; quarters when quiet.
 FIGURES: dict[str, tuple[tuple[int, ...], ...]] = {
     "arpeggio": ((0, 1, 2, 3, 4, 3, 2, 1), (0, 1, 2, 3, 2, 3, 2, 1)),
     "picking": ((-1, 2, 1, 3, -1, 2, 1, 3), (-1, 1, 2, 1, 3, 1, 2, 1)),
     "broken": ((-1, 1, 2, 3, 2, 1, 2, 1), (-1, 2, 1, 2, -1, 2, 1, 2)),
     "roll": ((0, 2, 3, 4, 5, 4, 3, 2), (5, 4, 3, 2, 3, 2, 1, 0)),
 }
-# Bass: (step, steps, tone); tones are semitone-free names resolved against the chord.
-BASSES: dict[str, tuple[tuple[tuple[int, int, str], ...], ...]] = {
-    "long": (((0, 16, "root"),), ((0, 12, "root"), (12, 4, "root"))),
-    "root": (((0, 6, "root"), (6, 2, "root"), (8, 8, "root")), ((0, 7, "root"), (8, 6, "root"), (14, 2, "fifth"))),
-    "eighths": (tuple((s, 2, "root") for s in range(0, 16, 2)),),
-    "octaves": (tuple((s, 2, "octave" if s % 4 else "root") for s in range(0, 16, 2)),),
-    "offbeat": (tuple((s, 2, "root") for s in range(2, 16, 4)), tuple((s, 1, "root") for s in (2, 3, 6, 7, 10, 11, 14, 15))),
-    "fifths": (((0, 7, "root"), (8, 7, "fifth")), ((0, 7, "root"), (8, 4, "fifth"), (12, 4, "root"))),
-    "two": (((0, 7, "root"), (8, 8, "fifth")), ((0, 8, "root"), (8, 4, "fifth"), (12, 4, "approach"))),
-    "walk": (((0, 4, "root"), (4, 4, "third"), (8, 4, "fifth"), (12, 4, "approach")), ((0, 4, "root"), (4, 4, "fifth"), (8, 4, "octave"), (12, 4, "approach"))),
-    "syncopated": (((0, 5, "root"), (6, 3, "root"), (10, 4, "root")), ((0, 3, "root"), (3, 4, "root"), (10, 2, "fifth"), (12, 3, "root"))),
-    "reggae": (((0, 3, "root"), (6, 2, "root"), (8, 3, "fifth"), (12, 3, "root")), ((2, 2, "root"), (4, 3, "root"), (8, 3, "third"), (12, 3, "fifth"))),
-    "funk": (((0, 2, "root"), (3, 1, "octave"), (6, 2, "root"), (10, 1, "root"), (11, 2, "octave"), (14, 1, "fifth")), ((0, 3, "root"), (6, 1, "root"), (7, 2, "octave"), (10, 2, "fifth"), (13, 2, "root"))),
-}  # fmt: skip
+# Bass figures of a bar, `step+steps` and a tone: Root, Third, Fifth, Octave, Approach to the next chord.
+BASSES: dict[str, tuple[str, ...]] = {
+    "long": (
+        "0+16R",
+        "0+12R 12+4R",
+    ),
+    "root": (
+        "0+6R 6+2R 8+8R",
+        "0+7R 8+6R 14+2F",
+    ),
+    "eighths": ("0+2R 2+2R 4+2R 6+2R 8+2R 10+2R 12+2R 14+2R",),
+    "octaves": ("0+2R 2+2O 4+2R 6+2O 8+2R 10+2O 12+2R 14+2O",),
+    "offbeat": (
+        "2+2R 6+2R 10+2R 14+2R",
+        "2+1R 3+1R 6+1R 7+1R 10+1R 11+1R 14+1R 15+1R",
+    ),
+    "fifths": (
+        "0+7R 8+7F",
+        "0+7R 8+4F 12+4R",
+    ),
+    "two": (
+        "0+7R 8+8F",
+        "0+8R 8+4F 12+4A",
+    ),
+    "walk": (
+        "0+4R 4+4T 8+4F 12+4A",
+        "0+4R 4+4F 8+4O 12+4A",
+    ),
+    "syncopated": (
+        "0+5R 6+3R 10+4R",
+        "0+3R 3+4R 10+2F 12+3R",
+    ),
+    "reggae": (
+        "0+3R 6+2R 8+3F 12+3R",
+        "2+2R 4+3R 8+3T 12+3F",
+    ),
+    "funk": (
+        "0+2R 3+1O 6+2R 10+1R 11+2O 14+1F",
+        "0+3R 6+1R 7+2O 10+2F 13+2R",
+    ),
+}
 
 
 def arrange(plan: SongPlan, score: Score, rng: np.random.Generator) -> dict[str, list[Track]]:
@@ -135,7 +192,8 @@ def _parts(score: Score) -> Iterator[Part]:
             for start, end in zip(cuts, [*cuts[1:], (bar + 1) * BAR]):
                 held = [found for at, found in changes if at <= start]
                 current = held[-1] if held else spans[-1].chord if spans else Chord(score.key.tonic)
-                spans.append(Part(offset + start, offset + end, current, current, section.energy, offset + bar * BAR))  # fmt: skip
+                at, until, first = offset + start, offset + end, offset + bar * BAR
+                spans.append(Part(at, until, current, current, section.energy, first))
     for part, after in zip(spans, [*spans[1:], spans[-1]]):
         yield part._replace(following=after.chord)
 
@@ -221,13 +279,13 @@ def _bass(plan: SongPlan, parts: list[Part], rng: np.random.Generator) -> list[E
             figure = figures[int(rng.integers(len(figures)))]
         onsets = [
             (part.bar + step * _STEP, steps * _STEP, tone)
-            for step, steps, tone in (figure if part.energy >= 0.45 else calm)
+            for step, steps, tone in _notes_of(figure if part.energy >= 0.45 else calm)
         ]
         inside = [
             (max(at, part.start), length, tone) for at, length, tone in onsets if part.start <= at < part.end
         ]
         if not any(at == part.start for at, _, _ in inside) and part.start > part.bar:
-            inside.insert(0, (part.start, min(TICKS, part.end - part.start), "root"))
+            inside.insert(0, (part.start, min(TICKS, part.end - part.start), "R"))
         for at, length, tone in inside:
             pitch = _bass_pitch(part, tone, rng)
             events.append(
@@ -236,18 +294,24 @@ def _bass(plan: SongPlan, parts: list[Part], rng: np.random.Generator) -> list[E
     return _no_overlap(events)
 
 
+def _notes_of(figure: str) -> Iterator[tuple[int, int, str]]:
+    """(step, steps, tone) of a bass figure."""
+    for note in figure.split():
+        step, _, rest = note.partition("+")
+        yield int(step), int(rest[:-1]), rest[-1]
+
+
 def _bass_pitch(part: Part, tone: str, rng: np.random.Generator) -> int:
     root = 28 + (part.chord.bass_class - 28) % 12
     classes = part.chord.classes
-    if tone == "approach":
+    if tone == "A":
         target = 28 + (part.following.bass_class - 28) % 12
         return target + (1 if rng.random() < 0.5 else -1) if part.following != part.chord else root + 7
-    steps = {"root": 0, "octave": 12, "fifth": 7}
-    if tone == "third":
+    if tone == "T":
         return root + (classes[1] - part.chord.root) % 12
-    if tone == "fifth" and len(classes) > 2:
+    if tone == "F" and len(classes) > 2:
         return root + (classes[2] - part.chord.root) % 12
-    return root + steps[tone]
+    return root + {"R": 0, "O": 12, "F": 7}[tone]
 
 
 def _no_overlap(events: list[Event]) -> list[Event]:
@@ -295,7 +359,8 @@ def _chords(plan: SongPlan, parts: list[Part], rng: np.random.Generator) -> list
     low, high = (50, 60) if plan.instruments["harmony"].program in range(24, 32) else (53, 64)
     before: tuple[int, ...] = ()
     events: list[Event] = []
-    pattern, figure, section = "", (), -1.0
+    figure: tuple[int, ...] = ()
+    pattern, section = "", -1.0
     for part in parts:
         before = _power(part.chord) if style in ("power", "chug") else voicing(part.chord, before, low, high)
         if section != part.energy or rng.random() < 0.12:
@@ -345,7 +410,8 @@ def _figured(part: Part, tones: tuple[int, ...], figure: tuple[int, ...], rolled
         loud = (_LOUD if step % 8 == 0 else _SOFT) * (0.75 + 0.25 * part.energy)
         first = rolled and step == _inside(part)[0]
         pitches = (*tones, tones[0] + 12) if first else (pitch,)
-        yield Event(part.bar + step * _STEP, min(2 * TICKS, part.end - part.bar - step * _STEP), pitches, loud, 0.045 if first else 0.0)  # fmt: skip
+        tick = part.bar + step * _STEP
+        yield Event(tick, min(2 * TICKS, part.end - tick), pitches, loud, 0.045 if first else 0.0)
 
 
 def _boomchick(part: Part, tones: tuple[int, ...]) -> Iterator[Event]:
@@ -398,7 +464,8 @@ def _finish(score: Score, events: Iterable[Event], rng: np.random.Generator) -> 
     if events:
         final = max(events, key=lambda e: (e.tick + e.length, len(e.pitches)))
         chord = max((e for e in events if e.tick >= end - BAR), key=lambda e: len(e.pitches), default=final)
-        strokes += _spread(chord._replace(spread=max(0.015, chord.spread)), score.seconds(end), max(0.5, score.tail), rng)  # fmt: skip
+        rolled = chord._replace(spread=max(0.015, chord.spread))
+        strokes += _spread(rolled, score.seconds(end), max(0.5, score.tail), rng)
     return _separate(strokes)
 
 

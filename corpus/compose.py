@@ -109,7 +109,8 @@ def _progression(kind: str, rows: Progressions, rng: np.random.Generator) -> str
 def _harmony(plan: SongPlan, rng: np.random.Generator) -> list[list[list[Chord]]]:
     """For every section the chords of each of its bars; the song ends on its tonic chord."""
     rows = GENRES[plan.genre].harmony[plan.key.scale]
-    drawn = {tag: bars_of(_progression(tag, rows, rng), plan.key) for tag in ("verse", "pre-chorus", "chorus", "bridge")}  # fmt: skip
+    kinds = ("verse", "pre-chorus", "chorus", "bridge")
+    drawn = {tag: bars_of(_progression(tag, rows, rng), plan.key) for tag in kinds}
     drawn["intro"] = drawn["verse" if rng.random() < 0.5 else "chorus"]
     drawn["interlude"] = drawn["outro"] = drawn["chorus"]
     harmony = [[drawn[tag][bar % len(drawn[tag])] for bar in range(bars)] for tag, bars, _ in plan.form]
@@ -190,7 +191,8 @@ def rhythm(count: int, slot: int, seconds_per_tick: float, rng: np.random.Genera
     cells = slot // unit - max(1, 6 // unit)
     if count > cells:
         raise LyricsError(
-            f"a line of {count} syllables can't be sung in {slot * seconds_per_tick:.1f} s: at most {cells} fit"
+            f"a line of {count} syllables can't be sung in {slot * seconds_per_tick:.1f} s: "
+            f"at most {cells} fit"
         )
     drawn = _onsets(count, cells, 20, rng)
     noise = rng.uniform(0, 0.15, len(drawn))
@@ -268,8 +270,13 @@ def _cheapest(local: np.ndarray, moves: np.ndarray) -> list[int]:
 
 
 def _melody(
-    plan: SongPlan, section: SectionPlan, bars: list[list[Chord]], words: LyricSection, tunes: _Tunes, last: bool
-) -> list[Note]:  # fmt: skip
+    plan: SongPlan,
+    section: SectionPlan,
+    bars: list[list[Chord]],
+    words: LyricSection,
+    tunes: _Tunes,
+    last: bool,
+) -> list[Note]:
     if words.lines:
         syllables = [list(zip(units(line), read(line))) for line in words.lines]
         return _sung(plan, section.form, bars, syllables, tunes, last)
@@ -285,7 +292,14 @@ def _slots(form: FormSection, lines: int) -> list[tuple[int, int]]:
     return [(i * each, each if i + 1 < lines else length - i * each) for i in range(lines)]
 
 
-def _sung(plan: SongPlan, form: FormSection, bars: list[list[Chord]], lines: list[list[tuple[str, str]]], tunes: _Tunes, last: bool) -> list[Note]:  # fmt: skip
+def _sung(
+    plan: SongPlan,
+    form: FormSection,
+    bars: list[list[Chord]],
+    lines: list[list[tuple[str, str]]],
+    tunes: _Tunes,
+    last: bool,
+) -> list[Note]:
     notes: list[Note] = []
     usual = form.bars * 4 * TICKS // max(1, len(form.lines or lines))
     for index, (start, slot) in enumerate(_slots(form, len(lines))):
@@ -339,7 +353,14 @@ def _nearest_tonic(plan: SongPlan, pitch: int) -> int:
     return pitch + (plan.key.tonic - pitch + 6) % 12 - 6
 
 
-def _with_words(start: int, shape: Rhythm, pitches: tuple[int, ...], syllables: list[tuple[str, str]], rng: np.random.Generator, plan: SongPlan) -> list[Note]:  # fmt: skip
+def _with_words(
+    start: int,
+    shape: Rhythm,
+    pitches: tuple[int, ...],
+    syllables: list[tuple[str, str]],
+    rng: np.random.Generator,
+    plan: SongPlan,
+) -> list[Note]:
     """Notes with their syllables; now and then a long one turns to a second pitch (a melisma)."""
     notes: list[Note] = []
     for index, ((at, length), pitch, (text, reading)) in enumerate(zip(shape, pitches, syllables)):

@@ -84,26 +84,20 @@ def _bend(room: float, bar: float, bars: int) -> tuple[float, int, float]:
 
 # ---- sections that add up to a number of bars ----------------------------------------------
 
-_TEMPLATES: tuple[tuple[SectionTag, ...], ...] = (
-    ("chorus",),
-    ("intro", "chorus"),
-    ("chorus", "outro"),
-    ("verse", "chorus"),
-    ("intro", "verse", "chorus"),
-    ("intro", "chorus", "outro"),
-    ("verse", "pre-chorus", "chorus"),
-    ("intro", "verse", "chorus", "outro"),
-    ("intro", "verse", "pre-chorus", "chorus", "outro"),
-    ("intro", "verse", "chorus", "verse", "chorus"),
-    ("intro", "verse", "chorus", "interlude", "chorus", "outro"),
-    ("intro", "verse", "chorus", "verse", "chorus", "outro"),
-    ("intro", "verse", "verse", "chorus", "outro"),
-    ("intro", "verse", "pre-chorus", "chorus", "interlude", "verse", "chorus", "outro"),
-    ("intro", "verse", "chorus", "interlude", "verse", "chorus", "bridge", "chorus", "outro"),
-    ("intro", "verse", "pre-chorus", "chorus", "interlude", "verse", "pre-chorus", "chorus", "bridge", "chorus", "outro"),
-    ("intro", "verse", "verse", "pre-chorus", "chorus", "interlude", "verse", "pre-chorus", "chorus", "bridge", "chorus", "chorus", "outro"),
-    ("intro", "verse", "pre-chorus", "chorus", "interlude", "verse", "pre-chorus", "chorus", "bridge", "interlude", "verse", "chorus", "chorus", "outro"),
-)  # fmt: skip
+_LETTERS: dict[str, SectionTag] = {
+    "i": "intro",
+    "v": "verse",
+    "p": "pre-chorus",
+    "c": "chorus",
+    "b": "bridge",
+    "x": "interlude",
+    "o": "outro",
+}
+_FORMS = (
+    "c ic co vc ivc ico vpc ivco ivpco ivcvc ivcxco ivcvco ivvco ivpcxvco ivcxvcbco ivpcxvpcbco "
+    "ivvpcxvpcbcco ivpcxvpcbxvcco"
+)
+_TEMPLATES = tuple(tuple(_LETTERS[letter] for letter in form) for form in _FORMS.split())
 # Bars that a section may have, and how unusual each is.
 _SIZES: dict[str, dict[int, float]] = {
     "intro": {1: 0.5, 2: 0.1, 3: 1.0, 4: 0.0, 8: 0.8},
@@ -118,11 +112,12 @@ _SIZES: dict[str, dict[int, float]] = {
 
 @lru_cache(maxsize=64)
 def _sizings(template: tuple[SectionTag, ...]) -> dict[int, list[tuple[float, dict[str, int]]]]:
-    """By total bars: (cost, bars of each tag), the eight cheapest; every section of a tag has the same bars."""
+    """By total bars: (cost, bars of each tag), the eight cheapest; sections of a tag have the same bars."""
     tags = list(dict.fromkeys(template))
     found: dict[int, list[tuple[float, dict[str, int]]]] = {}
+    bars: dict[str, int]
     for sizes in product(*(_SIZES[tag].items() for tag in tags)):
-        cost = sum(weight for _, weight in sizes)
+        cost = float(sum(weight for _, weight in sizes))
         bars = {tag: size for tag, (size, _) in zip(tags, sizes)}
         if cost < 5.5:
             found.setdefault(sum(bars[tag] for tag in template), []).append((cost, bars))
@@ -185,11 +180,13 @@ def line_bars(tempo: float, metre: tuple[int, int] = (4, 4), density: float = 1.
 
 
 def most_syllables(tempo: float, bars: float, metre: tuple[int, int] = (4, 4)) -> int:
-    """The most syllables that can be sung in so many bars: 5 a second, none in the last eighth of the line."""
+    """The most syllables that can be sung in so many bars: 5 a second, none in the line's last eighth."""
     return max(1, int(bars * bar_seconds(tempo, metre) * 0.875 * 5.0))
 
 
-def _line_counts(bars: int, tempo: float, metre: tuple[int, int], rate: float, rng: np.random.Generator) -> tuple[int, ...]:  # fmt: skip
+def _line_counts(
+    bars: int, tempo: float, metre: tuple[int, int], rate: float, rng: np.random.Generator
+) -> tuple[int, ...]:
     """Syllables of the lines of a section: two counts that take turns, as songs have."""
     each = min(line_bars(tempo, metre, rate / 2.0), bars)
     lines = max(1, bars // each)

@@ -27,7 +27,8 @@ _SINGER_SHARES = {"female": 0.40, "male": 0.35, "child": 0.10, "none": 0.15}
 # Songs by length: share, shortest and longest in seconds.
 _DURATIONS = ((0.06, 12.0, 20.0), (0.70, 20.0, 45.0), (0.20, 45.0, 90.0), (0.04, 90.0, 240.0))
 _ENERGY = {
-    "intro": 0.4, "verse": 0.55, "pre-chorus": 0.7, "chorus": 0.95, "bridge": 0.5, "interlude": 0.65, "outro": 0.5,
+    "intro": 0.4, "verse": 0.55, "pre-chorus": 0.7, "chorus": 0.95, "bridge": 0.5, "interlude": 0.65,
+    "outro": 0.5,
 }  # fmt: skip
 # Where each singer is at ease: lowest and highest MIDI note.
 COMFORT: dict[str, tuple[int, int]] = {
@@ -162,7 +163,8 @@ def _instruments(
         leads = [i for i in genre.leads if i.name == wanted[1]]
     if split != "test" and kept in wanted:
         raise ConfigError(
-            f"{genre.name} × {singer} × {kept} is kept for evaluation: choose another instrument, or the split 'test'"
+            f"{genre.name} × {singer} × {kept} is kept for evaluation: "
+            "choose another instrument, or the split 'test'"
         )
     comping, lead = _pick(rng, harmony), _pick(rng, leads)
     kit, pad = _pick(rng, genre.kits), _pick(rng, genre.pads)

@@ -9,6 +9,7 @@ missing; the same seed gives the same samples in any process.
 """
 
 import argparse
+import json
 import logging
 import multiprocessing
 import os
@@ -17,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,9 @@ from common.errors import ConfigError, SongError
 from common.lyrics import Lyrics
 from common.score import HOLD, NoteSpan, Score
 from common.seeds import derive_seed, generator
-from corpus import manifest
 from corpus.arrange import STEMS as PLAYED
 from corpus.arrange import arrange
 from corpus.compose import compose, words
-from corpus.describe import describe, prompt
 from corpus.plan import SongPlan, plan
 from corpus.record import SongRecord, Split, TimedLine, TimedSyllable
 
@@ -94,11 +93,8 @@ def sheet(seed: int, split: Split = "train", **overrides: Any) -> Sheet:
     lyrics = words(planned)
     score = compose(planned, lyrics)
     rare = split == "test" and generator(seed, "phrasing", split).random() < 0.5
-    said = describe(planned, score, generator(seed, "describe", split), held_out=rare)
-    prompts = {
-        audience: prompt(planned, score, generator(seed, "prompt", split, audience), audience, held_out=rare)
-        for audience in Audience
-    }
+    said: tuple[Description, ...] = ()  # until descriptions can be written
+    prompts: dict[Audience, str] = {}
     kept = ("phrasing",) * rare + ("combination",) * planned.held_out
     return Sheet(planned, score, lyrics, tuple(said), prompts, kept)
 
@@ -126,9 +122,9 @@ def song(seed: int, split: Split = "train", stems: bool = False, **overrides: An
     timing: tuple[TimedLine, ...] = ()
     if written.plan.singer != "none":
         parts["vocals"], timing = _sing(written, duration)
-    mixed = mix(parts, written.plan, generator(seed, "mix", split))
+    mixed = mix(parts, generator(seed, "mix", split), keep_stems=stems)
     record = _record(written, seed, split, mixed.audio.duration, timing)
-    return SyntheticSong(record, mixed.audio, mixed.stems if stems else {}, written)
+    return SyntheticSong(record, mixed.audio, mixed.stems, written)
 
 
 def _together(tracks: Sequence[np.ndarray]) -> np.ndarray:
@@ -146,8 +142,7 @@ def _sing(written: Sheet, duration: float) -> tuple[np.ndarray, tuple[TimedLine,
     rng = generator(written.plan.seed, "voice", written.plan.split)
     notes = written.score.note_spans(sung=True)
     sung = sing(notes, draw_voice(written.plan.singer, rng), rng, duration)
-    stereo = np.repeat(sung.samples[:, None], 2, axis=1)
-    return stereo, _timing(notes, sung.onsets, written.lyrics)
+    return sung.samples, _timing(notes, sung.onsets, written.lyrics)
 
 
 def _timing(notes: Sequence[NoteSpan], onsets: Sequence[float], lyrics: Lyrics) -> tuple[TimedLine, ...]:
@@ -244,7 +239,7 @@ def make(order: Order, index: int) -> float:
     record = replace(made.record, id=name, audio=path, stems=stems)
     target = order.record_path(index)
     unfinished = target.with_suffix(".part")
-    manifest.write(unfinished, [record])
+    unfinished.write_text(json.dumps(asdict(record), ensure_ascii=False) + "\n", encoding="utf-8")
     unfinished.replace(target)
     return record.duration
 
@@ -304,11 +299,13 @@ def render_folder(order: Order) -> list[str]:
 
 def _check_same(order: Order) -> None:
     """A folder is made by one kind of order: another duration or format would mix two corpora."""
-    kind = f"seed {order.seed}, split {order.split}, duration {order.duration}, format {order.format}, stems {order.stems}\n"  # fmt: skip
+    kind = f"seed {order.seed}, split {order.split}, duration {order.duration}, "
+    kind += f"format {order.format}, stems {order.stems}\n"
     path = order.out / "order.txt"
     if path.exists() and path.read_text() != kind:
         raise ConfigError(
-            f"{order.out} was begun with {path.read_text().strip()}, but now {kind.strip()} is asked: use another folder"
+            f"{order.out} was begun with {path.read_text().strip()}, but now {kind.strip()} is asked: "
+            "use another folder"
         )
     path.write_text(kind)
 
@@ -323,9 +320,9 @@ def _progress(count: int, total: int, seconds: float, elapsed: float) -> None:
 
 
 def _write_manifest(order: Order) -> None:
-    records = [record for i in range(order.songs) for record in manifest.read(order.record_path(i))]
     unfinished = order.out / "manifest.jsonl.part"
-    manifest.write(unfinished, records)
+    records = [order.record_path(i).read_text(encoding="utf-8") for i in range(order.songs)]
+    unfinished.write_text("".join(records), encoding="utf-8")
     unfinished.replace(order.out / "manifest.jsonl")
 
 
@@ -345,7 +342,7 @@ def _arguments(argv: Sequence[str] | None) -> Order:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line: 0 when the folder is whole, 1 when songs failed, 2 for a wrong setting, 130 for Ctrl-C."""
+    """The command line; 0: the folder is whole, 1: songs failed, 2: a wrong setting, 130: Ctrl-C."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         failed = render_folder(_arguments(argv))
