@@ -62,7 +62,9 @@ class Conditions:
         """
         vectors = torch.zeros(0, TEXT_DIM) if fragments is None else fragments.detach().float().cpu()
         if score is not None and len(score.channels) != frames:
-            raise RequestError(f"the score is rendered to {len(score.channels)} frames, {frames} are asked for")
+            raise RequestError(
+                f"the score is rendered to {len(score.channels)} frames, {frames} are asked for"
+            )
         empty = torch.zeros(frames, dtype=torch.long)
         return cls(
             fragments=vectors[None],
@@ -70,7 +72,9 @@ class Conditions:
             audience=torch.tensor([NO_AUDIENCE if audience is None else AUDIENCES.index(audience)]),
             timing=torch.tensor([[start, duration] if duration is not None else [math.nan] * 2]),
             lyrics=torch.tensor([list(lyrics)], dtype=torch.long),
-            channels=torch.zeros(1, frames, N_CHANNELS) if score is None else torch.from_numpy(score.channels)[None],
+            channels=torch.zeros(1, frames, N_CHANNELS)
+            if score is None
+            else torch.from_numpy(score.channels)[None],
             initial=(empty if score is None else torch.from_numpy(score.initial))[None],
             final=(empty if score is None else torch.from_numpy(score.final))[None],
             has_score=torch.tensor([score is not None]),
@@ -119,9 +123,9 @@ class Conditions:
             has_score=self.has_score & ~of(score),
         )
 
-    def with_score_of(self, other: "Conditions") -> "Conditions":
-        """The same with the score frames of other songs (same B and T)."""
-        names = ("channels", "initial", "final", "has_score")
+    def with_plan_of(self, other: "Conditions") -> "Conditions":
+        """The same with the score frames and lyrics of other songs (same B and T)."""
+        names = ("channels", "initial", "final", "has_score", "lyrics")
         return replace(self, **{name: getattr(other, name) for name in names})
 
     def rolled(self) -> "Conditions":

@@ -141,7 +141,7 @@ class Bezier(Path):
     def __post_init__(self) -> None:
         if not 0 <= self.t_tilde < 1 or self.c < 1e-6:
             raise ConfigError(
-                f"the Bézier path needs 0 <= t_tilde < 1 (its control point vanishes at 1), got {self.t_tilde}"
+                f"the Bézier path needs 0 <= t_tilde < 1 (at 1 the control point is 0): got {self.t_tilde}"
             )
 
     @property

@@ -36,7 +36,7 @@ SIZES: dict[str, dict[str, Any]] = {
 _FREQUENCIES = 128  # of a sinusoidal embedding
 
 
-class SongTransformer(ModelMixin, ConfigMixin):
+class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Velocity (or noise) of noisy latents, given conditions.
 
     Args:
@@ -79,13 +79,16 @@ class SongTransformer(ModelMixin, ConfigMixin):
         self.text = TextInput(text_dim, dim)
         self.words = LyricEncoder(lyric_vocabulary, dim)
         frame = score_channels + 2 * syllable_dim
-        self.syllables = nn.ModuleList([nn.Embedding(initials, syllable_dim), nn.Embedding(finals, syllable_dim)])
+        self.syllables = nn.ModuleList(
+            [nn.Embedding(initials, syllable_dim), nn.Embedding(finals, syllable_dim)]
+        )
         self.score = nn.Sequential(nn.Linear(patch * frame, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.no_score = nn.Parameter(torch.zeros(dim))
         self.again = nn.Linear(dim, dim)
         hidden = int(dim * mlp_ratio)
         self.blocks = nn.ModuleList(
-            Block(dim, heads, hidden, modulation_rank, cross=index % cross_every == 0) for index in range(depth)
+            Block(dim, heads, hidden, modulation_rank, cross=index % cross_every == 0)
+            for index in range(depth)
         )
         self.output = Output(dim, latent_dim, patch)
         self._initialise()
@@ -97,7 +100,9 @@ class SongTransformer(ModelMixin, ConfigMixin):
             raise ConfigError(f"no song model is called {name!r}: use one of {', '.join(SIZES)}")
         return cls(**(SIZES[name] | overrides))
 
-    def forward(self, latents: Tensor, t: Tensor, conditions: Conditions, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, latents: Tensor, t: Tensor, conditions: Conditions, mask: Tensor | None = None
+    ) -> Tensor:
         """What the path's regression target is expected to be.
 
         Args:
@@ -120,14 +125,16 @@ class SongTransformer(ModelMixin, ConfigMixin):
         words, word_mask = self.words(conditions.lyrics)
         token_mask = None if mask is None else self._patches(mask[..., None]).any(-1)
         keys = _key_mask(text_mask, token_mask, audio.shape[1])
-        turns = rotations(text.shape[1], audio.shape[1], self.patch, audio.shape[2] // self.heads, audio.device)
+        turns = rotations(
+            text.shape[1], audio.shape[1], self.patch, audio.shape[2] // self.heads, audio.device
+        )
         x = torch.cat([text.to(audio.dtype), audio], 1)
         for index, block in enumerate(self.blocks):
             if index == len(self.blocks) // 2:
                 x = torch.cat([x[:, : text.shape[1]], x[:, text.shape[1] :] + self.again(score)], 1)
             arguments = (x, steering, turns, keys, words, word_mask)
             if torch.is_grad_enabled() and self.gradient_checkpointing:
-                x = self._gradient_checkpointing_func(block, *arguments)
+                x = self._gradient_checkpointing_func(block, *arguments)  # type: ignore[misc]
             else:
                 x = block(*arguments)
         out = self.output(x[:, text.shape[1] :], steering, latents)[:, :length]
@@ -177,7 +184,9 @@ class Steering(nn.Module):
         seconds = torch.where(known, timing, 0).float()
         place = self.timing(sinusoids(seconds * 10, longest=10_000.0).flatten(1))
         place = torch.where(known, place, self.no_timing.to(place.dtype))
-        return F.silu(self.time(sinusoids(t.float() * 1000, longest=10_000.0)) + place + self.audience(audience))
+        return F.silu(
+            self.time(sinusoids(t.float() * 1000, longest=10_000.0)) + place + self.audience(audience)
+        )
 
 
 class TextInput(nn.Module):
@@ -318,7 +327,9 @@ def sinusoids(x: Tensor, longest: float) -> Tensor:
     return torch.cat([angle.cos(), angle.sin()], -1)
 
 
-def rotations(before: int, tokens: int, patch: int, head_dim: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def rotations(
+    before: int, tokens: int, patch: int, head_dim: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Cosines and sines (before + tokens, head_dim / 4) of RoPE (Su 2021); none for the tokens before.
 
     A token stands at its first frame; the fastest pair turns by one radian a token, the slowest
@@ -363,7 +374,9 @@ def _embedder(width: int, dim: int) -> nn.Sequential:
 
 def _check(dim: int, depth: int, heads: int, patch: int) -> None:
     if dim % heads or (dim // heads) % 4:
-        raise ConfigError(f"dim {dim} must be {heads} heads of a multiple of 4, but a head gets {dim / heads:g}")
+        raise ConfigError(
+            f"dim {dim} must be {heads} heads of a multiple of 4, but a head gets {dim / heads:g}"
+        )
     if not 1 <= patch <= 4:
         raise ConfigError(f"a token holds 1–4 latent frames, but patch is {patch}")
     if depth < 1:

@@ -42,7 +42,14 @@ def heun_step(x: Tensor, velocity: Tensor, ahead: Tensor, t: float, to: float) -
 
 
 def sde_step(
-    path: Path, x: Tensor, velocity: Tensor, t: float, to: float, noise: Tensor, diffusion: str, strength: float
+    path: Path,
+    x: Tensor,
+    velocity: Tensor,
+    t: float,
+    to: float,
+    noise: Tensor,
+    diffusion: str,
+    strength: float,
 ) -> Tensor:
     """Euler–Maruyama of dx = (v − ½ w score) dt + √w dW̄, whose marginals are those of the ODE.
 

@@ -1,0 +1,248 @@
+"""Prepare songs for the song model: latents, fragment vectors, lyric tokens and scores, in shards.
+
+python -m dit.prepare --manifest data/corpus/train/manifest.jsonl \\
+    --vae runs/vae/model --chinmu runs/chinmu/model --out data/latents/train
+
+Stopped, it goes on where it was. Without `--chinmu` only the latents are made and the descriptions
+are left for a later call of the same command with it; `--part 0 --parts 2` makes every second shard.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from common.audio import Audio, read_audio, resample, to_channels
+from common.config import parse
+from common.description import Audience
+from common.errors import ConfigError, ManifestError
+from common.seeds import generator
+from corpus.record import SongRecord
+from dit.lyrics import TimedTokens, encode, encode_score
+from dit.store import (
+    LatentFacts,
+    StoredSong,
+    fragment_key,
+    fragments_path,
+    groups,
+    latents_path,
+    read_songs,
+    songs_path,
+    write_arrays,
+    write_songs,
+)
+
+logger = logging.getLogger(__name__)
+
+_LONGEST = 160  # characters of a prompt made of several descriptions
+_MOST = 8  # descriptions in one
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """What to prepare, with which models, and where to put it."""
+
+    manifest: str
+    vae: str  # folder of a codec
+    out: str
+    chinmu: str | None = None  # folder of a ChinMu; None: latents only, for now
+    prompts: int = 6  # descriptions kept for each audience
+    shard: int = 32  # songs in a shard
+    part: int = 0  # of the shards, this process makes part, part + parts, …
+    parts: int = 1
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.part < self.parts:
+            raise ConfigError(f"part counts from 0 to parts - 1, but got part {self.part} of {self.parts}")
+        if self.prompts < 1 or self.shard < 1:
+            raise ConfigError(f"prompts and shard are at least 1, but got {self.prompts} and {self.shard}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    prepare(parse(PrepareConfig, argv))
+
+
+def prepare(config: PrepareConfig) -> None:
+    """Fill the folder; what is there already stays.
+
+    Raises:
+        ManifestError: the folder holds another corpus, or a record has no audio.
+    """
+    from corpus import manifest
+
+    folder = Path(config.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = groups(manifest.read(Path(config.manifest)), config.shard)
+    mine = [n for n in range(len(rows)) if n % config.parts == config.part]
+    encode_missing(folder, rows, mine, config)
+    if config.chinmu:
+        embed_missing(folder, mine, config.chinmu)
+
+
+# ---- latents ---------------------------------------------------------------------------------
+
+
+def encode_missing(
+    folder: Path, rows: Sequence[Sequence[SongRecord]], mine: Sequence[int], config: PrepareConfig
+) -> None:
+    """Encode the shards that aren't there, then write what the latents are."""
+    for number in mine:
+        _check_same(folder, number, rows[number])
+    missing = [n for n in mine if not songs_path(folder, n).is_file()]
+    vae = _load_vae(config.vae)
+    for done, number in enumerate(missing, 1):
+        latents = {r.id: encode_song(vae, song_audio(r, Path(config.manifest).parent)) for r in rows[number]}
+        write_arrays(latents_path(folder, number), latents)
+        write_songs(folder, number, [stored(r, number, len(latents[r.id]), config) for r in rows[number]])
+        logger.info("%d of %d shards encoded", done, len(missing))
+    if all(songs_path(folder, n).is_file() for n in range(len(rows))):
+        _facts(folder, len(rows), vae).write(folder)
+
+
+def _load_vae(folder: str) -> Any:
+    from vae.load import load
+
+    vae = load(folder)
+    return vae.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+@torch.no_grad()
+def encode_song(vae: Any, audio: Audio) -> np.ndarray:
+    """The most probable latents (T, D) of a whole song, float16."""
+    if audio.sample_rate != vae.sample_rate:
+        audio = resample(audio, vae.sample_rate)
+    wav = torch.from_numpy(to_channels(audio, 2).samples)[None]
+    latents = vae.encode(wav.to(vae.device)).mode()[0].T
+    return latents.float().cpu().numpy().astype(np.float16)
+
+
+def song_audio(record: SongRecord, root: Path) -> Audio:
+    """The audio of a record: its file, or the song of its seed. Raises ManifestError for neither."""
+    if record.audio is not None:
+        return read_audio(root / record.audio)
+    if record.seed is None:
+        raise ManifestError(f"song {record.id} has neither an audio file nor a seed to make it from")
+    from corpus.synth import song
+
+    return song(record.seed, record.split).audio
+
+
+def stored(record: SongRecord, shard: int, frames: int, config: PrepareConfig) -> StoredSong:
+    """Everything of a record but its latents."""
+    told = {a.value: prompts(record, a, config.prompts, config.seed) for a in Audience}
+    score = None if record.score is None else record.score.to_json()
+    duration = float(record.duration)
+    return StoredSong(
+        record.id, shard, frames, duration, {a: p for a, p in told.items() if p}, lyric_tokens(record), score
+    )
+
+
+def lyric_tokens(record: SongRecord) -> TimedTokens | None:
+    """The words, timed where a score or the timing of lines tells when; None for an instrumental."""
+    if record.score is not None and any(note.sung for s in record.score.sections for note in s.notes):
+        return encode_score(record.score)
+    if record.lyrics is None or not record.lyrics.lines:
+        return None
+    return TimedTokens(tuple(encode(record.lyrics)))
+
+
+def _facts(folder: Path, shards: int, vae: Any) -> LatentFacts:
+    """Mean and deviation over everything; a codec's latents should be near 0 and 1."""
+    from safetensors.numpy import load_file
+
+    count, total, squares = 0, 0.0, 0.0
+    for number in range(shards):
+        for values in load_file(str(latents_path(folder, number))).values():
+            count += values.size
+            total += float(values.sum(dtype=np.float64))
+            squares += float(np.square(values, dtype=np.float32).sum(dtype=np.float64))
+    mean = total / count
+    std = float(np.sqrt(squares / count - mean**2))
+    if not 0.5 < std < 2 or abs(mean) > 0.5:
+        logger.warning(
+            "the latents have mean %.3f and deviation %.3f; the song model expects 0 and 1", mean, std
+        )
+    return LatentFacts(float(vae.frame_rate), int(vae.latent_dim), type(vae).__name__, mean, std)
+
+
+def _check_same(folder: Path, number: int, records: Sequence[SongRecord]) -> None:
+    path = songs_path(folder, number)
+    if not path.is_file():
+        return
+    there = [StoredSong.from_json(line).id for line in path.read_text(encoding="utf-8").splitlines()]
+    if there != [record.id for record in records]:
+        raise ManifestError(f"{path} holds other songs than the manifest: prepare into another folder")
+
+
+# ---- descriptions ----------------------------------------------------------------------------
+
+
+def prompts(record: SongRecord, audience: Audience, count: int, seed: int) -> list[str]:
+    """Descriptions of a song as its audience would type them: whole ones, and several said in a row."""
+    own = [d for d in record.descriptions if d.audience == audience]
+    whole = _spoken(record, audience, count // 2, seed)
+    told = []
+    for number in range(count - len(whole) if own else 0):
+        rng = generator(seed, "prompt", record.id, audience, number)
+        told.append(
+            _several([own[i].text for i in rng.permutation(len(own))], int(rng.integers(1, _MOST + 1)))
+        )
+    return whole + told
+
+
+def _several(texts: Sequence[str], most: int) -> str:
+    text = texts[0][:_LONGEST]
+    for piece in texts[1:most]:
+        if len(text) + len(piece) < _LONGEST:
+            text += "，" + piece
+    return text
+
+
+def _spoken(record: SongRecord, audience: Audience, count: int, seed: int) -> list[str]:
+    """New whole prompts of a synthetic song; none where the plan of its seed isn't that of the record."""
+    if record.source != "synthetic" or record.seed is None or record.score is None:
+        return []
+    from corpus.describe import prompt
+    from corpus.plan import plan
+
+    planned = plan(record.seed, record.split)
+    if (planned.genre, planned.singer, planned.mood) != (record.genre, record.singer, record.mood):
+        logger.warning("song %s was not planned from its seed alone: no new prompts for it", record.id)
+        return []
+    rngs = (generator(seed, "whole prompt", record.id, audience, k) for k in range(count))
+    return [prompt(planned, record.score, rng, audience) for rng in rngs]
+
+
+def embed_missing(folder: Path, mine: Sequence[int], chinmu: str) -> None:
+    """Fragment vectors of the shards that have none."""
+    missing = [n for n in mine if not fragments_path(folder, n).is_file()]
+    if not missing:
+        return
+    from chinmu.model import ChinMu
+
+    model: Any = ChinMu.from_pretrained(chinmu)
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    songs = read_songs(folder)
+    for done, number in enumerate(missing, 1):
+        texts = {
+            fragment_key(song.id, audience, k): text
+            for song in songs
+            if song.shard == number
+            for audience, said in song.prompts.items()
+            for k, text in enumerate(said)
+        }
+        vectors, mask = model.embed_fragments(list(texts.values()))
+        rows = zip(texts, vectors.cpu(), mask.cpu())
+        arrays = {key: row[keep].numpy().astype(np.float16) for key, row, keep in rows}
+        write_arrays(fragments_path(folder, number), arrays)
+        logger.info("%d of %d shards described", done, len(missing))
+
+
+if __name__ == "__main__":
+    main()

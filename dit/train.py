@@ -1,0 +1,248 @@
+"""Train MuSiT (or MuDiT) on prepared latents.
+
+accelerate launch -m dit.train --config dit/configs/demo.yaml \\
+    --data data/latents/train --valid data/latents/valid --out runs/dit --max_minutes 60
+
+A look on one core: `python -m dit.train --config dit/configs/tiny.yaml --data … --out /somewhere
+--max_steps 20`. The run folder gets `metrics.jsonl`, `checkpoint/` (run the command again to
+resume), and from the averaged weights `model/` with its `scheduler/`, and `samples/` with --vae.
+"""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor, nn
+
+from common.config import parse
+from common.ema import EMA
+from common.run import Run
+from common.seeds import derive_seed
+from dit.config import TrainConfig
+from dit.data import Batch, Batches, LatentSongs
+from dit.model import SongTransformer
+from dit.objective import by_band, draw_times, held_out, make_flow, velocity_losses
+from dit.sample import sample
+from dit.scheduler import InterpolantScheduler, ddim
+
+logger = logging.getLogger(__name__)
+
+_VALID_TIMES = (0.5, 0.8)
+
+
+@dataclass
+class State:
+    """Everything alive in training."""
+
+    accelerator: Accelerator
+    model: nn.Module
+    ema: EMA
+    optimizer: torch.optim.Optimizer
+    run: Run
+    batches: Batches
+    valid: list[Batch]
+
+    @property
+    def bare(self) -> SongTransformer:
+        return self.accelerator.unwrap_model(self.model)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    train(parse(TrainConfig, argv))
+
+
+def train(config: TrainConfig) -> Path:
+    """Train until steps or minutes are used up; returns the folder of the exported model."""
+    state = begin(config)
+    run = state.run
+    while not run.over():
+        metrics = step(state, config)
+        run.advance()
+        if run.step % config.log_every == 0:
+            run.log(metrics())
+        if state.valid and run.due("valid", config.valid_minutes):
+            run.log(measure(state, config))
+        if config.vae and run.due("listen", config.listen_minutes):
+            listen(state, config)
+        if run.due("save", config.save_minutes):
+            export(state, config)
+            run.save()
+    run.save()
+    if state.accelerator.is_main_process:
+        if state.valid:
+            run.log(measure(state, config))
+        export(state, config)
+    return run.folder / "model"
+
+
+def begin(config: TrainConfig) -> State:
+    """Model, optimiser and data, as they were when the run was stopped, if it was.
+
+    Raises:
+        ManifestError: the data isn't prepared.
+        CheckpointError: the checkpoint is of another configuration.
+    """
+    precision = faster_precision() if config.precision == "auto" else config.precision
+    accelerator = Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available())
+    songs = LatentSongs(config.data, config.window)
+    set_seed(derive_seed(config.seed, "weights") % 2**32)
+    overrides = config.model.overrides | {"latent_dim": songs.facts.latent_dim}
+    model = SongTransformer.named(config.model.size, **overrides)
+    ema = EMA(model, config.ema)
+    optimizer = torch.optim.AdamW(
+        groups(model, config.weight_decay), lr=config.lr, betas=(0.9, 0.98), fused=True
+    )
+    count = sum(p.numel() for p in model.parameters())
+    logger.info("%d songs, %.1fM parameters, precision %s", len(songs), count / 1e6, precision)
+    prepared, optimizer = accelerator.prepare(model, optimizer)
+    accelerator.register_for_checkpointing(ema)
+    run = Run(accelerator, config.out, config, config.max_minutes, config.max_steps)
+    run.restore()
+    place = (accelerator.process_index, accelerator.num_processes)
+    batches = Batches(songs, config.batch_size, config.seed, config.dropout, *place)
+    return State(
+        accelerator, prepared, ema, optimizer, run, batches, valid_batches(config, accelerator.device)
+    )
+
+
+def valid_batches(config: TrainConfig, device: torch.device) -> list[Batch]:
+    """The same stretches of held-out songs in every run of a seed; none without `valid`."""
+    if config.valid is None:
+        return []
+    songs = LatentSongs(config.valid, config.window)
+    size = min(config.batch_size, len(songs))
+    batches = Batches(songs, size, config.seed)
+    return [
+        to_device(batches.batch(n), device)
+        for n in range(max(1, min(config.valid_songs, len(songs)) // size))
+    ]
+
+
+def groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay, vectors don't."""
+    parameters = list(model.parameters())
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def step(state: State, config: TrainConfig) -> Callable[[], dict[str, float]]:
+    """One update, whose data and noise depend on seed, step and process alone; its metrics on demand."""
+    run, accelerator = state.run, state.accelerator
+    rate = config.lr * schedule(run.step, run.progress, config)
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    times, losses = [], []
+    for part in range(config.accumulate):
+        number = run.step * config.accumulate + part
+        batch = to_device(state.batches.batch(number), accelerator.device)
+        t, each = loss_of(state, batch, number, config)
+        accelerator.backward(each.mean() / config.accumulate)
+        times.append(t)
+        losses.append(each.detach())
+    norm = accelerator.clip_grad_norm_(state.model.parameters(), config.clip)
+    state.optimizer.step()
+    state.optimizer.zero_grad()
+    state.ema.update(state.bare)
+
+    def metrics() -> dict[str, float]:
+        all_losses, all_times = torch.cat(losses), torch.cat(times)
+        bands = {f"loss/{k}": v for k, v in by_band(all_times, all_losses).items()}
+        return {"loss/velocity": float(all_losses.mean()), **bands, "grad/norm": float(norm), "lr": rate}
+
+    return metrics
+
+
+def loss_of(state: State, batch: Batch, number: int, config: TrainConfig) -> tuple[Tensor, Tensor]:
+    """(times, losses) of each song of a batch; noise is drawn on the CPU, the same on every device."""
+    seed = derive_seed(config.seed, "noise", number, state.accelerator.process_index)
+    generator = torch.Generator().manual_seed(seed)
+    t = draw_times(len(batch.latents), config.flow, generator).to(batch.latents.device)
+    noise = torch.randn(batch.latents.shape, generator=generator).to(batch.latents.device)
+    return t, velocity_losses(state.model, make_flow(config.flow), batch, batch.conditions, t, noise)
+
+
+def schedule(step: int, progress: float, config: TrainConfig) -> float:
+    """Share of the learning rate: a linear rise over `warmup` steps, then a cosine fall to `final_lr`."""
+    cosine = 0.5 + 0.5 * float(torch.cos(torch.tensor(progress * torch.pi)))
+    return min(1.0, (step + 1) / max(1, config.warmup)) * (config.final_lr + (1 - config.final_lr) * cosine)
+
+
+def measure(state: State, config: TrainConfig) -> dict[str, float]:
+    """Losses of the averaged weights on held-out songs, by what the model is told."""
+    state.bare.eval()
+    with state.ema.swapped(state.bare), state.accelerator.autocast():
+        found = held_out(state.bare, make_flow(config.flow), state.valid, _VALID_TIMES, config.seed)
+    state.bare.train()
+    return {f"valid/{name}": value for name, value in found.items()}
+
+
+def listen(state: State, config: TrainConfig) -> None:
+    """Sing the first held-out (else training) song with the averaged weights, to `samples/`."""
+    from common.audio import Audio, write_audio
+    from common.loudness import normalise
+    from vae.load import load
+
+    batch = state.valid[0] if state.valid else state.batches.batch(0)
+    first = replace(batch.conditions, **{k: v[:1] for k, v in vars(batch.conditions).items()})
+    generator = torch.Generator().manual_seed(derive_seed(config.seed, "listen"))
+    with state.ema.swapped(state.bare), state.accelerator.autocast():
+        latents = sample(state.bare, first, first.frames, scheduler_of(config), generator=generator)
+    state.bare.train()
+    vae = load(config.vae or "").to(latents.device)
+    with torch.no_grad():
+        wav = vae.decode(latents.mT.float())[0].cpu().numpy()
+    folder = state.run.folder / "samples"
+    folder.mkdir(exist_ok=True)
+    write_audio(folder / f"step-{state.run.step:06d}.flac", normalise(Audio(wav, vae.sample_rate)))
+
+
+def scheduler_of(config: TrainConfig) -> Any:
+    """The scheduler that samples from what is trained."""
+    if config.flow.kind == "mudit":
+        return ddim()
+    return InterpolantScheduler(path=config.flow.path, t_tilde=config.flow.t_tilde)
+
+
+def export(state: State, config: TrainConfig) -> None:
+    """Write `model/` (averaged weights) and `scheduler/`; the export before stays until this one is whole."""
+    folder = state.run.folder / "model"
+    fresh = folder.with_name("model.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    with state.ema.swapped(state.bare):
+        state.bare.save_pretrained(str(fresh))
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+    scheduler_of(config).save_pretrained(str(state.run.folder / "scheduler"))
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    return Batch(batch.latents.to(device), batch.mask.to(device), batch.conditions.to(device))
+
+
+def faster_precision() -> str:
+    """`bf16` or `no`, whichever multiplies matrices faster on this machine; `bf16` on a GPU."""
+    if torch.cuda.is_available():
+        return "bf16"
+    seconds = {}
+    for name, dtype in (("no", torch.float32), ("bf16", torch.bfloat16)):
+        a = torch.ones(512, 512, dtype=dtype)
+        a @ a  # the first call prepares
+        start = time.perf_counter()
+        for _ in range(4):
+            a @ a
+        seconds[name] = time.perf_counter() - start
+    return min(seconds, key=lambda name: seconds[name])
+
+
+if __name__ == "__main__":
+    main()
