@@ -1,0 +1,159 @@
+"""From a user's description back to attributes: the lexicon of the descriptions, read the other way.
+
+Used to choose tempo and singer where no model answers, to warn of contradictions, and to check models.
+"""
+
+import re
+from functools import cache
+from typing import TypedDict
+
+from common.description import Audience, normalise
+from common.theory import FAMILY
+from corpus.speech import forms, instrument_names, read
+
+SLOW, FAST = 80, 110  # quarter notes a minute: below is slow, above is fast
+_KINDS = ("genre", "mood", "tempo", "singer", "theme", "scale")
+# Said by users, though no description of the corpus says them.
+_MORE: dict[str, dict[str, str]] = {
+    "singer": {
+        "female": "女生 女孩 女人唱 姐姐唱 女嗓 女音",
+        "male": "男生 男孩 男人唱 哥哥唱 男嗓 男音 大叔",
+        "child": "小孩 小朋友 孩子的声音 儿童唱",
+        "none": "无歌词 不要歌词 不要有人唱 不带人声 不要唱歌 器乐 伴奏带 instrumental",
+    },
+    "tempo": {
+        "slow": "慢歌 慢一些 舒缓 缓慢 慢板 柔板 广板",
+        "medium": "中板 中等速度 中速的歌",
+        "fast": "快歌 快一些 快板 急板 节奏感强",
+    },
+    "mood": {"欢快": "欢乐 愉快 高兴", "伤感": "想哭 哭 悲", "宁静": "安宁 平和", "激昂": "励志 澎湃", "思念": "想你"},
+    "theme": {"下雨天": "雨", "思乡": "家乡 老家", "母亲": "母亲节"},
+    "genre": {"节奏布鲁斯": "rnb 蓝调", "嘻哈": "hiphop rap", "电子": "electronic", "流行": "pop"},
+    "instrument": {"架子鼓": "鼓 打击乐", "木吉他": "吉他", "电吉他": "电吉它", "弦乐": "提琴组"},
+}  # fmt: skip
+_SINGLE = "慢快燃酷雨哭鼓筝箫"  # one-character names that may be trusted
+_NOT = "不要|不用|不需要|没有|不带|不含|去掉|不想要|别用|别加|别有|无|别"
+_NEGATION = re.compile(rf"(?:{_NOT})[^，,。；;、\s]{{0,2}}$")
+_THEME_CUE = re.compile(r"(?:关于|讲的是|讲|写|主题[为是]?|唱的是|说的是|围绕|取材于|以)[^，,。]{0,3}$")
+_BPM = re.compile(
+    r"(\d{2,3})(?:\.\d+)?\s*(?:bpm|拍)|(?:bpm|速度|拍速)\s*[为是:：]?\s*(\d{2,3})", re.IGNORECASE
+)
+_KEY = re.compile(
+    r"([升降]?[A-G][#b♯♭]?)\s*(大调|小调|宫调式|羽调式|多利亚|混合利底亚|布鲁斯|major|minor|m(?![a-z]))"
+)
+_SCALE_OF = {
+    "大调": "major", "小调": "minor", "宫调式": "gong", "羽调式": "yu", "多利亚": "dorian",
+    "混合利底亚": "mixolydian", "布鲁斯": "blues", "m": "minor",
+}  # fmt: skip
+
+
+class Attributes(TypedDict, total=False):
+    """What a description says; what it doesn't say is missing."""
+
+    genre: str
+    mood: str
+    theme: str
+    tempo: float  # quarter notes a minute, when a number was given
+    tempo_class: str  # slow, medium or fast
+    singer: str  # female, male, child or none
+    instruments: tuple[str, ...]
+    without: tuple[str, ...]  # instruments that were refused
+    key: str  # read by common.theory.Key.parse
+    mode: str  # major or minor: how the key is heard
+
+
+def tempo_class(bpm: float) -> str:
+    """`slow` below 80, `fast` above 110, `medium` between, of whole quarter notes a minute."""
+    return "slow" if round(bpm) < SLOW else "fast" if round(bpm) > FAST else "medium"
+
+
+def attributes(text: str) -> Attributes:
+    """Read the attributes that a description names.
+
+    Longer names win over shorter ones they contain; 不要鼓 and 没有人声 are understood as refusals. Of two
+    values of one attribute the first is kept, as people name the main thing first.
+    """
+    text = normalise(text)
+    found: Attributes = {}
+    instruments: list[str] = []
+    refused: list[str] = []
+    for match in _pattern().finditer(text):
+        meanings = _lexicon()[match[0].lower()]
+        before = text[: match.start()]
+        negated = bool(_NEGATION.search(before))
+        kind, value = _meant(meanings, before)
+        if kind == "instrument":
+            (refused if negated else instruments).append(value)
+        elif kind == "scale" and not negated:
+            found.setdefault("mode", FAMILY[value])
+        elif not negated:
+            found.setdefault({"tempo": "tempo_class"}.get(kind, kind), value)  # type: ignore[misc]
+        elif kind == "singer" and value != "none":
+            refused.append(value)
+    return _with_numbers(text, found, instruments, refused)
+
+
+def _with_numbers(text: str, found: Attributes, instruments: list[str], refused: list[str]) -> Attributes:
+    bpm, key = _BPM.search(text), _KEY.search(text)
+    if bpm:
+        found["tempo"] = float(bpm[1] or bpm[2])
+        found["tempo_class"] = tempo_class(found["tempo"])
+    if key:
+        scale = _SCALE_OF.get(key[2], key[2])
+        tonic = key[1][1:] + {"升": "#", "降": "b"}[key[1][0]] if key[1][0] in "升降" else key[1]
+        found["key"] = f"{tonic.replace('♯', '#').replace('♭', 'b')} {scale}"
+        found["mode"] = FAMILY[scale]
+    if instruments:
+        found["instruments"] = tuple(dict.fromkeys(instruments))
+    if refused:
+        found["without"] = tuple(dict.fromkeys(refused))
+    return found
+
+
+def _meant(meanings: tuple[tuple[str, str], ...], before: str) -> tuple[str, str]:
+    """Of several attributes with one name (孤独, a mood and a theme) the theme behind 关于, else the first."""
+    if len(meanings) > 1 and _THEME_CUE.search(before):
+        return next((m for m in meanings if m[0] == "theme"), meanings[0])
+    return meanings[0]
+
+
+@cache
+def _lexicon() -> dict[str, tuple[tuple[str, str], ...]]:
+    """Name in lower case → the attributes it may mean, an attribute's own name before another's synonym."""
+    meanings: dict[str, dict[tuple[str, str], int]] = {}
+
+    def add(name: str, kind: str, value: str, rank: int) -> None:
+        if len(name) > 1 or name in _SINGLE:
+            meanings.setdefault(name.lower(), {}).setdefault((kind, value), rank)
+
+    for kind in _KINDS:
+        for value in read("speech")[kind]:
+            for audience in Audience:
+                for rank, name in enumerate(forms(kind, value, audience)):
+                    add(name, kind, value, rank)
+    for name in read("speech")["instrument"]:
+        for rank, alias in enumerate(instrument_names(name)):
+            add(alias, "instrument", name, rank)
+    for kind, rows in _MORE.items():
+        for value, names in rows.items():
+            for name in names.split():
+                add(name, kind, value, 99)
+    order = ("instrument", "singer", "genre", "tempo", "mood", "theme", "scale")
+    return {
+        name: tuple(sorted(found, key=lambda m: (found[m] > 0, order.index(m[0]), found[m])))
+        for name, found in meanings.items()
+    }
+
+
+@cache
+def _pattern() -> re.Pattern[str]:
+    names = sorted(_lexicon(), key=len, reverse=True)
+    return re.compile("|".join(_bounded(name) for name in names), re.IGNORECASE)
+
+
+def _bounded(name: str) -> str:
+    """Latin names are whole words."""
+    word = re.escape(name)
+    head = r"(?<![A-Za-z])" if name[0].isascii() and name[0].isalpha() else ""
+    tail = r"(?![A-Za-z])" if name[-1].isascii() and name[-1].isalpha() else ""
+    return head + word + tail
