@@ -79,8 +79,12 @@ def integrated_loudness(audio: Audio) -> float:
         raise AudioError(f"loudness is defined for up to {len(_WEIGHTS)} channels, but got {audio.channels}")
     if audio.duration < 0.4:
         return _lufs(_short_power(audio))
-    steps = _step_energies(audio)
-    blocks = np.convolve(steps, np.ones(4), "valid") / (0.4 * audio.sample_rate)
+    return _gated(_step_energies(audio), audio.sample_rate)
+
+
+def _gated(steps: Array, rate: int) -> float:
+    """The loudness of sums of squares over steps of 100 ms."""
+    blocks = np.convolve(steps, np.ones(4), "valid") / (0.4 * rate)
     loud = blocks[blocks > _power(-70.0)]
     if not loud.size:
         return -math.inf
@@ -146,11 +150,12 @@ def _gain_knots(envelope: Samples, ceiling: float, rate: int) -> Array:
     return 1.0 - convolve1d(np.maximum(held, released), window / window.sum(), mode="nearest")
 
 
-def _apply_gain(samples: Samples, knots: Array) -> Samples:
+def _apply_gain(samples: Samples, knots: Array | Samples) -> Samples:
     """Multiply by the gain, straight lines between the knots."""
-    length = samples.shape[1]
-    gain = knots[:-1, None] + np.diff(knots)[:, None] * (np.arange(_KNOT) / _KNOT)
-    return samples * gain.astype(np.float32).reshape(-1)[:length]
+    knots = knots.astype(np.float32)
+    ramp = np.arange(_KNOT, dtype=np.float32) / np.float32(_KNOT)
+    gain = (knots[:-1, None] + np.diff(knots)[:, None] * ramp).reshape(-1)
+    return samples * gain[: samples.shape[1]]
 
 
 def limit(audio: Audio, ceiling: float = CEILING) -> Audio:
@@ -159,34 +164,50 @@ def limit(audio: Audio, ceiling: float = CEILING) -> Audio:
 
 
 def _limit(audio: Audio, envelope: Samples, gain: float, ceiling: float) -> Audio:
-    top = amplitude(ceiling)
-    if envelope.max() * gain <= top:
+    if envelope.max() * gain <= amplitude(ceiling):
         return Audio(audio.samples * np.float32(gain), audio.sample_rate)
-    knots = _gain_knots(envelope * np.float32(gain), top * 0.998, audio.sample_rate)
-    out = Audio(_apply_gain(audio.samples, knots * gain), audio.sample_rate)
+    out = Audio(_apply_gain(audio.samples, _limiter(audio, envelope, gain, ceiling)), audio.sample_rate)
     over = true_peak(out) - ceiling
     # A moving gain bends the signal between samples by hundredths of a decibel: take them off everywhere.
     return Audio(out.samples * np.float32(amplitude(-over - 1e-3)), out.sample_rate) if over > 0 else out
 
 
+def _limiter(audio: Audio, envelope: Samples, gain: float, ceiling: float) -> Array:
+    """Gain times the limiter's gain, at its knots."""
+    return gain * _gain_knots(envelope * np.float32(gain), amplitude(ceiling) * 0.998, audio.sample_rate)
+
+
+def _drive(audio: Audio, envelope: Samples, steps: Array, lufs: float, ceiling: float) -> float:
+    """About the gain in dB at which the limiter gives `lufs`: it acts alike within each 100 ms."""
+    gain = wanted = lufs - _gated(steps, audio.sample_rate)
+    edges = (np.arange(len(steps)) * (audio.sample_rate / 10 / _KNOT)).astype(int)
+    for _ in range(6):
+        knots = _limiter(audio, envelope, amplitude(min(gain, 60.0)), ceiling)
+        squares = np.add.reduceat(knots * knots, edges) / np.diff(edges, append=len(knots))
+        gain += lufs - _gated(steps * squares, audio.sample_rate)
+    return float(np.clip(gain, wanted, 60.0))
+
+
 def normalise(audio: Audio, lufs: float = TARGET, ceiling: float = CEILING) -> Audio:
     """Bring to `lufs` integrated, with the true peak at or below `ceiling` dBTP.
 
-    What limiting takes away is given back over a few rounds. Silence is returned as it came, and a sound
-    too spiky to reach its loudness below the ceiling stays quieter; both are logged as warnings.
+    What limiting takes away is given back. Silence is returned as it came, and a sound too spiky to reach
+    its loudness below the ceiling stays quieter; both are logged as warnings.
     """
     loudness = integrated_loudness(audio)
     if loudness == -math.inf:
         log.warning("%.1f s of audio is silent: it can't be brought to %.1f LUFS", audio.duration, lufs)
         return audio
     envelope = _peak_envelope(audio, _KNOT)
-    gain, out = 0.0, audio
+    gain = lufs - loudness
+    if audio.duration >= 0.5 and envelope.max() * amplitude(gain) > amplitude(ceiling):
+        gain = _drive(audio, envelope, _step_energies(audio), lufs, ceiling)
     for _ in range(4):
-        gain += lufs - loudness
         out = _limit(audio, envelope, amplitude(min(gain, 60.0)), ceiling)
-        loudness = integrated_loudness(out)
-        if abs(lufs - loudness) < 0.1:
+        lack = lufs - integrated_loudness(out)
+        if abs(lack) < 0.2:
             break
-    if abs(lufs - loudness) > 0.5:
-        log.warning("the audio reaches %.1f LUFS below %.1f dBTP, not %.1f", loudness, ceiling, lufs)
+        gain += lack
+    if abs(lack) > 0.5:
+        log.warning("the audio stays %.1f LU from %.1f LUFS below %.1f dBTP", abs(lack), lufs, ceiling)
     return out

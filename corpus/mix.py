@@ -203,17 +203,16 @@ def _compress(x: Samples, share: float) -> None:
     if share <= 0:
         return
     length = x.shape[1]
-    power = np.zeros(-(-length // _BLOCK))
     edges = np.arange(0, length, _BLOCK)
-    for channel in x:
-        power += np.add.reduceat(channel * channel, edges).astype(np.float64)
+    power = sum(np.add.reduceat(channel * channel, edges).astype(np.float64) for channel in x)
     level = 10 * np.log10(power / _BLOCK + 1e-10)
     loud = level[level > level.max() - 40]
     window = np.hanning(9)[1:-1]
     level = convolve1d(level, window / window.sum(), mode="nearest")
-    knots = 10 ** (-share * np.maximum(level - loud.mean(), 0) / 20)
-    gain = np.interp(np.arange(length), edges + _BLOCK / 2, knots).astype(np.float32)
-    x *= gain
+    gain = 10 ** (-share * np.maximum(level - loud.mean(), 0) / 20)
+    knots = np.concatenate([gain[:1], (gain[1:] + gain[:-1]) / 2, gain[-1:]]).astype(np.float32)
+    ramp = np.arange(_BLOCK, dtype=np.float32) / np.float32(_BLOCK)
+    x *= (knots[:-1, None] + np.diff(knots)[:, None] * ramp).reshape(-1)[:length]
 
 
 # ---- mastering ---------------------------------------------------------------------------
@@ -251,7 +250,10 @@ def _master(total: Samples, settings: MixSettings) -> Audio:
     _balance(audio, settings)
     _compress(audio.samples, settings.glue)
     loud = normalise(audio, settings.drive, settings.ceiling)
-    return normalise(loud, settings.loudness, settings.ceiling)
+    down = settings.loudness - integrated_loudness(loud)
+    if down > 0:  # the limiter couldn't reach its drive, or the target is louder
+        return normalise(loud, settings.loudness, settings.ceiling)
+    return Audio(loud.samples * np.float32(amplitude(down)), SAMPLE_RATE)
 
 
 # ---- mixing ------------------------------------------------------------------------------
@@ -267,7 +269,7 @@ def _prepare(name: str, stem: Samples, settings: MixSettings, room: Samples) -> 
     x = np.array(stem.T, dtype=np.float32, order="C")
     _equalise(x, s)
     _compress(x, s.compression)
-    loudness = integrated_loudness(Audio(x, SAMPLE_RATE))
+    loudness = integrated_loudness(Audio(x.mean(axis=0, keepdims=True), SAMPLE_RATE)) + 3.0
     if loudness == -math.inf:
         return None
     x *= np.float32(amplitude(s.level - loudness))
@@ -308,15 +310,17 @@ def mix(
             total += placed
             if keep_stems:
                 kept[name] = placed
-    before = integrated_loudness(Audio(total, SAMPLE_RATE))
-    if before == -math.inf:
+    if not total.any():
         raise AudioError("all stems are silent: there is nothing to mix")
+    if kept:
+        _set_gain(kept, drawn.loudness - integrated_loudness(Audio(total, SAMPLE_RATE)))
     audio = _master(total, drawn)
-    gain = np.float32(_stem_gain(kept, drawn.loudness - before))
-    return Mix(audio, {name: Audio(x * gain, SAMPLE_RATE) for name, x in kept.items()}, drawn)
+    return Mix(audio, {name: Audio(x, SAMPLE_RATE) for name, x in kept.items()}, drawn)
 
 
-def _stem_gain(stems: Mapping[str, Samples], wanted: float) -> float:
-    """One gain for all stems: to the loudness of the mix, but never beyond full scale."""
-    peak = max((float(np.abs(x).max()) for x in stems.values()), default=0.0)
-    return amplitude(min(wanted, -db(peak) - 0.1)) if peak else 1.0
+def _set_gain(stems: Mapping[str, Samples], wanted: float) -> None:
+    """One gain for all stems, in place: to the loudness of the mix, but never beyond full scale."""
+    peak = max(float(np.abs(x).max()) for x in stems.values())
+    gain = np.float32(amplitude(min(wanted, -db(peak) - 0.1)))
+    for x in stems.values():
+        x *= gain
