@@ -51,7 +51,7 @@ def read_prompts(path: Path) -> list[Prompt]:
     """The prompts of a file.
 
     Raises:
-        ManifestError: the file is missing or empty, a line breaks its form, or two ids are equal; names the line.
+        ManifestError: the file is missing or empty, a line is wrong, or an id comes twice; names the line.
     """
     if path.suffix.lower() not in (".txt", ".jsonl") or not path.is_file():
         raise ManifestError(f"prompts are read from a .txt or .jsonl file, but got {str(path)!r}")

@@ -196,7 +196,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _request(args: argparse.Namespace) -> Request:
-    """The request of the arguments; files are read here. Arguments that a command lacks have their default."""
+    """The request of the arguments; files are read here, and what a command lacks has its default."""
     have = vars(args)
     lyrics, score = have.get("lyrics"), have.get("score")
     return Request(

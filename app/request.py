@@ -5,7 +5,6 @@ the batch runner and Python users all hear the same words. Nothing heavy is impo
 """
 
 import math
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,14 @@ from typing import Any
 from common.description import Audience, fragments
 from common.errors import LyricsError, RequestError, ScoreError
 from common.lyrics import Lyrics
+from common.pinyin import units
 from common.score import Score
 
 LONGEST_DESCRIPTION = 2000  # characters
 SHORTEST, LONGEST = 5.0, 240.0  # seconds of a song
 DURATION = 30.0  # seconds, when nobody says
 STEPS, MOST_STEPS = 25, 1000
-GUIDANCE, SCORE_GUIDANCE, MOST_GUIDANCE = 2.5, 1.5, 30.0
+GUIDANCE, SCORE_GUIDANCE, MOST_GUIDANCE = 2.5, 1.5, 20.0
 # Rap reaches about seven syllables a second; a song has rests, so its words must leave some room.
 SYLLABLES_PER_SECOND = 6.0
 LYRICS_SUFFIXES = (".txt", ".lrc")
@@ -80,12 +80,12 @@ class Request:
             # Half a second of slack: the tail of a score is only its ring-out.
             if self.duration is None and not SHORTEST <= self.score.duration <= LONGEST:
                 raise ScoreError(
-                    f"a song lasts {SHORTEST:g} to {LONGEST:g} s, but the score lasts {self.score.duration:.1f} s"
+                    f"a song lasts {SHORTEST:g} to {LONGEST:g} s, the score {self.score.duration:.1f} s"
                 )
             if self.score.duration - self.score.tail > self.seconds + 0.5:
                 raise ScoreError(
-                    f"the score lasts {self.score.duration:.1f} s, more than the {self.seconds:g} s asked for: "
-                    "leave out the duration, or shorten the score"
+                    f"the score lasts {self.score.duration:.1f} s, more than the {self.seconds:g} s asked "
+                    "for: leave out the duration, or shorten the score"
                 )
         if self.lyrics is not None:
             check_singable(self.lyrics, self.seconds)
@@ -110,20 +110,9 @@ class Request:
 # ---- checks ------------------------------------------------------------------------------------
 
 
-def syllables(text: str) -> int:
-    """How many syllables a line is sung with, roughly: a Han character or a Latin word each."""
-    count, in_word = 0, False
-    for character in text:
-        han = "HAN" if unicodedata.name(character, "").startswith("CJK UNIFIED") else ""
-        latin = not han and character.isalnum()
-        count += bool(han) or (latin and not in_word)
-        in_word = latin or (in_word and character == "'")
-    return count
-
-
 def check_singable(lyrics: Lyrics, seconds: float) -> None:
     """Refuse words that no one can sing in the time. Raises LyricsError with both numbers."""
-    count = sum(syllables(line) for line in lyrics.lines)
+    count = sum(len(units(line)) for line in lyrics.lines)
     room = int(seconds * SYLLABLES_PER_SECOND)
     if count > room:
         needed = math.ceil(count / SYLLABLES_PER_SECOND)
@@ -141,7 +130,7 @@ def _check_description(text: object) -> None:
         raise RequestError("the description is empty: say in a few words what song you want")
     if len(text) > LONGEST_DESCRIPTION:
         raise RequestError(
-            f"a description has at most {LONGEST_DESCRIPTION} characters, but this one has {len(text)}: shorten it"
+            f"a description has at most {LONGEST_DESCRIPTION} characters, but this one has {len(text)}"
         )
     fragments(text)  # refuses what is only punctuation
 
@@ -163,7 +152,7 @@ def _check_whole(name: str, value: object, low: int, high: int) -> None:
         raise RequestError(f"the {name} is a whole number from {low} to {shown}, but got {value!r}")
 
 
-def _audience(value: object) -> Audience:
+def _audience(value: Any) -> Audience:
     try:
         return Audience(value)
     except ValueError:

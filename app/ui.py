@@ -154,8 +154,8 @@ def build(pipeline: "SongPipeline", folder: Path | None = None) -> gr.Blocks:
             with gr.Column(scale=5):
                 values = _request_fields()
                 words, sheet, write, compose = _plan_fields()
-                sing = gr.Button("生成 · Generate", variant="primary", size="lg")
             with gr.Column(scale=4):
+                sing = gr.Button("生成 · Generate", variant="primary", size="lg")
                 outputs = _result_fields()
         write.click(page.write, values, words, concurrency_id=QUEUE, concurrency_limit=1)
         compose.click(page.compose, [words, *values], sheet, concurrency_id=QUEUE)
@@ -175,9 +175,9 @@ def _request_fields() -> list[gr.Component]:
     gr.Examples([[text] for text in EXAMPLES], [description], label="例子 · Examples")
     audience = gr.Radio(list(AUDIENCES), value="amateur", label="谁的话 · Whose words")
     with gr.Row():
-        duration = gr.Slider(SHORTEST, LONGEST, DURATION, step=1, label="时长（秒） · Duration (s)")
-        seed = gr.Number(1, precision=0, minimum=0, label="种子 · Seed", min_width=90)
-        instrumental = gr.Checkbox(label="纯音乐 · Instrumental", min_width=120)
+        duration = gr.Slider(SHORTEST, LONGEST, DURATION, step=1, label="时长 · Seconds", scale=3)
+        seed = gr.Number(1, precision=0, minimum=0, label="种子 · Seed", min_width=90, scale=1)
+        instrumental = gr.Checkbox(label="纯音乐 · Instrumental", min_width=120, scale=1)
     with gr.Accordion("高级 · Advanced", open=False):
         with gr.Row():
             steps = gr.Slider(4, 100, STEPS, step=1, label="步数 · Steps")

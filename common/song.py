@@ -40,7 +40,7 @@ class Song:
         return (self.score.title if self.score else "") or (sung[0] if sung else "") or described
 
     def lyric_file(self) -> tuple[str, str] | None:
-        """(suffix, text) of the file of words: `.lrc` with a score, `.txt` without; None when nobody sings."""
+        """(suffix, text) of the file of words: `.lrc` with a score, else `.txt`; None when nobody sings."""
         if self.lyrics is None or not self.lyrics.lines:
             return None
         if self.score is not None and any(self.score.note_spans(sung=True)):

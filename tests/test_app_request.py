@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.request import Request, check_singable, read_lyrics, read_score, syllables
+from app.request import Request, check_singable, read_lyrics, read_score
 from common.description import Audience
 from common.errors import LyricsError, RequestError, ScoreError, SongError
 from common.lyrics import Lyrics
@@ -38,8 +38,8 @@ def score(bars: int = 4, sung: bool = True) -> Score:
         ({"seed": 1.5}, "seed is a whole number"),
         ({"num_inference_steps": 0}, "number of steps is a whole number from 1 to 1000"),
         ({"num_inference_steps": 1001}, "number of steps"),
-        ({"guidance_scale": math.nan}, "guidance scale lies between 0 and 30, but got nan"),
-        ({"guidance_scale": 31}, "guidance scale lies"),
+        ({"guidance_scale": math.nan}, "guidance scale lies between 0 and 20, but got nan"),
+        ({"guidance_scale": 20.1}, "guidance scale lies"),
         ({"score_guidance_scale": -0.1}, "score guidance scale lies"),
         ({"audience": "critic"}, "professional or amateur, but got 'critic'"),
         ({"instrumental": True, "lyrics": WORDS}, "an instrumental has no words"),
@@ -67,7 +67,7 @@ def test_a_score_sets_the_duration_unless_one_is_given() -> None:
     assert Request("一首歌").seconds == 30.0
     with pytest.raises(ScoreError, match=r"lasts 8\.0 s, more than the 6 s"):
         Request("一首歌", score=score(4), duration=6)
-    with pytest.raises(ScoreError, match=r"5 to 240 s, but the score lasts 2\.0 s"):
+    with pytest.raises(ScoreError, match=r"5 to 240 s, the score 2\.0 s"):
         Request("一首歌", score=score(1))
 
 
@@ -75,14 +75,6 @@ def test_an_instrumental_may_have_a_played_score() -> None:
     request = Request("一首歌", score=score(4, sung=False), instrumental=True, audience="professional")
     assert request.audience is Audience.PROFESSIONAL
     assert request.to_json()["own_score"] is True and request.to_json()["audience"] == "professional"
-
-
-@pytest.mark.parametrize(
-    ("text", "count"),
-    [("我想家", 3), ("I love 你", 3), ("don't stop，啊！", 3), ("", 0), ("…… ——", 0), ("2024年", 2)],
-)
-def test_syllables(text: str, count: int) -> None:
-    assert syllables(text) == count
 
 
 @pytest.mark.parametrize(

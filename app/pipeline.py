@@ -1,0 +1,386 @@
+"""The walk of a prompt, written once: description → lyrics → score → conditions → latents → song.
+
+    pipeline = SongPipeline.from_pretrained("demo")
+    song = pipeline("一首下雨天想家的慢歌，女声，钢琴", duration=30, seed=7)
+    song.save("rain.flac")
+
+What the user brings (lyrics, a score) takes the place of the first steps. The same request, seed,
+weights, versions and number of threads give the same samples, bit for bit: every draw takes the
+request's seed, and the recipe in the song names all of it.
+"""
+
+import logging
+import platform
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+
+from app import pace
+from app.doctor import version
+from app.folder import COMPONENTS, DEMO, check, hashes
+from app.parts import load_part
+from app.request import GUIDANCE, SCORE_GUIDANCE, STEPS, Request, read_score
+from app.telling import Progress, Stages, overheard
+from chinmu.model import ChinMu
+from common.abc import to_abc
+from common.audio import Audio
+from common.description import Audience
+from common.errors import CheckpointError, RequestError, SongError
+from common.frames import render
+from common.loudness import integrated_loudness, normalise
+from common.lyrics import Lyrics
+from common.score import Score
+from common.seeds import derive_seed
+from common.song import Song
+from corpus.attributes import attributes
+from dit.conditions import Conditions
+from dit.guidance import Guidance
+from dit.lyrics import encode, encode_score
+from dit.model import SongTransformer
+from dit.sample import sample
+from lyrics_llm.write import Writer
+
+logger = logging.getLogger(__name__)
+
+QUIETEST = -50.0  # LUFS before mastering: nothing that was meant to sound is quieter
+
+
+class SongPipeline(DiffusionPipeline):
+    """Description in, song out; a diffusers pipeline of five components.
+
+    Args:
+        vae: latents to waveform (`vae.load`).
+        chinmu: description to fragment vectors.
+        writer: description to lyrics, lyrics to score.
+        transformer: the song model.
+        scheduler: its path from noise to latents.
+    """
+
+    # Set by diffusers' `register_modules`.
+    vae: Any
+    chinmu: ChinMu
+    writer: Writer
+    transformer: SongTransformer
+    scheduler: Any
+
+    model_cpu_offload_seq = "chinmu->transformer->vae"  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        vae: Any,  # EarVAE or SpectralVAE: one interface, two architectures
+        chinmu: ChinMu,
+        writer: Writer,
+        transformer: SongTransformer,
+        scheduler: Any,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            vae=vae, chinmu=chinmu, writer=writer, transformer=transformer, scheduler=scheduler
+        )
+        if transformer.latent_dim != vae.latent_dim:
+            raise CheckpointError(
+                f"the song model makes latents of {transformer.latent_dim} dimensions, "
+                f"but the VAE reads {vae.latent_dim}: they weren't trained together"
+            )
+        self.folder: Path | None = None  # where it was loaded from
+        self._hashes: dict[str, str] = {}
+        for module in (vae, chinmu, transformer):
+            module.eval().requires_grad_(False)
+        self.set_progress_bar_config(disable=True)  # progress is told by `progress`, not printed
+
+    # ---- folders -------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path = DEMO, **components: Any) -> "SongPipeline":  # type: ignore[override]
+        """Load a folder of models in float32; "demo" is the bundled one.
+
+        Args:
+            components: parts that replace those of the folder, such as `transformer=…`.
+        Raises:
+            CheckpointError: the folder, or a part of it, can't be read; one sentence.
+        """
+        folder = check(name)
+        if unknown := set(components) - set(COMPONENTS):
+            raise CheckpointError(
+                f"a pipeline has no {sorted(unknown)[0]}: its parts are {', '.join(COMPONENTS)}"
+            )
+        for part in COMPONENTS:
+            if part not in components:
+                components[part] = load_part(part, folder / part)
+        pipeline = cls(**components)
+        pipeline.folder = folder
+        pipeline._hashes = hashes(folder)
+        return pipeline
+
+    def save_pretrained(self, folder: str | Path, **options: Any) -> None:  # type: ignore[override]
+        """Write `model_index.json` and a sub-folder for each component; whole or not at all.
+
+        Differs from diffusers, which silently leaves out a component whose base class it doesn't know.
+        """
+        folder = Path(folder)
+        draft = folder.with_name(f".{folder.name}.part")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        try:
+            for part in COMPONENTS:
+                getattr(self, part).save_pretrained(draft / part, **options)
+            self.save_config(draft)
+            if folder.exists():
+                shutil.rmtree(folder)
+            draft.rename(folder)
+        except OSError as error:
+            raise CheckpointError(f"can't write the models to {str(folder)!r}: {error}") from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def to(self, *args: Any, **kwargs: Any) -> "SongPipeline":
+        """Move all models; the lyric model, which diffusers doesn't see, too."""
+        super().to(*args, **kwargs)
+        self.writer.model.to(*args, **kwargs)
+        return self
+
+    # ---- the walk ------------------------------------------------------------------------
+
+    def __call__(
+        self,
+        description: str,
+        lyrics: Lyrics | str | None = None,
+        score: Score | str | Path | None = None,
+        *,
+        duration: float | None = None,
+        audience: Audience | str = Audience.AMATEUR,
+        seed: int = 1,
+        num_inference_steps: int = STEPS,
+        guidance_scale: float = GUIDANCE,
+        score_guidance_scale: float = SCORE_GUIDANCE,
+        instrumental: bool | None = None,
+        use_score: bool = True,
+        output_type: str = "song",
+        generator: torch.Generator | None = None,
+        callback_on_step_end: Callable[..., Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Any:
+        """Sing a description; the arguments are those of `app.request.Request`, in looser types.
+
+        Args:
+            lyrics: as text with tags, or read; None: written from the description.
+            score: read, or the path of an .abc or .mid file; None: composed for the lyrics.
+            duration: seconds; None: the score's, else 30.
+            output_type: "song" → `Song`; "latent" → latents (1, frames, latent_dim).
+            generator: of the sampler's noise, in place of the one made from `seed`.
+            callback_on_step_end: called as (pipeline, evaluation, t, {"latents": …}) after each evaluation
+                of the model; a solver of second order has two in a step.
+            progress: called as (stage, share done).
+        Raises:
+            SongError: the request can't be served, or the models made NaN or silence.
+        """
+        request = Request(
+            description,
+            Lyrics.parse(lyrics) if isinstance(lyrics, str) else lyrics,
+            read_score(score) if isinstance(score, str | Path) else score,
+            duration,
+            audience,  # type: ignore[arg-type]  # the request checks names
+            seed,
+            num_inference_steps,
+            guidance_scale,
+            score_guidance_scale,
+            instrumental,
+            use_score,
+        )
+        return self.sing(request, progress, output_type, generator, callback_on_step_end)
+
+    @torch.inference_mode()
+    def sing(
+        self,
+        request: Request,
+        progress: Progress | None = None,
+        output_type: str = "song",
+        generator: torch.Generator | None = None,
+        callback_on_step_end: Callable[..., Any] | None = None,
+    ) -> Any:
+        """`__call__` for a request that is checked already."""
+        if output_type not in ("song", "latent"):
+            raise RequestError(f"the output type is 'song' or 'latent', but got {output_type!r}")
+        stages = Stages(progress)
+        with overheard() as warnings:
+            plan = self._plan(request, stages)
+            stages.enter("reading the description")
+            conditions = self._conditions(request, plan)
+            stages.enter("singing")
+            latents = self._sample(request, conditions, generator, callback_on_step_end, stages)
+            if output_type == "latent":
+                return latents
+            stages.enter("decoding")
+            audio = self._decode(latents, plan, request.seconds)
+            stages.enter("mastering")
+            audio = _mastered(audio)
+        self.maybe_free_model_hooks()
+        recipe = self._recipe(request, plan, custom_noise=generator is not None)
+        return Song(audio, plan.lyrics, plan.score, recipe, tuple(warnings))
+
+    def write_lyrics(self, request: Request) -> tuple[Lyrics, tuple[str, ...]]:
+        """Only the words of a request, and what there is to say about them."""
+        with overheard() as warnings:
+            return self._words(request), tuple(warnings)
+
+    def write_score(self, request: Request) -> tuple[Score, tuple[str, ...]]:
+        """Only the lead sheet of a request, and what there is to say about it."""
+        with overheard() as warnings:
+            score = self._plan(request, Stages()).score
+            if score is None:
+                raise RequestError("no score is written without one: leave out --no-score")
+            return score, tuple(warnings)
+
+    def is_instrumental(self, request: Request) -> bool:
+        """Whether nobody sings: as asked, else as the user's words or score show, else as described."""
+        if request.instrumental is not None:
+            return request.instrumental
+        described = attributes(request.description).get("singer") == "none"
+        brought = (request.lyrics is not None and bool(request.lyrics.lines)) or (
+            request.score is not None and any(request.score.note_spans(sung=True))
+        )
+        if brought and described:
+            logger.warning("the description asks for no singing, but words were given: they are sung")
+        return described and not brought
+
+    def estimate_sentence(self, request: Request) -> str:
+        """`estimate`, for people."""
+        seconds = self.estimate(request)
+        if seconds is None:
+            return f"singing {request.seconds:g} s; how long it takes isn't known for these models"
+        return f"singing {request.seconds:g} s: about {max(seconds, 1):.0f} s of work on this machine"
+
+    def estimate(self, request: Request) -> float | None:
+        """Seconds that singing will take on this machine; None when these models weren't measured."""
+        measured = pace.read(self.folder) if self.folder else None
+        return measured.seconds(request, pace.probe()) if measured else None
+
+    # ---- its steps -----------------------------------------------------------------------
+
+    def _plan(self, request: Request, stages: Stages) -> "_Plan":
+        """Words and lead sheet, each the user's own or written."""
+        if request.score is not None:
+            lyrics = request.score.lyrics()
+            if request.lyrics is not None and len(request.lyrics.lines) != len(lyrics.lines):
+                logger.warning("the words of the score are sung: those given beside it have other lines")
+            return _Plan(lyrics, request.score)
+        stages.enter("writing lyrics")
+        lyrics = self._words(request)
+        if not request.use_score:
+            return _Plan(lyrics, None)
+        stages.enter("composing")
+        score = self.writer.compose(lyrics, request.description, request.seconds, seed=request.seed)
+        return _Plan(lyrics, score)
+
+    def _words(self, request: Request) -> Lyrics:
+        return (
+            self.writer.write(request.description, seed=request.seed)
+            if request.lyrics is None
+            else request.lyrics
+        )
+
+    def _conditions(self, request: Request, plan: "_Plan") -> Conditions:
+        """What the song model is told."""
+        samples = round(request.seconds * self.vae.sample_rate)
+        frames = -(-samples // self.vae.hop_length)
+        vectors, mask = self.chinmu.embed_fragments([request.description])
+        if plan.score is None:
+            tokens: Sequence[int] = encode(plan.lyrics)
+        else:
+            tokens = encode_score(plan.score).ids
+        return Conditions.single(
+            frames,
+            fragments=vectors[0, mask[0]],
+            audience=request.audience,
+            duration=request.seconds,
+            lyrics=tokens,
+            score=render(plan.score, self.vae.frame_rate, frames) if plan.score else None,
+        ).to(self._execution_device)
+
+    def _sample(
+        self,
+        request: Request,
+        conditions: Conditions,
+        generator: torch.Generator | None,
+        callback: Callable[..., Any] | None,
+        stages: Stages,
+    ) -> torch.Tensor:
+        """Latents (1, frames, latent_dim) from noise."""
+        if generator is None:
+            generator = torch.Generator().manual_seed(derive_seed(request.seed, "noise"))
+
+        def after(done: int, total: int, latents: torch.Tensor) -> None:
+            stages.tell(done / total)
+            if callback is not None:
+                callback(self, done - 1, self.scheduler.timesteps[done - 1], {"latents": latents})
+
+        return sample(
+            self.transformer,
+            conditions,
+            conditions.frames,
+            self.scheduler,
+            request.num_inference_steps,
+            Guidance(request.guidance_scale, request.score_guidance_scale),
+            generator,
+            callback=after,
+        )
+
+    def _decode(self, latents: torch.Tensor, plan: "_Plan", seconds: float) -> Audio:
+        """Sound of exactly the asked length, before mastering."""
+        length = round(seconds * self.vae.sample_rate)
+        wav = self.vae.decode(latents.mT, length=length)[0].float().cpu()
+        if not torch.isfinite(wav).all():
+            raise SongError(
+                "the VAE made samples that aren't finite: its weights may be damaged, see `baihua doctor`"
+            )
+        assert wav.shape[-1] == length, f"decoded {wav.shape[-1]} samples, asked for {length}"
+        return Audio(wav.numpy(), self.vae.sample_rate)
+
+    def _recipe(self, request: Request, plan: "_Plan", custom_noise: bool) -> dict[str, Any]:
+        """All that the samples depend on, as JSON: with it the song can be made again."""
+        asked = request.to_json()
+        if custom_noise:
+            asked["generator"] = "the caller's own: the seed alone doesn't make this song again"
+        return {
+            "baihua": version("baihua"),
+            "request": asked,
+            "lyrics": str(plan.lyrics),
+            "score": to_abc(plan.score) if plan.score else None,
+            "models": self._hashes or "made in memory",
+            "stack": _stack(self._execution_device),
+        }
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What will be sung."""
+
+    lyrics: Lyrics
+    score: Score | None
+
+
+def _mastered(audio: Audio) -> Audio:
+    """At −14 LUFS below −1 dBTP. Raises SongError for silence."""
+    loudness = integrated_loudness(audio)
+    if loudness < QUIETEST:
+        raise SongError(
+            f"the models made silence ({loudness:.0f} LUFS): try another seed or another description"
+        )
+    return normalise(audio)
+
+
+def _stack(device: torch.device) -> dict[str, str]:
+    """What the last bit of a sample depends on beside weights and seed."""
+    packages = {name: version(name) for name in ("torch", "transformers", "diffusers", "numpy")}
+    machine = {
+        "python": platform.python_version(),
+        "device": str(device),
+        "threads": str(torch.get_num_threads()),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+    }
+    return packages | machine
