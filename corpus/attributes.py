@@ -26,7 +26,7 @@ _MORE: dict[str, dict[str, str]] = {
         "medium": "中板 中等速度 中速的歌",
         "fast": "快歌 快一些 快板 急板 节奏感强",
     },
-    "mood": {"欢快": "欢乐 愉快 高兴", "伤感": "想哭 哭 悲", "宁静": "安宁 平和", "激昂": "励志 澎湃", "思念": "想你"},
+    "mood": {"欢快": "欢乐 愉快 高兴", "伤感": "想哭 哭 悲", "宁静": "安宁 平和", "激昂": "励志 澎湃"},
     "theme": {"下雨天": "雨", "思乡": "家乡 老家", "母亲": "母亲节"},
     "genre": {"节奏布鲁斯": "rnb 蓝调", "嘻哈": "hiphop rap", "电子": "electronic", "流行": "pop"},
     "instrument": {"架子鼓": "鼓 打击乐", "木吉他": "吉他", "电吉他": "电吉它", "弦乐": "提琴组"},
@@ -35,11 +35,10 @@ _SINGLE = "慢快燃酷雨哭鼓筝箫"  # one-character names that may be trust
 _NOT = "不要|不用|不需要|没有|不带|不含|去掉|不想要|别用|别加|别有|无|别"
 _NEGATION = re.compile(rf"(?:{_NOT})[^，,。；;、\s]{{0,2}}$")
 _THEME_CUE = re.compile(r"(?:关于|讲的是|讲|写|主题[为是]?|唱的是|说的是|围绕|取材于|以)[^，,。]{0,3}$")
-_BPM = re.compile(
-    r"(\d{2,3})(?:\.\d+)?\s*(?:bpm|拍)|(?:bpm|速度|拍速)\s*[为是:：]?\s*(\d{2,3})", re.IGNORECASE
-)
+_BPM = re.compile(r"(\d{2,3})(?:\.\d+)?\s*(?:bpm|拍)|(?:bpm|速度)\s*[为是:]?\s*(\d{2,3})", re.IGNORECASE)
 _KEY = re.compile(
-    r"([升降]?[A-G][#b♯♭]?)\s*(大调|小调|宫调式|羽调式|多利亚|混合利底亚|布鲁斯|major|minor|m(?![a-z]))"
+    r"(?<![A-Za-z/-])([升降]?[A-G][#b♯♭]?)\s*"
+    r"(大调|小调|宫调式|羽调式|多利亚|混合利底亚|布鲁斯|major|minor|m(?![A-Za-z0-9/-]))"
 )
 _SCALE_OF = {
     "大调": "major", "小调": "minor", "宫调式": "gong", "羽调式": "yu", "多利亚": "dorian",
@@ -111,7 +110,7 @@ def _with_numbers(text: str, found: Attributes, instruments: list[str], refused:
 
 
 def _meant(meanings: tuple[tuple[str, str], ...], before: str) -> tuple[str, str]:
-    """Of several attributes with one name (孤独, a mood and a theme) the theme behind 关于, else the first."""
+    """Of several attributes with one name (孤独 is a mood and a theme) that behind 关于 is a theme."""
     if len(meanings) > 1 and _THEME_CUE.search(before):
         return next((m for m in meanings if m[0] == "theme"), meanings[0])
     return meanings[0]

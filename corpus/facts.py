@@ -89,7 +89,7 @@ class Facts:
         return _first_chords(section) if section else ()
 
     def degrees(self, tag: str) -> str | None:
-        """The same chords as degrees of the major scale with the key's notes, 1-6-4-5; None if one is foreign."""
+        """These chords as degrees of the major scale with the key's notes, as 1-6-4-5; None if one isn't."""
         tonic = self.score.key.tonic + _MAJOR_OF[self.score.key.scale]
         found = [_DEGREES.get((chord.root - tonic) % 12) for chord in self.chords(tag)]
         return "-".join(d for d in found if d) if found and all(found) else None

@@ -59,9 +59,8 @@ def _list(speaker: Speaker) -> str:
 
 def _distinct(wishes: Sequence[str]) -> list[str]:
     """Each wish that no other one says too."""
-    return [
-        w for i, w in enumerate(wishes) if not any(w in o for o in [*wishes[:i], *wishes[i + 1 :]] if o != w)
-    ]
+    once = list(dict.fromkeys(wishes))
+    return [w for w in once if not any(w in other for other in once if other != w)]
 
 
 def _end(speaker: Speaker, text: str) -> str:

@@ -17,8 +17,8 @@ _SLOT = re.compile(r"<(\w+)>")
 _SMOOTH = (("情绪情绪", "情绪"), ("的的", "的"), ("时候的时候", "时候"), ("似(?![的乎])", "似的"))
 # What may be refused, and what in the names of the instruments that are heard forbids to say so.
 _ABSENT = {
-    "鼓": "鼓 打击", "钢琴": "钢琴 键", "吉他": "吉他", "小提琴": "提琴 弦乐", "萨克斯": "萨克斯", "二胡": "二胡",
-    "合成器": "合成 铺底", "弦乐": "弦 提琴",
+    "鼓": "鼓 打击", "钢琴": "钢琴 键", "吉他": "吉他", "小提琴": "提琴 弦乐", "萨克斯": "萨克斯",
+    "二胡": "二胡", "合成器": "合成 铺底", "弦乐": "弦 提琴",
 }  # fmt: skip
 _SWING, _STRAIGHT = 0.1, 0.02  # above and below which an ear calls the off-beats swung and straight
 
@@ -104,17 +104,14 @@ class Speaker:
         heard = self.facts.instruments
         for role, name in heard.items():
             self.slots[role] = lambda role=role, name=name: self._framed(role, name)  # type: ignore[misc]
-        for slot, role in (
-            ("harmname", "harmony"),
-            ("bassname", "bass"),
-            ("drumname", "drums"),
-            ("leadname", "lead"),
-        ):
+        for slot, role in _NAME_SLOTS.items():
             if role in heard:
                 self.slots[slot] = lambda role=role: self._name(heard[role])  # type: ignore[misc]
-        salient = list(
-            dict.fromkeys(heard[role] for role in ("harmony", "lead", "pad", "drums") if role in heard)
-        )
+        absent = _absent(list(heard.values()))
+        if absent:
+            self.slots["absent"] = lambda: pick(self.rng, ("不要", "没有", "不用")) + pick(self.rng, absent)
+        roles = ("harmony", "lead", "pad", "drums")
+        salient = list(dict.fromkeys(heard[role] for role in roles if role in heard))
         if not salient:
             return
         order = [salient[i] for i in self.rng.permutation(len(salient))]
@@ -138,6 +135,13 @@ class Speaker:
             options = scene(self.facts.plan.mood, kind)
             if options:
                 self.slots[kind] = lambda options=options: choose(self.rng, options, self.held_out)  # type: ignore[misc]
+
+
+def _absent(heard: list[str]) -> list[str]:
+    """Kinds of instruments that can't be heard."""
+    return [
+        kind for kind, words in _ABSENT.items() if not any(w in name for w in words.split() for name in heard)
+    ]
 
 
 def _constant(text: str) -> Callable[[], str]:

@@ -88,10 +88,8 @@ def held_out_forms() -> frozenset[str]:
     """The names that only held-out phrasings say: no attribute's own name, no part of another name."""
     lists = [forms(k, v, a) for k in _NAMED for v in read("speech")[k] for a in Audience]
     lists += [instrument_names(name) for name in read("speech")["instrument"]]
-    lists += [
-        _words(row[k]) for row in read("speech")["scene"].values() for k in ("feel", "like", "when", "use")
-    ]
-    said = {form for names in lists for form in names} | set(_frames_said())
+    lists += [_words(row[kind]) for row in read("speech")["scene"].values() for kind in SCENES]
+    said = "\n".join({form for names in lists for form in names} | set(_frames_said()))
     firsts = {names[0] for names in lists}
     chosen: set[str] = set()
     for names in lists:
