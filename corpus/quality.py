@@ -5,7 +5,7 @@ of at least 44.1 kHz and a loudness between −22 and −5 LUFS, the second, for
 cleaned, for a true peak below +1 dB. The header alone is read when it already decides.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -46,23 +46,21 @@ def judge(path: str | Path, stage: Stage = 2) -> Verdict:
         info = soundfile.info(path)
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         return Verdict(path, False, f"unreadable: {error}")
-    rate, duration = int(info.samplerate), float(info.duration)
+    rate = int(info.samplerate)
+    seen = Verdict(path, False, sample_rate=rate, duration=float(info.duration))
     if rate < LOWEST_RATE:
-        return Verdict(path, False, f"sample rate {rate} Hz is below {LOWEST_RATE}", rate, duration)
+        return replace(seen, reason=f"sample rate {rate} Hz is below {LOWEST_RATE}")
     try:
         audio = read_audio(path)
-        loudness = integrated_loudness(audio)
+        seen = replace(seen, loudness=integrated_loudness(audio))
     except AudioError as error:
-        return Verdict(path, False, f"unreadable: {error}", rate, duration)
-    if not LOUDNESS[0] <= loudness <= LOUDNESS[1]:
+        return replace(seen, reason=f"unreadable: {error}")
+    assert seen.loudness is not None, "just measured"
+    if not LOUDNESS[0] <= seen.loudness <= LOUDNESS[1]:
         limits = f"{LOUDNESS[0]:.0f} … {LOUDNESS[1]:.0f} LUFS"
-        return Verdict(
-            path, False, f"loudness {loudness:.1f} LUFS is not in {limits}", rate, duration, loudness
-        )
-    if stage == 1:
-        return Verdict(path, True, "", rate, duration, loudness)
-    peak = true_peak(audio)
-    if peak >= HIGHEST_PEAK:
-        reason = f"true peak {peak:+.2f} dB is not below {HIGHEST_PEAK:+.0f} dB"
-        return Verdict(path, False, reason, rate, duration, loudness, peak)
-    return Verdict(path, True, "", rate, duration, loudness, peak)
+        return replace(seen, reason=f"loudness {seen.loudness:.1f} LUFS is not in {limits}")
+    if stage == 2:
+        seen = replace(seen, peak=(peak := true_peak(audio)))
+        if peak >= HIGHEST_PEAK:
+            return replace(seen, reason=f"true peak {peak:+.2f} dB is not below {HIGHEST_PEAK:+.0f} dB")
+    return replace(seen, kept=True)
