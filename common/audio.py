@@ -110,7 +110,7 @@ def write_audio(
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_samples(part, audio, FORMATS[suffix], "VORBIS" if suffix == ".ogg" else f"PCM_{bits}")
+        _write_samples(part, audio, FORMATS[suffix], 0 if suffix == ".ogg" else bits)
         if tags:
             _write_tags(part, tags)
         part.replace(path)
@@ -120,12 +120,21 @@ def write_audio(
         part.unlink(missing_ok=True)
 
 
-def _write_samples(path: Path, audio: Audio, container: str, subtype: str) -> None:
+def _write_samples(path: Path, audio: Audio, container: str, bits: int) -> None:
+    subtype = f"PCM_{bits}" if bits else "VORBIS"
     with soundfile.SoundFile(
         path, "w", audio.sample_rate, audio.channels, subtype=subtype, format=container
     ) as file:
         for start in range(0, audio.samples.shape[1], _WRITE_CHUNK):
-            file.write(audio.samples[:, start : start + _WRITE_CHUNK].T)
+            piece = audio.samples[:, start : start + _WRITE_CHUNK].T
+            file.write(_quantised(piece, bits) if bits else piece)
+
+
+def _quantised(samples: Samples, bits: int) -> npt.NDArray[np.int32]:
+    """The nearest integers, in the upper bits: libsndfile itself cuts floats off instead of rounding them."""
+    scale = 2.0 ** (bits - 1)
+    whole = np.clip(np.rint(samples.astype(np.float64) * scale), -scale, scale - 1)
+    return whole.astype(np.int32) << (32 - bits)
 
 
 def _open_tags(path: Path) -> mutagen.FileType:

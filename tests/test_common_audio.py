@@ -17,15 +17,14 @@ def sine(hertz=440.0, seconds=0.5, rate=44100, channels=2, level=0.5):
     return Audio((level * np.sin(2 * np.pi * hertz * t + phases)).astype(np.float32), rate)
 
 
-@pytest.mark.parametrize(
-    "suffix, bits, tolerance", [(".wav", 16, 2e-5), (".flac", 24, 1e-7), (".flac", 16, 2e-5)]
-)
-def test_lossless_files_come_back(tmp_path, suffix, bits, tolerance):
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+@pytest.mark.parametrize("bits", [16, 24])
+def test_lossless_files_come_back(tmp_path, suffix, bits):
     audio = sine()
     write_audio(tmp_path / f"a{suffix}", audio, bits=bits)
     back = read_audio(tmp_path / f"a{suffix}")
     assert back.sample_rate == audio.sample_rate
-    np.testing.assert_allclose(back.samples, audio.samples, atol=tolerance)
+    np.testing.assert_allclose(back.samples, audio.samples, rtol=0, atol=0.5001 / 2 ** (bits - 1))
 
 
 def test_vorbis_keeps_length_and_sound(tmp_path):

@@ -1,4 +1,4 @@
-"""Loudness against the standard's test signals, peaks against closed forms, the limiter against its promise."""
+"""Loudness against the standard's test signals, peaks against closed forms, the limiter's promise."""
 
 import math
 
