@@ -54,7 +54,7 @@ def _header(score: Score) -> list[str]:
         "swing": repr(score.swing) if score.swing else None,
         "lead-in": repr(score.lead_in) if score.lead_in else None,
         "tail": repr(score.tail) if score.tail else None,
-        "meta": json.dumps(score.meta, ensure_ascii=True, sort_keys=False) if score.meta else None,
+        "meta": json.dumps(score.meta, ensure_ascii=False) if score.meta else None,
     }
     rows += [f"%%baihua-{name} {value}" for name, value in directives.items() if value is not None]
     return [*rows, "K:" + _key(score.key)]
@@ -242,10 +242,14 @@ def _word(piece: _Piece) -> str:
 
 
 def default_readings(syllables: Sequence[str]) -> list[str | None]:
-    """The reading of each syllable of a line (None for HOLD, and for what isn't one Han character)."""
+    """The reading of each syllable of a line: None for what isn't one Han character, HOLD goes on."""
     characters = [_only_han(syllable) for syllable in syllables]
     readings = iter(read("".join(c or " " for c in characters)))
-    return [next(readings) if c else None for c in characters]
+    out: list[str | None] = []
+    for syllable, character in zip(syllables, characters):
+        held = out[-1] if out and syllable == HOLD else None
+        out.append(next(readings) if character else held)
+    return out
 
 
 def _only_han(syllable: str) -> str | None:

@@ -1,1 +1,1 @@
-"""From a description to lyrics, and from lyrics to their lead sheet."""
+"""From a description to a plan, its lyrics and their lead sheet: a small Qwen3 under a grammar."""

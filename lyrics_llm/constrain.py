@@ -1,0 +1,424 @@
+"""Grammars: which tokens may come next, and what the tokens written so far mean.
+
+A grammar is a generator: it yields the ids that are allowed, is sent the one that was chosen, and
+returns what was written. So whatever a model writes can be read: sections and lines are those
+that were asked, a line has its syllables and rhyme, bars add up, every syllable has its note, and
+pitches lie in the singer's range. Fed with `lyrics_llm.sequence`'s rows it is their reader.
+"""
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import ScoreError
+from common.lyrics import Lyrics, LyricSection, SectionTag
+from common.pinyin import read, units
+from common.rhyme import group
+from common.score import DRUMS, HOLD, ChordChange, Groove, Note, Section
+from common.theory import Chord
+from lyrics_llm import tokens as t
+from lyrics_llm.sketch import BAR_TICKS, SongSketch, slots
+from lyrics_llm.tokens import Vocabulary
+
+Ids = NDArray[np.int64]
+PLAYED_RANGE = (50, 88)  # MIDI notes of a lead instrument
+_STUTTER = 3  # the same character so often in a row is refused
+_REPEATED = 5  # so many characters in a row that stand elsewhere in the song are refused
+
+
+class Words:
+    """Sets of ids by meaning, computed once."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self.ids = vocabulary.ids
+        self.names = vocabulary.names
+
+    def only(self, *tokens: str) -> Ids:
+        return np.array([self.ids[token] for token in tokens], np.int64)
+
+    @cached_property
+    def by_field(self) -> dict[str, Ids]:
+        fields = (*t.PLAN_FIELDS, *DRUMS, "energy", "chord", "bass", "rhyme", "pitch")
+        return {name: np.array(self.vocabulary.matching(f"<{name}:"), np.int64) for name in fields}
+
+    @cached_property
+    def notes(self) -> tuple[Ids, NDArray, NDArray]:
+        """Ids, starts and lengths of all note tokens."""
+        ids = self.vocabulary.matching("<note:")
+        parts = np.array([self.names[i][1:-1].split(":")[1:] for i in ids], np.int64)
+        return np.array(ids, np.int64), parts[:, 0], parts[:, 1]
+
+    @cached_property
+    def rhyming(self) -> dict[str, Ids]:
+        """Han characters by the track that they rhyme in."""
+        found: dict[str, list[int]] = {}
+        for i in self.vocabulary.han:
+            found.setdefault(group(self.names[i]), []).append(i)
+        return {name: np.array(ids, np.int64) for name, ids in found.items()}
+
+    @cached_property
+    def han(self) -> Ids:
+        return np.array(self.vocabulary.han, np.int64)
+
+    def pitches(self, low: int, high: int, base: int) -> Ids:
+        """Pitch tokens of MIDI notes `low` to `high`."""
+        return self.only(*(f"<pitch:{p}>" for p in t.PITCHES if low <= base + p <= high))
+
+    def value(self, token: int) -> str:
+        """`<genre:民谣>` → 民谣; the first colon ends the name."""
+        return self.names[token][1:-1].partition(":")[2]
+
+
+# ---- plan --------------------------------------------------------------------------------------
+
+
+def plan_grammar(words: Words, fixed: Mapping[str, object]) -> Generator[Ids, int, dict[str, str]]:
+    """The fields of a plan; those of `fixed` may be one value or a collection of allowed ones."""
+    chosen: dict[str, str] = {}
+    for name in t.PLAN_FIELDS:
+        allowed = words.by_field[name]
+        if name in fixed:
+            values = fixed[name] if isinstance(fixed[name], tuple | list | set) else (fixed[name],)
+            wanted = [words.ids[f"<{name}:{v}>"] for v in values if f"<{name}:{v}>" in words.ids]  # type: ignore[attr-defined]
+            allowed = np.array(wanted, np.int64) if wanted else allowed
+        chosen[name] = words.value((yield allowed))
+    return chosen
+
+
+# ---- lyrics ------------------------------------------------------------------------------------
+
+
+def lyrics_grammar(
+    words: Words,
+    shape: Sequence[tuple[SectionTag, Sequence[int]]],
+    singable: Ids | None = None,
+    fresh: bool = True,
+) -> Generator[Ids, int, Lyrics]:
+    """Words of the asked sections, lines and syllables.
+
+    Args:
+        singable: the characters that may be written; all when None.
+        fresh: hold ends to their rhyme, refuse stutters and copies of other lines; off for reading
+            what was written, where a character may be read in another way by its phrase.
+    """
+    written: list[LyricSection] = []
+    last: dict[tuple[str, tuple[int, ...]], tuple[str, ...]] = {}
+    for tag, counts in shape:
+        yield words.only(f"<section:{tag}>")
+        key = tag, tuple(counts)
+        lines: tuple[str, ...] = ()
+        if counts:
+            opening = words.only(f"<line:{counts[0]}>")
+            earlier = last.get(key)
+            allowed = np.append(opening, words.ids[t.AGAIN]) if earlier else opening
+            if (yield allowed) == opening[0]:
+                song = [line for section in written for line in section.lines]
+                lines = yield from _section_lines(words, counts, song if fresh else None, singable)
+            else:
+                lines = earlier or ()
+        last[key] = lines
+        written.append(LyricSection(tag, lines))
+    return Lyrics(tuple(written))
+
+
+def _section_lines(
+    words: Words, counts: Sequence[int], song: list[str] | None, singable: Ids | None
+) -> Generator[Ids, int, tuple[str, ...]]:
+    """The lines of a section, from the rhyme of the first one on (its `<line:n>` was written)."""
+    lines: list[str] = []
+    used: list[str] = []
+    for index, count in enumerate(counts):
+        if index:
+            yield words.only(f"<line:{count}>")
+        rhyme = words.names[(yield _rhyme_choices(words, used, index, len(counts)))]
+        if rhyme != t.FREE:
+            used.append(rhyme)
+        track = None if rhyme == t.FREE else rhyme[len("<rhyme:") : -1]
+        others = None if song is None else song + lines
+        lines.append((yield from _line(words, count, track, others, singable)))
+    return tuple(lines)
+
+
+def _rhyme_choices(words: Words, used: Sequence[str], index: int, total: int) -> Ids:
+    """At most two tracks in a section, and none that only one line has."""
+    lonely = [name for name in set(used) if used.count(name) == 1]
+    left = total - index
+    if len(lonely) >= left:
+        return words.only(*sorted(lonely))
+    tracks = words.by_field["rhyme"]
+    if len(set(used)) >= 2 or left <= len(lonely) + 1:
+        return words.only(t.FREE, *sorted(set(used)))
+    return np.unique(np.append(tracks, words.ids[t.FREE]))
+
+
+def _line(
+    words: Words, count: int, track: str | None, others: Sequence[str] | None, singable: Ids | None
+) -> Generator[Ids, int, str]:
+    everything = words.han if singable is None else singable
+    line = ""
+    for place in range(count):
+        allowed = everything
+        if place + 1 == count and track is not None and others is not None:
+            rhyming = np.intersect1d(words.rhyming.get(track, everything), everything)
+            allowed = rhyming if len(rhyming) else everything
+        if others is not None:
+            allowed = _fresh(words, allowed, line, others, place + 1 == count)
+        line += words.names[(yield allowed)]
+    return line
+
+
+def _fresh(words: Words, allowed: Ids, line: str, others: Sequence[str], ends: bool) -> Ids:
+    """Without what would stutter, or copy another line or a long piece of one."""
+    refused: set[str] = set()
+    if len(line) >= _STUTTER - 1 and len(set(line[1 - _STUTTER :])) == 1:
+        refused.add(line[-1])
+    tail = line[1 - _REPEATED :]
+    if len(tail) == _REPEATED - 1:
+        for other in others:
+            at = other.find(tail)
+            if at >= 0 and at + len(tail) < len(other):
+                refused.add(other[at + len(tail)])
+    if ends:
+        refused |= {other[-1] for other in others if other[:-1] == line}
+    ids = [words.ids[character] for character in refused if character in words.ids]
+    left = np.setdiff1d(allowed, ids)
+    return left if len(left) else allowed
+
+
+# ---- score -------------------------------------------------------------------------------------
+
+
+def score_grammar(
+    words: Words, sketch: SongSketch, lyrics: Lyrics
+) -> Generator[Ids, int, tuple[Section, ...]]:
+    """The sections of the score of a sketch and its words.
+
+    Raises:
+        ScoreError: the lyrics don't have the sections of the sketch.
+        LyricsError: a line doesn't fit its place.
+    """
+    if [s.tag for s in lyrics.sections] != [f.tag for f in sketch.form]:
+        raise ScoreError("the lyrics don't have the sections of the sketch: make a sketch for them")
+    before: dict[tuple, Section] = {}
+    written: list[Section] = []
+    for form, section in zip(sketch.form, lyrics.sections):
+        counts = tuple(len(units(line)) for line in section.lines)
+        yield words.only(f"<section:{form.tag}>")
+        yield words.only(f"<bars:{form.bars}>")
+        key = form.tag, form.bars, counts
+        tuned = yield from _section(words, sketch, form.tag, form.bars, counts, before.get(key))
+        before[key] = tuned
+        written.append(_with_words(tuned, section))
+    yield words.only(t.END)
+    return tuple(written)
+
+
+def _with_words(section: Section, words: LyricSection) -> Section:
+    """The section's notes with the syllables and readings of its lines; notes carry "?" until here."""
+    syllables = iter([pair for line in words.lines for pair in zip(units(line), _readings(line))])
+    notes = []
+    for note in section.notes:
+        if note.syllable is None:
+            notes.append(note)
+            continue
+        text, reading = (HOLD, None) if note.syllable == HOLD else next(syllables)
+        if text == HOLD:
+            reading = notes[-1].reading
+        notes.append(Note(note.start, note.duration, note.pitch, text, reading, note.ends_line))
+    return Section(
+        section.tag, section.bars, section.chords, tuple(notes), section.groove, section.fill, section.energy
+    )
+
+
+def _readings(line: str) -> list[str | None]:
+    """Readings of a line's syllables; a Latin word has none."""
+    return [reading if reading[-1:].isdigit() else None for reading in read(line)]
+
+
+def _section(
+    words: Words,
+    sketch: SongSketch,
+    tag: SectionTag,
+    bars: int,
+    counts: tuple[int, ...],
+    earlier: Section | None,
+) -> Generator[Ids, int, Section]:
+    again = words.only(t.AGAIN) if earlier else words.only()
+    token = yield np.append(words.by_field["energy"], again)
+    if earlier and token == words.ids[t.AGAIN]:
+        return earlier
+    energy = int(words.value(token)) / 20
+    groove, fill = yield from _groove(words)
+    chords = yield from _chords(words, sketch, bars, earlier)
+    notes = yield from _tune(words, sketch, bars, counts, earlier)
+    return Section(tag, bars, chords, notes, groove, fill, energy)
+
+
+def _groove(words: Words) -> Generator[Ids, int, tuple[Groove | None, bool]]:
+    kick = yield np.append(words.by_field["kick"], words.ids[t.NO_DRUMS])
+    groove = None
+    if kick != words.ids[t.NO_DRUMS]:
+        snare = yield words.by_field["snare"]
+        hat = yield words.by_field["hat"]
+        groove = Groove(words.value(kick), words.value(snare), words.value(hat))
+    return groove, (yield words.only(t.FILL, t.NO_FILL)) == words.ids[t.FILL]
+
+
+def _chords(
+    words: Words, sketch: SongSketch, bars: int, earlier: Section | None
+) -> Generator[Ids, int, tuple[ChordChange, ...]]:
+    opening = words.only(t.BAR, t.AGAIN) if earlier else words.only(t.BAR)
+    if (yield opening) == words.ids[t.AGAIN]:
+        return earlier.chords if earlier else ()
+    chords = np.append(words.by_field["chord"], words.ids["<nochord>"])
+    changes: list[ChordChange] = []
+    bar, tick, bass = 0, -1, False  # the last change stood at `tick` of the bar; a bass may follow it
+    at = 0
+    while True:
+        closing = words.only(t.BAR if bar + 1 < bars else t.NEXT)
+        later = words.only(*(f"<at:{s}>" for s in t.STARTS if s > max(tick, 0)))
+        allowed = [later, closing]
+        if tick < 0:
+            allowed = [chords] if bar == 0 else [chords, later, closing]
+        elif bass:
+            allowed.append(words.by_field["bass"])
+        token = yield np.concatenate(allowed)
+        name = words.names[token]
+        if name == t.NEXT:
+            return tuple(changes)
+        if name == t.BAR:
+            bar, tick, bass, at = bar + 1, -1, False, 0
+        elif name.startswith("<at:"):
+            at = int(words.value(token))
+            token = yield chords
+            changes.append(_change(words, sketch, bar * BAR_TICKS + at, token))
+            tick, bass = at, changes[-1].symbol != "N"
+        elif name.startswith("<bass:"):
+            low = (int(words.value(token)) + sketch.key.tonic) % 12
+            chord = Chord.parse(changes[-1].symbol)
+            changes[-1] = ChordChange(changes[-1].start, str(Chord(chord.root, chord.quality, low)))
+            bass = False
+        else:
+            changes.append(_change(words, sketch, bar * BAR_TICKS, token))
+            tick, bass = 0, changes[-1].symbol != "N"
+
+
+def _change(words: Words, sketch: SongSketch, start: int, token: int) -> ChordChange:
+    name = words.names[token]
+    if name == "<nochord>":
+        return ChordChange(start, "N")
+    root, _, quality = words.value(token).partition(":")
+    return ChordChange(start, str(Chord((int(root) + sketch.key.tonic) % 12, quality)))
+
+
+def _tune(
+    words: Words, sketch: SongSketch, bars: int, counts: tuple[int, ...], earlier: Section | None
+) -> Generator[Ids, int, tuple[Note, ...]]:
+    start = f"<line:{counts[0]}>" if counts else t.PLAYED
+    opening = words.only(start, t.AGAIN) if earlier else words.only(start)
+    if (yield opening) == words.ids[t.AGAIN]:
+        return earlier.notes if earlier else ()
+    if not counts:
+        return (yield from _phrase(words, sketch, 0, bars * BAR_TICKS, None, t.NEXT))
+    notes: list[Note] = []
+    tunes: list[tuple[int, int, tuple[Note, ...]]] = []  # (syllables, start, notes) of the lines so far
+    for index, (count, (begin, end)) in enumerate(zip(counts, slots(bars, counts, sketch.shortest()))):
+        closing = f"<line:{counts[index + 1]}>" if index + 1 < len(counts) else t.NEXT
+        line = yield from _sung(words, sketch, count, begin, end, tunes, closing)
+        tunes.append((count, begin, line))
+        notes += line
+    return tuple(notes)
+
+
+def _sung(
+    words: Words, sketch: SongSketch, count: int, begin: int, end: int,
+    tunes: Sequence[tuple[int, int, tuple[Note, ...]]], closing: str,
+) -> Generator[Ids, int, tuple[Note, ...]]:  # fmt: skip
+    """A line's notes, its own or those of an earlier line."""
+    likes = {
+        words.ids[t.LIKE.format(back)]: [
+            Note(n.start - at + begin, n.duration, n.pitch, n.syllable, None, n.ends_line) for n in notes
+        ]
+        for back, (syllables, at, notes) in enumerate(reversed(tunes), 1)
+        if back <= t.MOST_LIKE
+        and syllables == count
+        and notes[-1].start + notes[-1].duration - at <= end - begin
+        and (begin - at) % 12 == 0
+    }
+    notes = yield from _phrase(words, sketch, begin, end, count, closing, likes)
+    return (*notes[:-1], Note(*_fields(notes[-1]), ends_line=True))
+
+
+def _fields(note: Note) -> tuple[int, int, int, str | None, str | None]:
+    return note.start, note.duration, note.pitch, note.syllable, note.reading
+
+
+def _phrase(
+    words: Words, sketch: SongSketch, begin: int, end: int, count: int | None, closing: str,
+    likes: Mapping[int, list[Note]] | None = None,
+) -> Generator[Ids, int, tuple[Note, ...]]:  # fmt: skip
+    """Notes between two ticks: so many syllables, or any number that is played (count None)."""
+    low, high = sketch.range if count is not None else PLAYED_RANGE
+    pitches = words.pitches(low, high, sketch.base)
+    shortest = sketch.shortest() if (count or 0) * sketch.shortest() <= end - begin else 3
+    bar, position, left, held = begin // BAR_TICKS, begin, count or 0, False
+    notes: list[Note] = []
+    while True:
+        starts = _note_ids(words, bar, position, end, max(left - (not held), 0) * shortest, held)
+        allowed = [starts] if held or left or count is None else []
+        if not held:
+            allowed.append(
+                words.only(*_moves(words, bar, position, end, left, shortest, count, notes, closing))
+            )
+        if likes and not notes and not held:
+            allowed.append(np.array(sorted(likes), np.int64))
+        choices = np.concatenate(allowed)
+        if held and not len(choices):
+            raise AssertionError("a held note is offered only where one fits")
+        token = yield choices
+        name = words.names[token]
+        if likes and token in likes:
+            yield words.only(closing)
+            return tuple(likes[token])
+        if name == closing:
+            return tuple(notes)
+        if name == t.BAR:
+            bar += 1
+        elif name == t.HELD:
+            held = True
+        else:
+            start, length = map(int, words.value(token).split(":"))
+            pitch = sketch.base + int(words.value((yield pitches)))
+            syllable = None if count is None else HOLD if held else "?"
+            notes.append(Note(bar * BAR_TICKS + start, length, pitch, syllable))
+            position, held = bar * BAR_TICKS + start + length, False
+            left -= syllable == "?"
+
+
+def _note_ids(words: Words, bar: int, position: int, end: int, reserve: int, held: bool) -> Ids:
+    """Notes that start after `position` and leave `reserve` ticks; a held one starts at once."""
+    ids, starts, lengths = words.notes
+    at = bar * BAR_TICKS + starts
+    stop = at + lengths
+    fits = (at >= position) & (-(-stop // 3) * 3 + reserve <= end if reserve else stop <= end)
+    return ids[fits & (at == position)] if held else ids[fits]
+
+
+def _moves(
+    words: Words, bar: int, position: int, end: int, left: int, shortest: int, count: int | None,
+    notes: Sequence[Note], closing: str,
+) -> Iterator[str]:  # fmt: skip
+    """What may come beside a note: the next bar, a held note, the end of the phrase."""
+    following = (bar + 1) * BAR_TICKS
+    room = end - max(following, position)
+    # Behind the last syllable a bar is only entered to hold it on.
+    goes_on = left > 0 or count is None or position == following
+    if following < end and room >= max(left, 1) * shortest and goes_on:
+        yield t.BAR
+    if count is not None and notes and bool(len(_note_ids(words, bar, position, end, left * shortest, True))):
+        yield t.HELD
+    if left == 0:
+        yield closing

@@ -1,0 +1,115 @@
+"""Writes tokens with a causal language model under grammars, several songs at a time.
+
+Rows go in step with one key-value cache; a token that its grammar forces costs no sampling, and
+where all rows have forced tokens waiting they are fed together. Each row draws from its own
+generator, so a song doesn't depend on the others of its batch but for rounding.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import torch
+from transformers import DynamicCache, PreTrainedModel
+
+from lyrics_llm.constrain import Ids
+
+Written = TypeVar("Written")
+
+
+@dataclass(frozen=True)
+class Temper:
+    """How bold the draws are."""
+
+    temperature: float = 0.8
+    min_p: float = 0.05  # tokens less likely than this share of the likeliest are never drawn
+
+
+@dataclass
+class _Row(Generic[Written]):
+    grammar: Generator[Ids, int, Written]
+    generator: torch.Generator
+    allowed: Ids | None = None  # what may come next
+    waiting: list[int] = field(default_factory=list)  # chosen tokens that the model hasn't seen
+    chosen: list[int] = field(default_factory=list)
+    written: Written | None = None
+
+    def begin(self) -> None:
+        self.allowed = next(self.grammar)
+        self.force()
+
+    def choose(self, token: int) -> None:
+        self.waiting.append(token)
+        self.chosen.append(token)
+        try:
+            self.allowed = self.grammar.send(token)
+        except StopIteration as end:
+            self.allowed, self.written = None, end.value
+
+    def force(self) -> None:
+        """Choose for as long as there is no choice."""
+        while self.allowed is not None and len(self.allowed) == 1:
+            self.choose(int(self.allowed[0]))
+
+    @property
+    def done(self) -> bool:
+        return self.allowed is None
+
+
+@torch.inference_mode()
+def write(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    grammars: Sequence[Generator[Ids, int, Written]],
+    generators: Sequence[torch.Generator],
+    temper: Temper,
+    pad: int,
+) -> tuple[list[Written], list[list[int]]]:
+    """Continue each prompt under its grammar to the grammar's end.
+
+    Args:
+        prompts: ids of each row, of any length above 0.
+        generators: on the CPU, one a row.
+    Returns:
+        (what each grammar made of its tokens, the tokens).
+    """
+    rows = [_Row(grammar, generator) for grammar, generator in zip(grammars, generators)]
+    for row in rows:
+        row.begin()
+    longest = max(map(len, prompts))
+    device = model.device
+    ids = torch.tensor([[pad] * (longest - len(p)) + list(p) for p in prompts], device=device)
+    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    cache = DynamicCache(config=model.config)
+    while not all(row.done for row in rows):
+        seen = model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits = seen.logits[:, -1].float().cpu()
+        for row, scores in zip(rows, logits):
+            if not row.done and not row.waiting:
+                row.choose(_draw(scores, row, temper))
+                row.force()
+        step = min((len(row.waiting) for row in rows if not row.done), default=0)
+        if step == 0:
+            break
+        fed = [[row.waiting.pop(0) if row.waiting else pad for _ in range(step)] for row in rows]
+        ids = torch.tensor(fed, device=device)
+        mask = torch.cat([mask, mask.new_ones(ids.shape)], 1)
+        positions = positions[:, -1:] + torch.arange(1, step + 1, device=device)
+    return [row.written for row in rows], [row.chosen for row in rows]  # type: ignore[misc]
+
+
+def _draw(scores: torch.Tensor, row: _Row, temper: Temper) -> int:
+    allowed = row.allowed
+    assert allowed is not None and len(allowed), "a grammar always allows something until it ends"
+    ids = torch.from_numpy(allowed)
+    chances = torch.softmax(scores[ids] / max(temper.temperature, 1e-4), 0)
+    chances = torch.where(chances >= temper.min_p * chances.max(), chances, 0.0)
+    return int(ids[torch.multinomial(chances, 1, generator=row.generator)])

@@ -1,0 +1,206 @@
+"""What is decided of a song before its words: the plan that the writer makes, and its form."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from common.errors import LyricsError
+from common.lyrics import Lyrics, SectionTag
+from common.pinyin import units
+from common.score import TICKS
+from common.theory import Key
+from corpus.forms import FormSection, fit
+from corpus.plan import COMFORT, SongPlan
+from lyrics_llm.tokens import LONGEST_LINE, SWINGS, TEMPI
+
+BAR_TICKS = 4 * TICKS  # the writer's metre is 4/4
+FASTEST, FAST = 5.5, 4.0  # syllables a second: the most that is sung, and from where it is said
+
+
+@dataclass(frozen=True)
+class SongSketch:
+    """A plan of a song of exactly `duration` seconds."""
+
+    genre: str
+    mood: str
+    theme: str
+    singer: str  # female, male, child, none
+    tempo: float  # quarter notes a minute
+    key: Key
+    swing: float  # as in common.score.Score
+    harmony: str  # the instrument that plays the chords, in Chinese
+    lead: str  # the instrument that plays tunes
+    duration: float  # seconds
+    lead_in: float  # seconds
+    tail: float  # seconds
+    form: tuple[FormSection, ...]
+
+    @classmethod
+    def of_plan(cls, plan: SongPlan) -> "SongSketch":
+        """The sketch of a song of the corpus."""
+        return cls(
+            plan.genre, plan.mood, plan.theme, plan.singer, plan.tempo, plan.key, plan.swing,
+            plan.instruments["harmony"].name, plan.instruments["lead"].name, plan.duration, plan.lead_in,
+            plan.tail, plan.form,
+        )  # fmt: skip
+
+    @property
+    def shape(self) -> list[tuple[SectionTag, tuple[int, ...]]]:
+        """Sections with the syllables of every line."""
+        return [(section.tag, section.lines) for section in self.form]
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The lowest and highest MIDI note of what is sung."""
+        return COMFORT[self.singer]
+
+    @property
+    def base(self) -> int:
+        """The tonic from which pitches are counted: the lowest one in the singer's range."""
+        low = self.range[0]
+        return low + (self.key.tonic - low) % 12
+
+    def fields(self) -> dict[str, object]:
+        """The values of `tokens.PLAN_FIELDS`, to their grid."""
+        return {
+            "genre": self.genre, "mood": self.mood, "theme": self.theme, "singer": self.singer,
+            "tempo": min(TEMPI, key=lambda t: abs(t - self.tempo)), "tonic": self.key.tonic,
+            "scale": self.key.scale, "swing": min(SWINGS, key=lambda s: abs(s - self.swing)),
+            "harmony": self.harmony, "lead": self.lead,
+        }  # fmt: skip
+
+    def shortest(self) -> int:
+        """Ticks of the shortest sung note, a sixteenth where that can still be shaped, else an eighth."""
+        sixteenth = TICKS // 4
+        return sixteenth if sixteenth * 60 / self.tempo / TICKS >= 0.15 else 2 * sixteenth
+
+
+def slots(bars: int, counts: Sequence[int], shortest: int = 3) -> list[tuple[int, int]]:
+    """(start, end) in ticks of every line of a section.
+
+    Lines share a section equally, in half bars; where that is too short for one of them, in
+    proportion to their syllables, in beats.
+
+    Raises:
+        LyricsError: there are more lines than beats, or more syllables than sixteenths.
+    """
+    length = bars * BAR_TICKS
+    each = length // len(counts) // (2 * TICKS) * 2 * TICKS
+    if each and all(n * shortest <= each for n in counts):
+        starts = [i * each for i in range(len(counts))]
+    else:
+        starts = _in_proportion(length // TICKS, counts)
+    ends = [*starts[1:], length]
+    for number, (start, end, count) in enumerate(zip(starts, ends, counts), 1):
+        if count * 3 > end - start:
+            raise LyricsError(
+                f"line {number} has {count} syllables, but its place has room for {(end - start) // 3}: "
+                "shorten it, or ask for a longer song"
+            )
+    return list(zip(starts, ends))
+
+
+def _in_proportion(beats: int, counts: Sequence[int]) -> list[int]:
+    if len(counts) > beats:
+        raise LyricsError(f"{len(counts)} lines can't be sung in {beats} beats: ask for a longer song")
+    total, done, edges = sum(counts), 0, [0]
+    for index, count in enumerate(counts[:-1]):
+        done += count
+        least, most = edges[-1] + 1, beats - (len(counts) - 1 - index)
+        edges.append(min(most, max(least, round(beats * done / total))))
+    return [edge * TICKS for edge in edges]
+
+
+def counts_of(lyrics: Lyrics) -> list[tuple[SectionTag, tuple[int, ...]]]:
+    """Sections with the syllables of every line.
+
+    Raises:
+        LyricsError: a line has nothing to sing, or more syllables than a line may have.
+    """
+    shape = []
+    for section in lyrics.sections:
+        counts = tuple(len(units(line)) for line in section.lines)
+        for line, count in zip(section.lines, counts):
+            if not 1 <= count <= LONGEST_LINE:
+                raise LyricsError(
+                    f"a line is sung on 1 to {LONGEST_LINE} syllables, but {line!r} has {count}"
+                )
+        shape.append((section.tag, counts))
+    return shape
+
+
+# ---- a form for given words --------------------------------------------------------------------
+
+_UNSUNG = {"intro": 4.0, "interlude": 4.0, "outro": 4.0}  # seconds wanted of a section without words
+_RATE = 2.3  # syllables a second that are wanted
+_MOST_UNSUNG = 16.0  # seconds of one section without words, where there is time left
+
+
+def form_for(
+    shape: Sequence[tuple[SectionTag, tuple[int, ...]]], duration: float, tempo: float
+) -> tuple[tuple[FormSection, ...], float, float, float]:
+    """Bars for the sections of given words, so that the song lasts exactly `duration` seconds.
+
+    Where there is more time than the words need, an intro, an outro and an interlude are added.
+
+    Returns:
+        (form, tempo, lead_in, tail) of the song.
+    Raises:
+        LyricsError: the words can't be sung in the duration; the message has both numbers.
+    """
+    fitted = fit(duration, tempo)
+    bar = 240.0 / fitted.tempo
+    needed = [_least_bars(counts, bar) for _, counts in shape]
+    if sum(needed) > fitted.bars:
+        syllables = sum(sum(counts) for _, counts in shape)
+        raise LyricsError(
+            f"{syllables} syllables in {sum(len(c) for _, c in shape)} lines need at least "
+            f"{sum(needed) * bar:.0f} seconds at {fitted.tempo:.0f} beats a minute, "
+            f"but {duration:g} were asked: ask for a longer song or shorten the lyrics"
+        )
+    wanted = [_wanted_seconds(tag, counts) / bar for tag, counts in shape]
+    sections = list(zip(shape, needed, wanted))
+    while fitted.bars > 1.6 * sum(w for _, _, w in sections) + 1 and (
+        added := _addition([s[0] for s in sections])
+    ):
+        place, tag = added
+        sections.insert(place, ((tag, ()), 1, _UNSUNG[tag] / bar))
+    bars = _shared(fitted.bars, [n for _, n, _ in sections], [w for _, _, w in sections])
+    form = tuple(FormSection(tag, n, counts) for ((tag, counts), _, _), n in zip(sections, bars))
+    return form, fitted.tempo, fitted.lead_in, fitted.tail
+
+
+def _least_bars(counts: Sequence[int], bar: float) -> int:
+    if not counts:
+        return 1
+    room = max(1, int(bar * FASTEST))  # syllables that one bar can hold
+    room = min(room, BAR_TICKS // 3)
+    return max(-(-sum(counts) // room), -(-len(counts) // 4), 1)
+
+
+def _wanted_seconds(tag: str, counts: Sequence[int]) -> float:
+    return sum(max(n / _RATE, 2.0) for n in counts) if counts else _UNSUNG.get(tag, 6.0)
+
+
+def _addition(shape: Sequence[tuple[SectionTag, tuple[int, ...]]]) -> tuple[int, SectionTag] | None:
+    """Where the next section without words goes: an intro, an outro, then an interlude in the middle."""
+    tags = [tag for tag, _ in shape]
+    if tags[0] != "intro":
+        return 0, "intro"
+    if tags[-1] != "outro":
+        return len(tags), "outro"
+    if "interlude" not in tags and len(tags) >= 4:
+        return len(tags) // 2 + 1, "interlude"
+    return None
+
+
+def _shared(total: int, least: Sequence[int], wanted: Sequence[float]) -> list[int]:
+    """Whole bars that add up to `total`, none below its least, in proportion to what is wanted."""
+    scale = total / sum(wanted)
+    bars = [max(low, round(w * scale)) for low, w in zip(least, wanted)]
+    while (over := sum(bars) - total) != 0:
+        step = -1 if over > 0 else 1
+        free = [i for i in range(len(bars)) if step > 0 or bars[i] > least[i]]
+        # The bar goes where it brings the section nearest to its share.
+        best = min(free, key=lambda i: abs(bars[i] + step - wanted[i] * scale) / max(wanted[i] * scale, 1))
+        bars[best] += step
+    return bars
