@@ -4,12 +4,13 @@ Used to choose tempo and singer where no model answers, to warn of contradiction
 """
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import TypedDict
 
 from common.description import Audience, normalise
 from common.theory import FAMILY
-from corpus.speech import forms, instrument_names, read
+from corpus.speech import SCENES, forms, instrument_names, read, words
 
 SLOW, FAST = 80, 110  # quarter notes a minute: below is slow, above is fast
 _KINDS = ("genre", "mood", "tempo", "singer", "theme", "scale")
@@ -23,18 +24,20 @@ _MORE: dict[str, dict[str, str]] = {
     },
     "tempo": {
         "slow": "慢歌 慢一些 舒缓 缓慢 慢板 柔板 广板",
-        "medium": "中板 中等速度 中速的歌",
+        "medium": "行板 中等速度 中速的歌",
         "fast": "快歌 快一些 快板 急板 节奏感强",
     },
     "mood": {"欢快": "欢乐 愉快 高兴", "伤感": "想哭 哭 悲", "宁静": "安宁 平和", "激昂": "励志 澎湃"},
     "theme": {"下雨天": "雨", "思乡": "家乡 老家", "母亲": "母亲节"},
     "genre": {"节奏布鲁斯": "rnb 蓝调", "嘻哈": "hiphop rap", "电子": "electronic", "流行": "pop"},
+    "scene": {"女朋友": "女朋友 男朋友 朋友圈"},
     "instrument": {"架子鼓": "鼓 打击乐", "木吉他": "吉他", "电吉他": "电吉它", "弦乐": "提琴组"},
 }  # fmt: skip
-_SINGLE = "慢快燃酷雨哭鼓筝箫"  # one-character names that may be trusted
+_SINGLE = "慢快燃酷雨哭鼓箫"  # one-character names that may be trusted
 _NOT = "不要|不用|不需要|没有|不带|不含|去掉|不想要|别用|别加|别有|无|别"
 _NEGATION = re.compile(rf"(?:{_NOT})[^，,。；;、\s]{{0,2}}$")
-_THEME_CUE = re.compile(r"(?:关于|讲的是|讲|写|主题[为是]?|唱的是|说的是|围绕|取材于|以)[^，,。]{0,3}$")
+_THEME_BEFORE = re.compile(r"(?:关于|讲的是|讲|写|说|主题[为是]?|唱的是|说的是|围绕|取材于|以)[^，,。]{0,1}$")
+_THEME_AFTER = re.compile(r"(?:的?主题|为主题|的事|的故事)")
 _BPM = re.compile(r"(\d{2,3})(?:\.\d+)?\s*(?:bpm|拍)|(?:bpm|速度)\s*[为是:]?\s*(\d{2,3})", re.IGNORECASE)
 _KEY = re.compile(
     r"(?<![A-Za-z/-])([升降]?[A-G][#b♯♭]?)\s*"
@@ -76,20 +79,37 @@ def attributes(text: str) -> Attributes:
     found: Attributes = {}
     instruments: list[str] = []
     refused: list[str] = []
-    for match in _pattern().finditer(text):
-        meanings = _lexicon()[match[0].lower()]
-        before = text[: match.start()]
-        negated = bool(_NEGATION.search(before))
-        kind, value = _meant(meanings, before)
+    for kind, value, negated in _said(text):
         if kind == "instrument":
             (refused if negated else instruments).append(value)
         elif kind == "scale" and not negated:
             found.setdefault("mode", FAMILY[value])
-        elif not negated:
+        elif not negated and kind != "scene":
             found.setdefault({"tempo": "tempo_class"}.get(kind, kind), value)  # type: ignore[misc]
-        elif kind == "singer" and value != "none":
-            refused.append(value)
     return _with_numbers(text, found, instruments, refused)
+
+
+def _said(text: str) -> list[tuple[str, str, bool]]:
+    """(kind, value, whether it is refused) of every name; those with one meaning come first."""
+    clear: list[tuple[str, str, bool]] = []
+    double: list[tuple[str, str, bool]] = []
+    for start, end in _names(text):
+        meanings, before, after = _lexicon()[text[start:end].lower()], text[:start], text[end:]
+        negated = bool(_NEGATION.search(before))
+        themes = [m for m in meanings if m[0] == "theme"]
+        if themes and (_THEME_BEFORE.search(before) or _THEME_AFTER.match(after)):
+            clear.append((*themes[0], negated))
+        elif len(meanings) == 1:
+            clear.append((*meanings[0], negated))
+        else:
+            double.append((*_first_free(meanings, clear + double), negated))
+    return clear + double
+
+
+def _first_free(meanings: tuple[tuple[str, str], ...], said: list[tuple[str, str, bool]]) -> tuple[str, str]:
+    """Of several meanings (孤独 is a mood and a theme) the first whose kind hasn't been named yet."""
+    named = {kind for kind, _, _ in said}
+    return next((m for m in meanings if m[0] not in named), meanings[0])
 
 
 def _with_numbers(text: str, found: Attributes, instruments: list[str], refused: list[str]) -> Attributes:
@@ -107,13 +127,6 @@ def _with_numbers(text: str, found: Attributes, instruments: list[str], refused:
     if refused:
         found["without"] = tuple(dict.fromkeys(refused))
     return found
-
-
-def _meant(meanings: tuple[tuple[str, str], ...], before: str) -> tuple[str, str]:
-    """Of several attributes with one name (孤独 is a mood and a theme) that behind 关于 is a theme."""
-    if len(meanings) > 1 and _THEME_CUE.search(before):
-        return next((m for m in meanings if m[0] == "theme"), meanings[0])
-    return meanings[0]
 
 
 @cache
@@ -137,22 +150,33 @@ def _lexicon() -> dict[str, tuple[tuple[str, str], ...]]:
         for value, names in rows.items():
             for name in names.split():
                 add(name, kind, value, 99)
-    order = ("instrument", "singer", "genre", "tempo", "mood", "theme", "scale")
+    for row in read("speech")["scene"].values():
+        for name in (name for kind in SCENES for name in words(row[kind]) if len(name) > 2):
+            if name.lower() not in meanings:
+                add(name, "scene", name, 0)  # so that no mood or theme is read out of a likeness
+    order = ("instrument", "singer", "genre", "tempo", "mood", "theme", "scale", "scene")
     return {
         name: tuple(sorted(found, key=lambda m: (found[m] > 0, order.index(m[0]), found[m])))
         for name, found in meanings.items()
     }
 
 
-@cache
-def _pattern() -> re.Pattern[str]:
-    names = sorted(_lexicon(), key=len, reverse=True)
-    return re.compile("|".join(_bounded(name) for name in names), re.IGNORECASE)
+def _names(text: str) -> Iterator[tuple[int, int]]:
+    """Where names stand in the text: at each place the longest, then on behind it."""
+    lowered, longest, start = text.lower(), max(map(len, _lexicon())), 0
+    while start < len(text):
+        ends = range(min(len(text), start + longest), start, -1)
+        end = next((e for e in ends if lowered[start:e] in _lexicon() and _whole(text, start, e)), None)
+        if end is not None:
+            yield start, end
+        start = end or start + 1
 
 
-def _bounded(name: str) -> str:
+def _whole(text: str, start: int, end: int) -> bool:
     """Latin names are whole words."""
-    word = re.escape(name)
-    head = r"(?<![A-Za-z])" if name[0].isascii() and name[0].isalpha() else ""
-    tail = r"(?![A-Za-z])" if name[-1].isascii() and name[-1].isalpha() else ""
-    return head + word + tail
+    head = start > 0 and _latin(text[start - 1]) and _latin(text[start])
+    return not head and not (end < len(text) and _latin(text[end - 1]) and _latin(text[end]))
+
+
+def _latin(character: str) -> bool:
+    return character.isascii() and character.isalpha()

@@ -9,7 +9,7 @@ from common.description import Audience
 from corpus.attributes import tempo_class
 from corpus.facts import COMPING, Facts, key_names, tempo_term
 from corpus.phrases import pick
-from corpus.speech import choose, forms, instrument_names, scene, timbres, words
+from corpus.speech import choose, choose_templates, forms, instrument_names, scene, timbres, words
 from corpus.speech import read as read_lexicon
 
 _SLOT = re.compile(r"<(\w+)>")
@@ -22,6 +22,7 @@ _ABSENT = {
 }  # fmt: skip
 _SWING, _STRAIGHT = 0.1, 0.02  # above and below which an ear calls the off-beats swung and straight
 
+_SOUNDING = ("声", "音色")  # names that end so don't stand in a frame: 钢琴声的声音
 _NAME_SLOTS = {"harmname": "harmony", "bassname": "bass", "drumname": "drums", "leadname": "lead"}
 
 
@@ -128,7 +129,11 @@ class Speaker:
     def _framed(self, role: str, name: str) -> str:
         row = read_lexicon("speech")["frame"][role]
         frames = words(row["both"]) + words(row["pro" if self.audience is Audience.PROFESSIONAL else "ama"])
-        return pick(self.rng, frames).replace("<x>", self._name(name))
+        frame = pick(self.rng, choose_templates(frames, self.held_out))
+        named = self._name(name)
+        if frame != "<x>" and named.endswith(_SOUNDING):
+            named = name
+        return frame.replace("<x>", named)
 
     def _scenes(self) -> None:
         for kind in ("feel", "like", "when", "use"):
