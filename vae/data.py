@@ -13,7 +13,7 @@ from torch import Tensor
 
 from common.errors import AudioError, ManifestError
 from common.seeds import generator
-from corpus import manifest
+from corpus.manifest import read
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def song_files(path: str | Path, split: str) -> list[SongFile]:
         ManifestError: none is left; make the corpus with its audio first.
     """
     folder = Path(path).parent
-    records = [r for r in manifest.read(path) if r.audio is not None and r.split == split]
+    records = [r for r in read(path) if r.audio is not None and r.split == split]
     if not records:
         raise ManifestError(
             f"{path} names no audio file of split {split!r}: a codec trains on rendered songs"

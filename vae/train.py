@@ -56,6 +56,8 @@ def train(config: TrainConfig) -> Path:
     run = Run(accelerator, config.out, config, config.max_minutes, config.max_steps)
     if not run.restore():
         begin(accelerator.unwrap_model(objective), songs, config)
+        if accelerator.is_main_process:
+            export(accelerator.unwrap_model(objective), ema, run.folder / "model")
     while not run.over():
         losses = step(accelerator, objective, optimizer, run, songs, config)
         ema.update(accelerator.unwrap_model(objective))
