@@ -36,6 +36,7 @@ _MORE: dict[str, dict[str, str]] = {
 _SINGLE = "慢快燃酷雨哭鼓箫"  # one-character names that may be trusted
 _NOT = "不要|不用|不需要|没有|不带|不含|去掉|不想要|别用|别加|别有|无|别"
 _NEGATION = re.compile(rf"(?:{_NOT})[^，,。；;、\s]{{0,2}}$")
+_AND = ("和", "跟", "与", "、", "及", "或", "也不要")  # a refusal goes on behind these
 _THEME_BEFORE = re.compile(r"(?:关于|讲的是|讲|写|说|主题[为是]?|唱的是|说的是|围绕|取材于|以)[^，,。]{0,1}$")
 _THEME_AFTER = re.compile(r"(?:的?主题|为主题|的事|的故事)")
 _BPM = re.compile(r"(\d{2,3})(?:\.\d+)?\s*(?:bpm|拍)|(?:bpm|速度)\s*[为是:]?\s*(\d{2,3})", re.IGNORECASE)
@@ -93,9 +94,11 @@ def _said(text: str) -> list[tuple[str, str, bool]]:
     """(kind, value, whether it is refused) of every name; those with one meaning come first."""
     clear: list[tuple[str, str, bool]] = []
     double: list[tuple[str, str, bool]] = []
+    negated, last = False, 0
     for start, end in _names(text):
         meanings, before, after = _lexicon()[text[start:end].lower()], text[:start], text[end:]
-        negated = bool(_NEGATION.search(before))
+        negated = bool(_NEGATION.search(before)) or (negated and text[last:start] in _AND)
+        last = end
         themes = [m for m in meanings if m[0] == "theme"]
         if themes and (_THEME_BEFORE.search(before) or _THEME_AFTER.match(after)):
             clear.append((*themes[0], negated))
@@ -163,13 +166,18 @@ def _lexicon() -> dict[str, tuple[tuple[str, str], ...]]:
 
 def _names(text: str) -> Iterator[tuple[int, int]]:
     """Where names stand in the text: at each place the longest, then on behind it."""
-    lowered, longest, start = text.lower(), max(map(len, _lexicon())), 0
+    lowered, longest, start = text.lower(), _longest(), 0
     while start < len(text):
         ends = range(min(len(text), start + longest), start, -1)
         end = next((e for e in ends if lowered[start:e] in _lexicon() and _whole(text, start, e)), None)
         if end is not None:
             yield start, end
         start = end or start + 1
+
+
+@cache
+def _longest() -> int:
+    return max(map(len, _lexicon()))
 
 
 def _whole(text: str, start: int, end: int) -> bool:

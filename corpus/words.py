@@ -268,9 +268,9 @@ def _agrees(named: frozenset[tuple[str, str]], world: dict[str, str]) -> bool:
 
 
 @cache
-def _patterns() -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+def _patterns() -> tuple[tuple[str, str, re.Pattern[str]], ...]:
     return tuple(
-        (dimension, value, tuple(words.split()))
+        (dimension, value, re.compile("|".join(words.split())))
         for dimension, values in WORLD.items()
         for value, words in values.items()
     )
@@ -278,7 +278,7 @@ def _patterns() -> tuple[tuple[str, str, tuple[str, ...]], ...]:
 
 def _named(text: str) -> frozenset[tuple[str, str]]:
     """What a sentence says of season, hour and weather."""
-    return frozenset((d, v) for d, v, words in _patterns() if any(word in text for word in words))
+    return frozenset((d, v) for d, v, pattern in _patterns() if pattern.search(text))
 
 
 # ---- the lexicon -------------------------------------------------------------------------
@@ -316,13 +316,20 @@ def _bank(theme: str, mood: str) -> Bank:
 
 
 def _add(bank: Bank, role: str, text: str, own: bool) -> None:
+    for clause in _clauses(text, role, own):
+        bank[role, len(clause.text)].append(clause)
+
+
+@cache
+def _clauses(text: str, role: str, own: bool) -> tuple[Clause, ...]:
+    """Every sentence of a block. The last two characters tell how the last is read."""
+    out = []
     for template in templates(text):
         for sentence in template:
             world = frozenset() if "~" in template.marks else _named(sentence)
-            clause = Clause(
-                sentence, template.pattern, group(sentence[-4:]), world, "^" not in template.marks, own
-            )
-            bank[role, len(sentence)].append(clause)
+            opens = "^" not in template.marks and not (role == "heart" and _QUESTION.search(sentence))
+            out.append(Clause(sentence, template.pattern, group(sentence[-2:]), world, opens, own))
+    return tuple(out)
 
 
 @cache
