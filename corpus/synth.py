@@ -9,7 +9,6 @@ missing; the same seed gives the same samples in any process.
 """
 
 import argparse
-import json
 import logging
 import multiprocessing
 import os
@@ -18,7 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +29,19 @@ from common.errors import ConfigError, SongError
 from common.lyrics import Lyrics
 from common.score import HOLD, NoteSpan, Score
 from common.seeds import derive_seed, generator
+from corpus import manifest
 from corpus.arrange import STEMS as PLAYED
 from corpus.arrange import arrange
 from corpus.compose import compose, words
+from corpus.describe import describe, prompt
 from corpus.plan import SongPlan, plan
 from corpus.record import SongRecord, Split, TimedLine, TimedSyllable
 
 log = logging.getLogger(__name__)
 
 STEMS = ("vocals", *PLAYED)
+WHOLE = "整体"  # the dimension of a description of the whole song, as a prompt
+_PROMPTS = 3  # whole descriptions of each audience
 LICENCE = "Apache-2.0 (synthetic)"
 _COMPOSED = [
     "lyrics",
@@ -64,7 +67,7 @@ class Sheet:
     score: Score
     lyrics: Lyrics
     descriptions: tuple[Description, ...]
-    prompts: dict[Audience, str]  # one whole description as a user of each audience would type it
+    prompts: dict[Audience, tuple[str, ...]]  # whole descriptions as a user of each audience would type them
     held_out: tuple[str, ...]  # of "phrasing", "combination"
 
 
@@ -93,10 +96,19 @@ def sheet(seed: int, split: Split = "train", **overrides: Any) -> Sheet:
     lyrics = words(planned)
     score = compose(planned, lyrics)
     rare = split == "test" and generator(seed, "phrasing", split).random() < 0.5
-    said: tuple[Description, ...] = ()  # until descriptions can be written
-    prompts: dict[Audience, str] = {}
+    prompts = {audience: _prompts(planned, score, audience, rare) for audience in Audience}
+    said = describe(planned, score, generator(seed, "describe", split), held_out=rare)
+    whole = tuple(
+        Description(text, audience, WHOLE, "sentence") for audience in Audience for text in prompts[audience]
+    )
     kept = ("phrasing",) * rare + ("combination",) * planned.held_out
-    return Sheet(planned, score, lyrics, tuple(said), prompts, kept)
+    return Sheet(planned, score, lyrics, said + whole, prompts, kept)
+
+
+def _prompts(planned: SongPlan, score: Score, audience: Audience, rare: bool) -> tuple[str, ...]:
+    """Whole descriptions in the words of one audience, different ones."""
+    rng = generator(planned.seed, "prompt", planned.split, audience)
+    return tuple(dict.fromkeys(prompt(planned, score, rng, audience, held_out=rare) for _ in range(_PROMPTS)))
 
 
 def song(seed: int, split: Split = "train", stems: bool = False, **overrides: Any) -> SyntheticSong:
@@ -204,6 +216,7 @@ class Order:
     processes: int = 1
     duration: tuple[float, float] | None = None  # seconds, shortest and longest
     format: str = "flac"
+    descriptions: bool = False  # say anew what is said of the songs that are there
 
     def __post_init__(self) -> None:
         if self.songs < 1 or self.processes < 1:
@@ -212,6 +225,10 @@ class Order:
             )
         if self.duration and not 5 <= self.duration[0] <= self.duration[1] <= 240:
             raise ConfigError("--duration needs two numbers of seconds, 5 ≤ shortest ≤ longest ≤ 240")
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        return {"durations": self.duration} if self.duration else {}
 
     def id(self, index: int) -> str:
         return f"s{self.seed}-{self.split}-{index:06d}"
@@ -226,8 +243,8 @@ def make(order: Order, index: int) -> float:
     Every file is written under another name and renamed, the record last, so that a song with a
     record is whole.
     """
-    overrides: dict[str, Any] = {"durations": order.duration} if order.duration else {}
-    made = song(song_seed(order.seed, index, order.split), order.split, order.stems, **overrides)
+    seed = song_seed(order.seed, index, order.split)
+    made = song(seed, order.split, order.stems, **order.overrides)
     name = order.id(index)
     stems = {stem: f"stems/{name}.{stem}.{order.format}" for stem in made.stems}
     for stem, audio in made.stems.items():
@@ -237,10 +254,7 @@ def make(order: Order, index: int) -> float:
         order.out / path, made.audio, {"title": made.sheet.score.title, "genre": made.record.genre or ""}
     )
     record = replace(made.record, id=name, audio=path, stems=stems)
-    target = order.record_path(index)
-    unfinished = target.with_suffix(".part")
-    unfinished.write_text(json.dumps(asdict(record), ensure_ascii=False) + "\n", encoding="utf-8")
-    unfinished.replace(target)
+    manifest.write(order.record_path(index), [record])
     return record.duration
 
 
@@ -283,6 +297,8 @@ def render_folder(order: Order) -> list[str]:
         (order.out / folder).mkdir(parents=True, exist_ok=True)
     _check_same(order)
     missing = [i for i in range(order.songs) if not order.record_path(i).exists()]
+    if order.descriptions:
+        _describe_again(order, sorted(set(range(order.songs)) - set(missing)))
     if len(missing) < order.songs:
         print(f"{order.songs - len(missing)} of {order.songs} songs are there already")
     failed, seconds, began = [], 0.0, time.monotonic()
@@ -295,6 +311,18 @@ def render_folder(order: Order) -> list[str]:
     if not failed:
         _write_manifest(order)
     return failed
+
+
+def _describe_again(order: Order, present: Sequence[int]) -> None:
+    """Write the descriptions of songs that are there from their seeds, without their audio."""
+    for index in present:
+        (record,) = manifest.read(order.record_path(index))
+        written = sheet(record.seed or 0, record.split, **order.overrides)
+        planned = written.plan
+        if (planned.genre, str(planned.key), planned.singer) != (record.genre, record.key, record.singer):
+            raise ConfigError(f"{order.id(index)} was made by other rules of planning: make it anew")
+        renewed = replace(record, descriptions=written.descriptions, held_out=written.held_out)
+        manifest.write(order.record_path(index), [renewed])
 
 
 def _check_same(order: Order) -> None:
@@ -320,10 +348,8 @@ def _progress(count: int, total: int, seconds: float, elapsed: float) -> None:
 
 
 def _write_manifest(order: Order) -> None:
-    unfinished = order.out / "manifest.jsonl.part"
-    records = [order.record_path(i).read_text(encoding="utf-8") for i in range(order.songs)]
-    unfinished.write_text("".join(records), encoding="utf-8")
-    unfinished.replace(order.out / "manifest.jsonl")
+    records = (record for i in range(order.songs) for record in manifest.read(order.record_path(i)))
+    manifest.write(order.out / "manifest.jsonl", records)
 
 
 def _arguments(argv: Sequence[str] | None) -> Order:
@@ -336,6 +362,7 @@ def _arguments(argv: Sequence[str] | None) -> Order:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--duration", type=float, nargs=2, metavar=("MIN", "MAX"), help="seconds")
     parser.add_argument("--format", choices=("flac", "ogg", "wav"), default="flac")
+    parser.add_argument("--descriptions", action="store_true", help="renew those of the songs that are there")
     given = vars(parser.parse_args(argv))
     given["duration"] = tuple(given["duration"]) if given["duration"] else None
     return Order(**given)
