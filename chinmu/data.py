@@ -9,10 +9,9 @@ the song's plan: variety of phrasing is what makes unseen phrasings understood.
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,20 +21,13 @@ from torch.utils.data import DataLoader, Dataset
 from chinmu.config import AudioConfig
 from chinmu.features import features
 from chinmu.model import covering
-from chinmu.text import canonical
+from chinmu.telling import TellConfig, Teller, hide
 from common.audio import Audio, read_audio, resample
-from common.description import Audience, Description
 from common.errors import ConfigError, ManifestError
 from common.seeds import generator
 from corpus.record import SongRecord
 
 logger = logging.getLogger(__name__)
-
-HIDDEN = "\ue000"  # a character that no vocabulary has: read as [UNK]
-_LONGEST = 160  # characters of a text made of several descriptions
-
-Kind = Literal["word", "phrase", "sentence", "several"]
-Speak = Callable[[SongRecord, np.random.Generator], Sequence[Description]]
 
 
 @dataclass(frozen=True)
@@ -44,18 +36,11 @@ class DataConfig:
 
     batch_size: int = 64  # songs in each process
     crop: tuple[float, float] = (5.0, 30.0)  # seconds, one length for all songs of a step
-    # How often the text is one word, phrase or sentence, or several descriptions in a row.
-    word: float = 0.2
-    phrase: float = 0.2
-    sentence: float = 0.2
-    several: float = 0.4
-    most: int = 8  # descriptions in "several"
-    hidden: float = 0.05  # share of characters that are shown as unknown
+    tell: TellConfig = field(default_factory=TellConfig)
     gain_db: float = 6.0  # augmentation: ± of the whole song
     tilt_db: float = 6.0  # augmentation: ± from the lowest to the highest band
     mask_bands: int = 8  # augmentation: at most so many neighbouring bands are blanked
     mask_frames: int = 40  # augmentation: at most so many neighbouring frames are blanked
-    speak_anew: bool = True  # new descriptions of synthetic songs for every batch
     workers: int = 1  # processes that prepare batches; 0 for none
 
     def __post_init__(self) -> None:
@@ -63,12 +48,6 @@ class DataConfig:
             raise ConfigError(f"crop is (shortest, longest) in seconds, but got {self.crop}")
         if self.batch_size < 2:
             raise ConfigError(f"a contrastive batch needs at least 2 songs, but got {self.batch_size}")
-        if sum(self.shares.values()) <= 0 or min(self.shares.values()) < 0:
-            raise ConfigError(f"the shares of word, phrase, sentence and several can't be {self.shares}")
-
-    @property
-    def shares(self) -> dict[Kind, float]:
-        return {"word": self.word, "phrase": self.phrase, "sentence": self.sentence, "several": self.several}
 
 
 @dataclass(frozen=True)
@@ -128,62 +107,6 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-# ---- text ----------------------------------------------------------------------------------
-
-
-def written(record: SongRecord, rng: np.random.Generator) -> Sequence[Description]:
-    """The descriptions of the record."""
-    return record.descriptions
-
-
-def spoken(record: SongRecord, rng: np.random.Generator) -> Sequence[Description]:
-    """New descriptions of a synthetic song; those of the record where it isn't one."""
-    if record.seed is None or record.score is None or record.source != "synthetic":
-        return record.descriptions
-    from corpus.describe import describe
-    from corpus.plan import plan
-
-    return describe(plan(record.seed, record.split), record.score, rng)
-
-
-def say(descriptions: Sequence[Description], rng: np.random.Generator, config: DataConfig) -> str:
-    """One text for a song: a word, a phrase or a sentence, or several of one audience in a row."""
-    have = {d.length for d in descriptions}
-    shares = {k: s for k, s in config.shares.items() if k in have or (k == "several" and have)}
-    if not sum(shares.values()):
-        raise ManifestError(
-            f"no description has one of the lengths {[k for k, s in config.shares.items() if s]}"
-        )
-    weights = np.array(list(shares.values()))
-    kind = list(shares)[rng.choice(len(shares), p=weights / weights.sum())]
-    if kind == "several":
-        return several(descriptions, rng, config.most)
-    fitting = [d for d in descriptions if d.length == kind]
-    return canonical(fitting[rng.integers(len(fitting))].text)
-
-
-def several(descriptions: Sequence[Description], rng: np.random.Generator, most: int) -> str:
-    """Descriptions of one audience about different dimensions, joined as a user would write them."""
-    audiences = sorted({d.audience for d in descriptions}, key=list(Audience).index)
-    audience = audiences[rng.integers(len(audiences))]
-    own = [d for d in descriptions if d.audience == audience]
-    text, said = "", set()
-    for index in rng.permutation(len(own))[: rng.integers(2, most + 1)]:
-        piece = canonical(own[index].text)
-        if own[index].dimension not in said and len(text) + len(piece) < _LONGEST:
-            said.add(own[index].dimension)
-            text += ("," if text else "") + piece
-    return text or canonical(own[0].text)[:_LONGEST]
-
-
-def hide(text: str, rng: np.random.Generator, share: float) -> str:
-    """Show some characters as unknown, but never all."""
-    hidden = rng.random(len(text)) < share
-    if hidden.all():
-        return text
-    return "".join(HIDDEN if h and c.isalnum() else c for c, h in zip(text, hidden))
-
-
 # ---- batches -------------------------------------------------------------------------------
 
 
@@ -207,8 +130,7 @@ class Pairs(Dataset[Batch]):
     ) -> None:
         self.records, self.files, self.audio, self.config = list(records), list(files), audio, config
         self.seed, self.process, self.processes, self.augment = seed, process, processes, augment
-        self.speak: Speak = spoken if config.speak_anew else written
-        self.claims = [frozenset(canonical(d.text) for d in r.descriptions) for r in self.records]
+        self.teller = Teller(self.records, config.tell)
         if len(self.records) < config.batch_size * processes:
             raise ConfigError(
                 f"a step takes {config.batch_size} × {processes} different songs, but the manifest has "
@@ -231,12 +153,12 @@ class Pairs(Dataset[Batch]):
         texts, windows, owner, holds = [], [], [], []
         for row, song in enumerate(everyone[self.process]):
             rng = generator(self.seed, "pair", step, song)
-            text = say(self.speak(self.records[song], rng), rng, self.config)
+            text, kind = self.teller.say(int(song), rng)
             crop = self._crop(int(song), seconds, rng)
-            texts.append(hide(text, rng, self.config.hidden) if self.augment else text)
+            texts.append(hide(text, rng, self.config.tell.hidden) if self.augment else text)
             windows.append(crop)
             owner += [row] * len(crop)
-            holds.append([text in self.claims[other] for other in everyone.flat])
+            holds.append(self.teller.holds(text, kind, everyone.ravel().tolist()))
         pairs = torch.tensor(holds)
         own = torch.arange(len(texts))
         pairs[own, own + self.process * len(texts)] = True
@@ -276,10 +198,11 @@ def batches(pairs: Pairs, start: int) -> Iterator[Batch]:
     return iter(loader)
 
 
-def all_texts(records: Sequence[SongRecord], config: DataConfig, seed: int, rounds: int = 4) -> Iterator[str]:
-    """What a vocabulary is made from: the descriptions of the records and some spoken anew."""
-    speak: Speak = spoken if config.speak_anew else written
-    for number, record in enumerate(records):
+def all_texts(teller: Teller, seed: int, rounds: int = 4) -> Iterator[str]:
+    """What a vocabulary is made from: what is written of the songs, and some things said of them anew."""
+    for song, record in enumerate(teller.records):
         yield from (d.text for d in record.descriptions)
-        for turn in range(rounds if speak is spoken else 0):
-            yield from (d.text for d in speak(record, generator(seed, "vocabulary", number, turn)))
+        for turn in range(rounds if teller.config.anew else 0):
+            rng = generator(seed, "vocabulary", song, turn)
+            yield from (d.text for d in teller.descriptions(song, rng))
+            yield teller.say(song, rng)[0]

@@ -23,8 +23,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from chinmu import data, losses
+from chinmu import losses
 from chinmu.config import ModelConfig
+from chinmu.data import Batch, DataConfig, Pairs, all_texts, batches, cache
 from chinmu.model import ChinMu, build
 from chinmu.text import character_tokenizer
 from common import config as configs
@@ -45,7 +46,7 @@ class TrainConfig:
     out: str  # run folder
     valid: str | None = None  # JSONL of held-out songs for the validation loss
     model: ModelConfig = field(default_factory=ModelConfig)
-    data: data.DataConfig = field(default_factory=data.DataConfig)
+    data: DataConfig = field(default_factory=DataConfig)
     seed: int = 0
     lr: float = 1e-3
     weight_decay: float = 0.05
@@ -79,11 +80,11 @@ class State:
         return self.accelerator.unwrap_model(self.model)
 
 
-def prepare(config: TrainConfig, accelerator: Accelerator, pairs_of: Sequence[data.SongRecord]) -> State:
+def prepare(config: TrainConfig, accelerator: Accelerator, pairs: Pairs) -> State:
     """A new model with its optimiser, average and run folder, brought to the last checkpoint."""
-    texts = data.all_texts(pairs_of, config.data, config.seed)
     tokenizer = None
     if config.model.text.pretrained is None:
+        texts = all_texts(pairs.teller, config.seed)
         tokenizer = character_tokenizer(texts, longest=config.model.text.longest)
     torch.manual_seed(derive_seed(config.seed, "weights"))
     model = build(config.model, tokenizer)
@@ -110,7 +111,7 @@ def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
     return config.lr * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
 
 
-def vectors(state: State, batch: data.Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def vectors(state: State, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Text and audio vectors of all processes, the logit scale, and which texts hold for which songs."""
     device = state.accelerator.device
     ids, mask = state.bare.tokenize(batch.texts)
@@ -119,7 +120,7 @@ def vectors(state: State, batch: data.Batch) -> tuple[Tensor, Tensor, Tensor, Te
     return losses.gather(text), losses.gather(audio), scale, holds
 
 
-def step(state: State, batch: data.Batch) -> dict[str, float]:
+def step(state: State, batch: Batch) -> dict[str, float]:
     """One update of the weights and of their average."""
     config, run = state.config, state.run
     # Dropout follows from the step alone, so that resuming equals not stopping.
@@ -145,7 +146,7 @@ def step(state: State, batch: data.Batch) -> dict[str, float]:
 
 
 @torch.no_grad()
-def validate(state: State, pairs: data.Pairs) -> dict[str, float]:
+def validate(state: State, pairs: Pairs) -> dict[str, float]:
     """Loss and share of best matches on held-out songs, of the averaged model."""
     sums = {"valid/contrastive": 0.0, "valid/top1": 0.0}
     state.model.eval()
@@ -179,14 +180,14 @@ def export(state: State) -> Path:
     return folder
 
 
-def _pairs(path: str, config: TrainConfig, accelerator: Accelerator, held_out: bool = False) -> data.Pairs:
+def _pairs(path: str, config: TrainConfig, accelerator: Accelerator, held_out: bool = False) -> Pairs:
     """The songs of a manifest, with their features cached by the main process first."""
     records = [r for r in manifest.read(path) if r.descriptions]
     if not records:
         raise ManifestError(f"{path} has no song with a description")
     with accelerator.main_process_first():
-        files = data.cache(records, Path(path).parent, config.model.audio, Path(config.out) / "features")
-    pairs = partial(data.Pairs, records, files, config.model.audio, config.data, config.seed)
+        files = cache(records, Path(path).parent, config.model.audio, Path(config.out) / "features")
+    pairs = partial(Pairs, records, files, config.model.audio, config.data, config.seed)
     if held_out:
         return pairs(augment=False)
     return pairs(accelerator.process_index, accelerator.num_processes)
@@ -209,11 +210,11 @@ def train(config: TrainConfig) -> Path | None:
     accelerator = Accelerator(mixed_precision=_precision(config), cpu=config.cpu)
     pairs = _pairs(config.manifest, config, accelerator)
     valid = _pairs(config.valid, config, accelerator, held_out=True) if config.valid else None
-    state = prepare(config, accelerator, pairs.records)
+    state = prepare(config, accelerator, pairs)
     run = state.run
     parameters = sum(p.numel() for p in state.bare.parameters())
     logger.info("%d songs, %.2f M parameters", len(pairs.records), parameters / 1e6)
-    stream = data.batches(pairs, run.step)
+    stream = batches(pairs, run.step)
     while not run.over():
         report = step(state, next(stream))
         run.advance()

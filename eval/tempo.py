@@ -13,8 +13,6 @@ from eval.listening import Frames, mono, onset_strength
 
 SLOWEST, FASTEST = 50.0, 210.0
 TOLERANCE = 0.04
-CLASSES = ("slow", "medium", "fast")
-_BOUNDS = (84.0, 112.0)  # quarter notes a minute between the classes
 _OCTAVES = (1.0, 2.0, 0.5, 3.0, 1 / 3)
 
 
@@ -26,11 +24,6 @@ class TempoMatch:
     asked: float
     exact: bool
     octave: bool
-
-
-def tempo_class(tempo: float) -> str:
-    """slow below 84, fast from 112 quarter notes a minute, medium between."""
-    return CLASSES[int(np.searchsorted(_BOUNDS, tempo, side="right"))]
 
 
 def estimate(audio: Audio) -> float:

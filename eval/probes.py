@@ -1,0 +1,374 @@
+"""Probes that judge songs: genre, singer, pace and tempo, learned from corpus audio.
+
+    python -m eval.probes train --manifest data/corpus/train/manifest.jsonl --out runs/probes \
+        [--vae runs/vae/model]
+    python -m eval.probes judge --probes runs/probes --audio song.flac
+
+A small network reads a vector of each window (`eval.descriptors`). It is trained on clean and
+disturbed windows, with `--vae` also on a codec's round trip, so that it judges decoded audio too.
+A fifth of the songs is held out; the accuracies on it, clean and disturbed, are printed and kept in
+`probes.json`: a judge's verdicts mean something only beside its own accuracy. The tempo is
+estimated, not learned (`eval.tempo`).
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from common import config as configs
+from common.audio import Audio, read_audio
+from common.errors import CheckpointError, ManifestError, SongError
+from common.seeds import derive_seed, generator
+from corpus import manifest
+from corpus.attributes import tempo_class
+from corpus.record import SongRecord
+from eval import descriptors, tempo
+from eval.listening import mono
+from eval.statistics import Estimate, wilson
+
+logger = logging.getLogger(__name__)
+
+QUESTIONS = ("genre", "singer", "pace")
+UNKNOWN = -100  # cross_entropy's ignore_index: nobody knows this label
+_KINDS = ("clean", "disturbed", "decoded")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a song is judged to be; `shares` are the probabilities of each answer of each question."""
+
+    genre: str
+    singer: str
+    pace: str  # slow, medium or fast, as corpus.attributes.tempo_class has them
+    tempo: float  # quarter notes a minute
+    shares: dict[str, dict[str, float]]
+
+
+class Network(nn.Module):
+    """Standardised vector → one hidden layer → logits of each question."""
+
+    def __init__(self, answers: dict[str, list[str]], width: int = 192) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.zeros(descriptors.SIZE))
+        self.register_buffer("std", torch.ones(descriptors.SIZE))
+        self.hidden = nn.Sequential(
+            nn.Dropout(0.1), nn.Linear(descriptors.SIZE, width), nn.GELU(), nn.Dropout(0.3)
+        )
+        self.heads = nn.ModuleDict({name: nn.Linear(width, len(labels)) for name, labels in answers.items()})
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        hidden = self.hidden(((x - self.mean) / self.std).clamp(-6, 6))
+        return {name: head(hidden) for name, head in self.heads.items()}
+
+
+@dataclass(frozen=True)
+class Probes:
+    """A trained judge: its network, the answers it knows, and its accuracy on held-out songs."""
+
+    network: Network
+    answers: dict[str, list[str]]
+    accuracy: dict[str, dict[str, Estimate]]  # question → kind of audio → share right
+
+    def judge(self, audio: Audio) -> Verdict:
+        """The verdict on a song: the mean over windows that cover it.
+
+        Raises:
+            AudioError: less than a tenth of a second of audio.
+        """
+        samples = mono(audio)
+        vectors = np.stack([descriptors.describe(window) for window in descriptors.windows(samples)])
+        shares = {name: p.mean(0) for name, p in self._shares(vectors).items()}
+        best = {name: self.answers[name][int(p.argmax())] for name, p in shares.items()}
+        named = {
+            name: {label: float(v) for label, v in zip(self.answers[name], p)} for name, p in shares.items()
+        }
+        return Verdict(best["genre"], best["singer"], best["pace"], tempo.estimate(audio), named)
+
+    @torch.inference_mode()
+    def _shares(self, vectors: np.ndarray) -> dict[str, np.ndarray]:
+        logits = self.network.eval()(torch.from_numpy(vectors))
+        return {name: values.softmax(1).numpy() for name, values in logits.items()}
+
+    def save(self, folder: Path) -> None:
+        """Write `probes.safetensors` and `probes.json`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(self.network.state_dict(), folder / "probes.safetensors")
+        kept = {q: {kind: asdict(e) for kind, e in row.items()} for q, row in self.accuracy.items()}
+        text = json.dumps({"answers": self.answers, "accuracy": kept}, ensure_ascii=False, indent=2)
+        (folder / "probes.json").write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Probes":
+        """Read what `save` wrote. Raises CheckpointError naming the folder."""
+        folder = Path(folder)
+        try:
+            kept = json.loads((folder / "probes.json").read_text(encoding="utf-8"))
+            network = Network(kept["answers"])
+            network.load_state_dict(load_file(folder / "probes.safetensors"))
+            rows = kept["accuracy"].items()
+            accuracy = {q: {k: Estimate(**e) for k, e in row.items()} for q, row in rows}
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"no probes can be read from {folder}: {error}") from error
+        return cls(network, kept["answers"], accuracy)
+
+
+# ---- what they learn from ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of `train`."""
+
+    manifest: str
+    out: str
+    vae: str | None = None  # a codec's folder: train on its round trip too
+    songs: int = 600  # at most so many
+    crops: int = 2  # windows of each song, each clean, disturbed and (with a codec) decoded
+    epochs: int = 60
+    batch_size: int = 64
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    held_out: float = 0.2  # share of songs that accuracy is measured on
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Vectors with their song, kind of audio and labels, row by row."""
+
+    vectors: np.ndarray  # (N, 508)
+    songs: np.ndarray  # (N,) number of the song
+    kinds: np.ndarray  # (N,) index into _KINDS
+    labels: dict[str, np.ndarray]  # question → (N,) index of the answer or UNKNOWN
+
+    def where(self, rows: np.ndarray) -> "Examples":
+        labels = {name: values[rows] for name, values in self.labels.items()}
+        return Examples(self.vectors[rows], self.songs[rows], self.kinds[rows], labels)
+
+
+def answer(record: SongRecord, question: str) -> str | None:
+    """The true answer of a question about a song; None when nobody knows."""
+    if question == "pace":
+        return None if record.tempo is None else tempo_class(record.tempo)
+    return getattr(record, question)
+
+
+def known_answers(records: Sequence[SongRecord]) -> dict[str, list[str]]:
+    """Each question's answers as they occur in the corpus, sorted.
+
+    Raises:
+        ManifestError: a question has fewer than two answers, so that there is nothing to learn.
+    """
+    table = {q: sorted({a for r in records if (a := answer(r, q)) is not None}) for q in QUESTIONS}
+    for question, answers in table.items():
+        if len(answers) < 2:
+            raise ManifestError(f"probes need two kinds of {question} in the manifest, but it has {answers}")
+    return table
+
+
+def round_trip(folder: str) -> Any:
+    """A function that sends audio through a codec: Audio → Audio."""
+    from common.audio import resample, to_channels
+    from vae.load import load
+
+    codec = load(folder)
+
+    @torch.inference_mode()
+    def through(audio: Audio) -> Audio:
+        if audio.sample_rate != codec.sample_rate:
+            audio = resample(audio, codec.sample_rate)
+        wav = torch.from_numpy(to_channels(audio, 2).samples)[None]
+        decoded = codec.decode(codec.encode(wav).mode(), length=wav.shape[-1])
+        return Audio(decoded[0].float().numpy(), codec.sample_rate)
+
+    return through
+
+
+def examples(records: Sequence[SongRecord], root: Path, config: TrainConfig) -> Examples:
+    """Describe random windows of every song: as they are, disturbed, and decoded by the codec."""
+    through = round_trip(config.vae) if config.vae else None
+    answers = known_answers(records)
+    vectors, songs, kinds = [], [], []
+    for number, record in enumerate(records):
+        if number % 50 == 0:
+            logger.info("listening to song %d of %d", number + 1, len(records))
+        for vector, kind in _heard(_audio(record, root), number, config, through):
+            vectors.append(vector)
+            songs.append(number)
+            kinds.append(kind)
+    rows = np.array(songs)
+    labels = {q: _indices([answer(r, q) for r in records], known)[rows] for q, known in answers.items()}
+    return Examples(np.stack(vectors), rows, np.array(kinds), labels)
+
+
+def _heard(audio: Audio, number: int, config: TrainConfig, through: Any) -> list[tuple[np.ndarray, int]]:
+    """The vectors of one song with their kinds."""
+    out = []
+    for turn in range(config.crops):
+        rng = generator(config.seed, "window", number, turn)
+        piece = descriptors.crop(audio, rng)
+        samples = mono(piece)
+        out.append((descriptors.describe(samples), 0))
+        out.append((descriptors.describe(descriptors.disturb(samples, rng)), 1))
+        if through is not None:
+            out.append((descriptors.describe(mono(through(piece))), 2))
+    return out
+
+
+def _audio(record: SongRecord, root: Path) -> Audio:
+    if record.audio is None:
+        raise ManifestError(f"song {record.id} has no audio file, which probes need")
+    return read_audio(root / record.audio)
+
+
+def _indices(given: Sequence[str | None], answers: list[str]) -> np.ndarray:
+    place = {a: i for i, a in enumerate(answers)}
+    return np.array([UNKNOWN if a is None else place.get(a, UNKNOWN) for a in given])
+
+
+# ---- training ------------------------------------------------------------------------------
+
+
+def fit(data: Examples, answers: dict[str, list[str]], config: TrainConfig) -> Network:
+    """Train a network on vectors; a second or two for a few thousand."""
+    torch.manual_seed(derive_seed(config.seed, "probes"))
+    network = Network(answers)
+    vectors = torch.from_numpy(data.vectors)
+    network.mean.copy_(vectors.mean(0))
+    network.std.copy_(vectors.std(0).clamp_min(1e-3))
+    labels = {name: torch.from_numpy(values) for name, values in data.labels.items()}
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    steps = config.epochs * -(-len(vectors) // config.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps)
+    network.train()
+    for _ in range(config.epochs):
+        for rows in torch.randperm(len(vectors)).split(config.batch_size):
+            logits = network(vectors[rows])
+            loss = torch.stack([_loss(values, labels[name][rows]) for name, values in logits.items()]).sum()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return network.eval()
+
+
+def _loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy over known labels; zero where a batch has none."""
+    if (labels == UNKNOWN).all():
+        return logits.sum() * 0
+    return nn.functional.cross_entropy(logits, labels, ignore_index=UNKNOWN, label_smoothing=0.05)
+
+
+def accuracy(probes: Probes, data: Examples) -> dict[str, dict[str, Estimate]]:
+    """Share of songs judged right, by question and kind of audio; chance is the largest class's share."""
+    table: dict[str, dict[str, Estimate]] = {}
+    for question in probes.answers:
+        table[question] = {}
+        for index, kind in enumerate(_KINDS):
+            part = data.where((data.kinds == index) & (data.labels[question] != UNKNOWN))
+            if len(part.songs):
+                table[question][kind] = _share_right(probes, part, question)
+    return table
+
+
+def _share_right(probes: Probes, part: Examples, question: str) -> Estimate:
+    shares = probes._shares(part.vectors)[question]
+    truth, right = [], 0
+    for song in np.unique(part.songs):
+        rows = part.songs == song
+        truth.append(int(part.labels[question][rows][0]))
+        right += int(shares[rows].mean(0).argmax() == truth[-1])
+    return wilson(right, len(truth), chance=float(np.bincount(truth).max() / len(truth)))
+
+
+def train(config: TrainConfig) -> Probes:
+    """Listen, train and measure; write the probes to `config.out`.
+
+    Raises:
+        SongError: the manifest, its audio or the codec can't be used, or there are too few songs.
+    """
+    records = [r for r in manifest.read(config.manifest) if r.audio is not None][: config.songs]
+    if len(records) < 5:
+        raise ManifestError(f"probes need at least 5 songs with audio, but the manifest has {len(records)}")
+    answers = known_answers(records)
+    data = examples(records, Path(config.manifest).parent, config)
+    order = generator(config.seed, "held out").permutation(len(records))
+    kept = np.isin(data.songs, order[: max(1, round(config.held_out * len(records)))])
+    probes = Probes(fit(data.where(~kept), answers, config), answers, {})
+    probes = Probes(probes.network, answers, accuracy(probes, data.where(kept)))
+    probes.save(Path(config.out))
+    return probes
+
+
+def tempo_accuracy(records: Sequence[SongRecord], root: Path) -> dict[str, Estimate]:
+    """Share of songs whose tempo is estimated within 4 %: at the beat, and at any metrical level."""
+    known = [r for r in records if r.tempo is not None]
+    matches = [tempo.compare(tempo.estimate(_audio(r, root)), r.tempo or 0) for r in known]
+    return {
+        "exact": wilson(sum(m.exact for m in matches), len(matches)),
+        "octave": wilson(sum(m.octave for m in matches), len(matches)),
+    }
+
+
+# ---- commands ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    """Settings of `judge`."""
+
+    probes: str  # folder
+    audio: list[str]  # files
+
+
+def _train_command(argv: Sequence[str]) -> None:
+    config = configs.parse(TrainConfig, argv)
+    probes = train(config)
+    for question, row in probes.accuracy.items():
+        for kind, share in row.items():
+            print(f"{question:8} {kind:10} {share}")
+    root, records = Path(config.manifest).parent, manifest.read(config.manifest)
+    order = generator(config.seed, "held out").permutation(min(len(records), config.songs))
+    held = [records[i] for i in order[: max(1, round(config.held_out * len(order)))]]
+    for level, share in tempo_accuracy(held[:48], root).items():
+        print(f"tempo    {level:10} {share}")
+
+
+def _judge_command(argv: Sequence[str]) -> None:
+    config = configs.parse(JudgeConfig, argv)
+    probes = Probes.load(config.probes)
+    for path in config.audio:
+        verdict = probes.judge(read_audio(path))
+        shown = [f"{q} {getattr(verdict, q)} ({max(verdict.shares[q].values()):.2f})" for q in QUESTIONS]
+        print(f"{path}: {', '.join(shown)}, tempo {verdict.tempo:.1f}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: 0, or 2 with one sentence for a wrong input."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    commands = {"train": _train_command, "judge": _judge_command}
+    if not arguments or arguments[0] not in commands:
+        print("usage: python -m eval.probes {train,judge} --help", file=sys.stderr)
+        return 2
+    try:
+        commands[arguments[0]](arguments[1:])
+    except SongError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
