@@ -1,0 +1,80 @@
+"""The size of the writer and the settings of its training."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from common.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A Qwen3 trained from nothing: the sizes that differ from its defaults."""
+
+    hidden_size: int = 256
+    intermediate_size: int = 768
+    layers: int = 4
+    heads: int = 4
+    kv_heads: int = 2
+    head_dim: int = 64
+    longest: int = 2048  # tokens of a whole song
+
+    def __post_init__(self) -> None:
+        if self.heads % self.kv_heads:
+            raise ConfigError(
+                f"{self.heads} heads can't share {self.kv_heads} keys: use a divisor"
+            )
+
+    def qwen(self, vocabulary: int, pad: int, begin: int, end: int) -> dict[str, Any]:
+        """The settings of `transformers.Qwen3Config`."""
+        return {
+            "vocab_size": vocabulary,
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.head_dim,
+            "max_position_embeddings": self.longest,
+            "tie_word_embeddings": True,
+            "pad_token_id": pad,
+            "bos_token_id": begin,
+            "eos_token_id": end,
+        }
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What a step reads. Song sheets are composed on the fly; no two steps see the same song."""
+
+    songs: int = 6  # sheets a step, of one process
+    pool: int = 4  # steps whose songs are drawn together and sorted by length, to waste less padding
+    longest: int = 1024  # tokens; of a longer song the beginning is learned
+    seconds: tuple[float, float] | None = None  # shortest and longest song; None as in the corpus
+    workers: int = 0  # processes that compose ahead of the training
+
+    def __post_init__(self) -> None:
+        if self.songs < 1 or self.pool < 1:
+            raise ConfigError(f"a step needs at least one song, but got {self.songs} songs, pool {self.pool}")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training run."""
+
+    out: str  # run folder
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    seed: int = 0
+    lr: float = 2e-3
+    weight_decay: float = 0.1
+    warmup_steps: int = 60
+    clip: float = 1.0  # largest norm of the gradient
+    ema_decay: float = 0.99
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"  # auto: bf16 where it is fast
+    cpu: bool = False  # train on the CPU even where there is a GPU
+    max_minutes: float | None = None
+    max_steps: int | None = None
+    log_steps: int = 20
+    save_minutes: float = 3.0
+    valid_minutes: float = 4.0
+    valid_steps: int = 2  # steps' worth of songs of the split `valid`

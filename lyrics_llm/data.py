@@ -1,0 +1,116 @@
+"""Batches of songs as token rows, composed on the fly from seeds.
+
+A batch is a pure function of (seed, step, process), so a resumed run reads what an unbroken one
+would have read.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from common.description import normalise
+from common.seeds import derive_seed, generator
+from corpus.record import Split
+from corpus.synth import Sheet, sheet
+from lyrics_llm import tokens as t
+from lyrics_llm.config import DataConfig
+from lyrics_llm.sequence import lyrics_tokens, plan_tokens, prompt_tokens, score_tokens
+from lyrics_llm.sketch import SongSketch
+from lyrics_llm.tokens import Vocabulary
+
+IGNORED = -100  # a label that isn't learned
+_MOST_DESCRIPTION = 160  # characters
+
+
+def says(written: Sheet, rng: np.random.Generator) -> str:
+    """A description of the song: a user's whole sentence, or some of what was said of it."""
+    prompts = [text for texts in written.prompts.values() for text in texts]
+    if prompts and rng.random() < 0.75:
+        return prompts[int(rng.integers(len(prompts)))]
+    said = [d.text for d in written.descriptions if d.text not in prompts]
+    chosen = rng.choice(len(said), size=min(len(said), int(rng.integers(1, 6))), replace=False)
+    return "，".join(said[int(i)] for i in chosen)
+
+
+def song_row(vocabulary: Vocabulary, written: Sheet, description: str) -> tuple[list[int], list[bool]]:
+    """A song's ids, and which of them are learned: what a grammar leaves to choose."""
+    sketch = SongSketch.of_plan(written.plan)
+    prompt = prompt_tokens(vocabulary, normalise(description)[:_MOST_DESCRIPTION])
+    plan = plan_tokens(sketch)
+    words = lyrics_tokens(vocabulary, written.lyrics)
+    score = score_tokens(written.score, sketch)
+    row = [*prompt, *plan, t.LYRICS, *words, t.SCORE, *score]
+    learned = [False] * len(prompt) + [True] * len(plan) + [False] + _chosen(words)
+    learned += [False] + [not token.startswith(("<section:", "<bars:")) for token in score]
+    return vocabulary.encode(row), learned
+
+
+def _chosen(words: list[str]) -> list[bool]:
+    """Of the words' tokens those that aren't given by the form; a section's first line or its repeat is."""
+    firsts = [False] + [token.startswith("<section:") for token in words[:-1]]
+    return [not token.startswith(("<section:", "<line:")) or first for token, first in zip(words, firsts)]
+
+
+class Songs(Dataset):
+    """Item n is the batch of step n: (ids (B, T), labels (B, T)), padded at the end."""
+
+    def __init__(
+        self, config: DataConfig, vocabulary: Vocabulary, seed: int, process: int = 0, split: Split = "train"
+    ) -> None:
+        self.config, self.vocabulary, self.seed = config, vocabulary, seed
+        self.process, self.split = process, split
+        self._drawn = lru_cache(maxsize=2)(self._draw)
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        pool, place = divmod(step, self.config.pool)
+        songs = self._drawn(pool)
+        # Which of the pool's batches comes first is drawn, so that short ones aren't always early.
+        order = generator(self.seed, "order", self.split, self.process, pool).permutation(self.config.pool)
+        start = int(order[place]) * self.config.songs
+        return self._padded(songs[start : start + self.config.songs])
+
+    def _draw(self, pool: int) -> list[tuple[list[int], list[bool]]]:
+        """A pool of songs, by length."""
+        count = self.config.songs * self.config.pool
+        songs = [self._song(pool * count + i) for i in range(count)]
+        return sorted(songs, key=lambda song: len(song[0]))
+
+    def _song(self, index: int) -> tuple[list[int], list[bool]]:
+        seed = derive_seed(self.seed, "lyrics song", self.split, self.process, index)
+        written = sheet(seed, self.split, durations=self.config.seconds)
+        description = says(written, generator(seed, "says", self.split))
+        ids, learned = song_row(self.vocabulary, written, description)
+        return ids[: self.config.longest], learned[: self.config.longest]
+
+    def _padded(self, songs: list[tuple[list[int], list[bool]]]) -> tuple[Tensor, Tensor]:
+        width = max(len(ids) for ids, _ in songs)
+        rows = torch.full((len(songs), width), self.vocabulary.ids[t.PAD])
+        labels = torch.full((len(songs), width), IGNORED)
+        for index, (ids, learned) in enumerate(songs):
+            row = torch.tensor(ids)
+            rows[index, : len(ids)] = row
+            labels[index, : len(ids)] = torch.where(torch.tensor(learned), row, IGNORED)
+        return rows, labels
+
+
+class _From:
+    """Steps from the one at which a run begins or resumes."""
+
+    def __init__(self, first: int, stride: int) -> None:
+        self.first, self.stride = first, stride
+
+    def __iter__(self) -> Iterator[int]:
+        step = self.first
+        while True:
+            yield step
+            step += self.stride
+
+
+def batches(songs: Songs, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of steps `first`, `first` + 1, …; composed in worker processes where asked."""
+    loader = DataLoader(songs, batch_size=None, sampler=_From(first, 1), num_workers=songs.config.workers)  # type: ignore[arg-type]
+    return iter(loader)

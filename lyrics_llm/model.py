@@ -1,0 +1,48 @@
+"""The writer's network: a small Qwen3, from nothing, or a pretrained one with an adapter.
+
+The demo's Qwen3 knows nothing but song sheets. A real one (Qwen3-4B-Instruct and its sisters)
+takes its place by LoRA: its tokenizer gets the words of `lyrics_llm.tokens.words`, characters
+stay its own tokens. That path, with NF4 for small machines, belongs in `lyrics_llm/lora.py`;
+there every `Linear4bit` needs `support_avx512bf16_for_cpu = False` before its first forward, or
+bitsandbytes 0.50 repacks weights in evaluation and trains on wrong gradients afterwards.
+"""
+
+from pathlib import Path
+
+import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from common.errors import CheckpointError
+from common.seeds import derive_seed
+from lyrics_llm import tokens as t
+from lyrics_llm.config import ModelConfig
+from lyrics_llm.tokens import Vocabulary
+
+
+def build(config: ModelConfig, vocabulary: Vocabulary, seed: int) -> Qwen3ForCausalLM:
+    """A new model; the same seed gives the same weights."""
+    torch.manual_seed(derive_seed(seed, "lyrics weights"))
+    ids = vocabulary.ids
+    return Qwen3ForCausalLM(Qwen3Config(**config.qwen(len(vocabulary), ids[t.PAD], ids[t.BEGIN], ids[t.END])))
+
+
+def load(folder: str | Path) -> tuple[Qwen3ForCausalLM, Vocabulary]:
+    """Model and vocabulary of a folder.
+
+    Raises:
+        CheckpointError: the folder holds no lyric model that can be read.
+    """
+    if not (Path(folder) / "config.json").is_file():
+        raise CheckpointError(f"{folder} holds no lyric model: its config.json is missing")
+    vocabulary = Vocabulary.load(folder)
+    try:
+        model = Qwen3ForCausalLM.from_pretrained(str(folder), dtype=torch.float32)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"the lyric model in {folder} can't be read: {error}") from error
+    return model.eval(), vocabulary
+
+
+def save(model: Qwen3ForCausalLM, vocabulary: Vocabulary, folder: str | Path) -> None:
+    """Weights, configuration and tokenizer in one folder."""
+    model.save_pretrained(str(folder))
+    vocabulary.tokenizer.save_pretrained(str(folder))

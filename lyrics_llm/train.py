@@ -1,0 +1,203 @@
+"""Train the writer on the corpus's song sheets.
+
+    python -m lyrics_llm.train --config lyrics_llm/configs/demo.yaml --out runs/lyrics --max_minutes 15
+
+In seconds: `--config lyrics_llm/configs/tiny.yaml --max_steps 20`. Running the same command again
+goes on from the last checkpoint. `runs/lyrics/model/` is the averaged model in bfloat16, ready
+for `Writer.from_pretrained`.
+"""
+
+import copy
+import logging
+import math
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from transformers import Qwen3ForCausalLM
+
+from common import config as configs
+from common.ema import EMA
+from common.errors import SongError
+from common.run import Run
+from lyrics_llm import data, model
+from lyrics_llm.config import TrainConfig
+from lyrics_llm.tokens import Vocabulary
+from lyrics_llm.tokens import build as tokenizer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class State:
+    """Everything alive in training."""
+
+    config: TrainConfig
+    accelerator: Accelerator
+    run: Run
+    vocabulary: Vocabulary
+    model: Qwen3ForCausalLM  # wrapped by accelerate where there are several processes
+    optimizer: torch.optim.Optimizer
+    ema: EMA
+
+    @property
+    def bare(self) -> Qwen3ForCausalLM:
+        return self.accelerator.unwrap_model(self.model)
+
+
+def prepare(config: TrainConfig, accelerator: Accelerator) -> State:
+    """A new model with its optimiser, average and run folder, brought to the last checkpoint."""
+    vocabulary = Vocabulary(tokenizer())
+    network = model.build(config.model, vocabulary, config.seed)
+    optimizer = torch.optim.AdamW(_groups(network, config.weight_decay), lr=config.lr, betas=(0.9, 0.95))
+    ema = EMA(network, config.ema_decay)
+    network, optimizer = accelerator.prepare(network, optimizer)
+    ema.weights = {k: v.to(accelerator.device) for k, v in ema.weights.items()}
+    accelerator.register_for_checkpointing(ema)
+    run = Run(accelerator, config.out, config, max_minutes=config.max_minutes, max_steps=config.max_steps)
+    run.restore()
+    return State(config, accelerator, run, vocabulary, network, optimizer, ema)
+
+
+def _groups(network: torch.nn.Module, weight_decay: float) -> list[dict]:
+    """Matrices decay; norms and the embedding don't."""
+    decays = [p for n, p in network.named_parameters() if p.ndim >= 2 and "embed" not in n]
+    rest = [p for n, p in network.named_parameters() if p.ndim < 2 or "embed" in n]
+    return [{"params": decays, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+
+def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
+    """Linear warm-up, then half a cosine over the budget down to a fiftieth."""
+    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    return config.lr * warm * (0.02 + 0.98 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def losses(network: torch.nn.Module, ids: Tensor, labels: Tensor) -> tuple[Tensor, int]:
+    """Mean cross-entropy (nats) of the learned tokens, and their number.
+
+    Rows are padded at the end, where a causal model needs no mask.
+    """
+    logits = network(input_ids=ids[:, :-1], use_cache=False).logits
+    target = labels[:, 1:]
+    learned = target != data.IGNORED
+    return torch.nn.functional.cross_entropy(logits[learned].float(), target[learned]), int(learned.sum())
+
+
+def step(state: State, batch: tuple[Tensor, Tensor]) -> dict[str, float]:
+    """One update of the weights and of their average."""
+    config, run = state.config, state.run
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(config, run.step, run.progress)
+    state.model.train()
+    ids, labels = (tensor.to(state.accelerator.device) for tensor in batch)
+    with state.accelerator.autocast():
+        loss, count = losses(state.model, ids, labels)
+    state.accelerator.backward(loss)
+    norm = state.accelerator.clip_grad_norm_(state.model.parameters(), config.clip)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    state.ema.update(state.bare)
+    return {
+        "loss/token": float(loss.detach()),
+        "train/tokens": float(count),
+        "train/grad_norm": float(norm),
+        "train/lr": state.optimizer.param_groups[0]["lr"],
+    }
+
+
+@torch.no_grad()
+def validate(state: State) -> dict[str, float]:
+    """Loss of the averaged model on songs of the split `valid`."""
+    songs = data.Songs(state.config.data, state.vocabulary, state.config.seed, split="valid")
+    total, number = 0.0, 0
+    state.model.eval()
+    with state.ema.swapped(state.bare), state.accelerator.autocast():
+        for index in range(state.config.valid_steps):
+            ids, labels = (tensor.to(state.accelerator.device) for tensor in songs[index])
+            loss, count = losses(state.bare, ids, labels)
+            total, number = total + float(loss) * count, number + count
+    state.model.train()
+    return {"valid/token": total / max(1, number)}
+
+
+def export(state: State) -> Path:
+    """Write the averaged model to `model/` in the run folder, whole or not at all."""
+    folder = state.run.folder / "model"
+    fresh = folder.with_name("model.tmp")
+    shutil.rmtree(fresh, ignore_errors=True)
+    with state.ema.swapped(state.bare):
+        small = copy.deepcopy(state.bare).to(device="cpu", dtype=torch.bfloat16)  # type: ignore[call-arg]
+    model.save(small, state.vocabulary, fresh)
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+    return folder
+
+
+def _precision(config: TrainConfig) -> str:
+    """The precision asked for; bfloat16 is emulated, ten times slower, on CPUs without AVX512-BF16."""
+    if config.mixed_precision != "auto":
+        return config.mixed_precision
+    on_gpu = torch.cuda.is_available() and not config.cpu
+    return "bf16" if on_gpu or torch.cpu._is_avx512_bf16_supported() else "no"
+
+
+def train(config: TrainConfig) -> Path | None:
+    """Run the whole training; the exported model's folder (None in other than the main process).
+
+    Raises:
+        SongError: the configuration or a checkpoint can't be used.
+    """
+    accelerator = Accelerator(mixed_precision=_precision(config), cpu=config.cpu)
+    state = prepare(config, accelerator)
+    run = state.run
+    logger.info("%.2f M parameters", sum(p.numel() for p in state.bare.parameters()) / 1e6)
+    songs = data.Songs(config.data, state.vocabulary, config.seed, accelerator.process_index)
+    stream = data.batches(songs, run.step)
+    while not run.over():
+        report = step(state, next(stream))
+        run.advance()
+        if run.step % config.log_steps == 0:
+            run.log(report)
+        if run.due("valid", config.valid_minutes):
+            run.log(validate(state))
+        if run.due("export", config.save_minutes):
+            export(state)
+        if _save_due(state):
+            run.save()
+    run.save()
+    if not accelerator.is_main_process:
+        return None
+    run.log(validate(state))
+    return export(state)
+
+
+def _save_due(state: State) -> bool:
+    """The main process's clock decides for all: saving is done together."""
+    due = state.run.due("save", state.config.save_minutes)
+    if state.accelerator.num_processes == 1:
+        return due
+    from accelerate.utils import broadcast_object_list
+
+    return bool(broadcast_object_list([due])[0])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: 0, or 2 with one sentence when something that the user gave is wrong."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    try:
+        folder = train(configs.parse(TrainConfig, argv))
+    except SongError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if folder:
+        print(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
