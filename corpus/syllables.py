@@ -211,6 +211,10 @@ def _write(path: Path, made: Template) -> None:
     part = path.with_name(f".{path.stem}.{os.getpid()}.part.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        log.info("syllables can't be cached in %s, so every process analyses them: %s", path.parent, error)
+        return
+    try:
         np.savez(
             part,
             envelope=made.envelope,
@@ -219,5 +223,5 @@ def _write(path: Path, made: Template) -> None:
         )
         part.replace(path)
     except OSError as error:
-        log.info("a syllable can't be cached in %s, so it is analysed in every process: %s", path, error)
+        log.info("the syllable %s can't be cached, so every process analyses it: %s", path, error)
         part.unlink(missing_ok=True)

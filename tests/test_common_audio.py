@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.audio import Audio, read_audio, read_tags, resample, to_channels, write_audio
@@ -97,6 +97,7 @@ def test_wrong_arrays_are_refused(samples, message):
 
 
 @given(st.sampled_from([16000, 22050, 32000, 48000]), st.integers(4000, 30000))
+@settings(max_examples=20, deadline=None)
 def test_resampling_keeps_duration_and_pitch(rate, length):
     audio = Audio(sine(500, 1.0).samples[:, :length], 44100)
     out = resample(audio, rate)
