@@ -9,8 +9,10 @@ only: nothing of them is in this repository, and the test fixture is invented.
 
 What the data set says of itself is heeded: times come from `raw_lyric`, as those of `tknz_json` are
 wrong; the 724 songs of both versions keep the annotations of the first. Its other peculiarities were
-met in the files: lists of the second version begin with the name of their question, and some of its
-`raw_lyric` hold a description instead.
+met in the files: lists of the second version begin with the name of their question, some of its
+`raw_lyric` hold a description instead, and in its published sample the professionals' answers lie in
+`amat_desc_json` and the amateurs' in `prof_desc_json`. So who speaks is told by the questions, as each
+audience was asked some that the other wasn't.
 
 Source: Wang et al. 2024, arXiv 2402.09871.
 """
@@ -35,6 +37,11 @@ LICENCE = "research only; lyrics and recordings belong to their owners"
 DESCRIPTION_FILES = {Audience.PROFESSIONAL: "prof_desc_json", Audience.AMATEUR: "amat_desc_json"}
 AUDIO_SUFFIXES = (".flac", ".wav", ".mp3", ".ogg")
 SIMILAR = 0.6  # share of common lines from which two songs are the same
+# What only one audience was asked.
+_ASKED = {
+    Audience.PROFESSIONAL: frozenset({"风格或流派", "速度与节奏"}),
+    Audience.AMATEUR: frozenset({"特色感受", "快慢感受"}),
+}
 _SPLITS: tuple[tuple[int, Split], ...] = ((80, "train"), (90, "valid"), (100, "test"))  # percent
 _GENRES = {
     "pop": "流行", "rock": "摇滚", "folk": "民谣", "rap/hip hop": "嘻哈", "electronica": "电子",
@@ -256,17 +263,28 @@ def rhyme_marks(song: str | Path) -> tuple[tuple[bool, ...], ...]:
 
 
 def _descriptions(path: Path, audience: Audience, lookups: Lookups) -> list[Description]:
-    """What one person answered: tags are words, free texts are phrases or sentences by their length."""
+    """What one audience answered: tags are words, free texts are phrases or sentences by their length."""
     data = _json(path)
     if not isinstance(data, dict) or not isinstance(data.get("ans"), list):
         raise ManifestError(f"{path}, field 'ans': a list of answers is needed")
-    out: dict[tuple[str, str], Description] = {}
-    for number, answer in enumerate(data["ans"], 1):
-        for dimension, text, length in _answer(answer, f"{path}, answer {number}", lookups):
-            text = text.strip()
-            if text not in _NOTHING and text != dimension:
-                out[dimension, text] = Description(text, audience, dimension, length or _length(text))
+    said = [
+        (dimension, text.strip(), length)
+        for number, answer in enumerate(data["ans"], 1)
+        for dimension, text, length in _answer(answer, f"{path}, answer {number}", lookups)
+    ]
+    speaker = _speaker({dimension for dimension, _, _ in said}, audience)
+    out = {
+        (dimension, text): Description(text, speaker, dimension, length or _length(text))
+        for dimension, text, length in said
+        if text not in _NOTHING and text != dimension
+    }
     return list(out.values())
+
+
+def _speaker(dimensions: set[str], named: Audience) -> Audience:
+    """Who was asked these questions; the one that the file is named after, if both may have been."""
+    asked = [audience for audience, own in _ASKED.items() if own & dimensions]
+    return asked[0] if len(asked) == 1 else named
 
 
 def _answer(answer: Any, where: str, lookups: Lookups) -> Iterator[tuple[str, str, Length | None]]:
