@@ -27,6 +27,20 @@ class SpectralWeights:
 
 
 @dataclass(frozen=True)
+class EarWeights:
+    """Weights of the losses of `EarVAE`, named as in the log; a weight of 0 leaves the loss out.
+
+    The adversary's two (feature maps 20, adversarial 1 in the paper) have their place here.
+    """
+
+    magnitude: float = 50.0  # L1 of log magnitudes over M, S, L, R
+    correlation: float = 10.0  # 1 − cos of the phase error over L, R
+    frequency: float = 10.0  # instantaneous frequency over L, R
+    delay: float = 10.0  # group delay over L, R
+    kl: float = 1e-6
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """One run of `python -m vae.train`."""
 
@@ -35,6 +49,10 @@ class TrainConfig:
     kind: Literal["spectral", "ear"] = "spectral"
     spectral: SpectralSize = field(default_factory=SpectralSize)
     spectral_weights: SpectralWeights = field(default_factory=SpectralWeights)
+    ear: str = "paper"  # a size of `EarVAE.named`
+    ear_weights: EarWeights = field(default_factory=EarWeights)
+    ear_windows: tuple[int, ...] = (2048, 1024, 512, 256, 128)  # n_fft of the losses' STFTs
+    start: str | None = None  # folder of a codec to go on from; None for a fresh one
     split: Literal["train", "valid", "test"] = "train"
     seconds: float = 2.0  # of a crop
     batch_size: int = 8  # crops a process
@@ -42,6 +60,7 @@ class TrainConfig:
     lr: float = 1e-3
     warmup: int = 50  # steps
     final_lr: float = 0.05  # share of lr at the end of the run
+    betas: tuple[float, float] = (0.8, 0.99)  # of AdamW
     weight_decay: float = 0.01
     clip: float = 1.0  # largest norm of the gradient
     ema: float = 0.998
@@ -55,5 +74,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.max_minutes is None and self.max_steps is None:
             raise ConfigError("a run needs an end: set max_minutes or max_steps")
+        if self.start is not None and self.kind == "spectral" and self.calibration:
+            raise ConfigError("a codec that goes on from `start` keeps its encoder: set calibration to 0")
         if self.seconds <= 0 or self.batch_size < 1:
             raise ConfigError(f"crops need a length: got {self.batch_size} crops of {self.seconds} s")

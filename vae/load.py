@@ -6,12 +6,14 @@ from pathlib import Path
 import torch
 
 from common.errors import CheckpointError
+from vae.model import EarVAE
 from vae.spectral import SpectralVAE
 
-_KINDS = {"SpectralVAE": SpectralVAE}
+Codec = EarVAE | SpectralVAE
+_KINDS: dict[str, type[EarVAE] | type[SpectralVAE]] = {"EarVAE": EarVAE, "SpectralVAE": SpectralVAE}
 
 
-def load(folder: str | Path) -> SpectralVAE:
+def load(folder: str | Path) -> Codec:
     """The codec saved in a folder by `save_pretrained`, in float32, ready for inference.
 
     Raises:

@@ -41,6 +41,6 @@ class Posterior:
 def check_stereo(wav: Tensor) -> None:
     """Raise AudioError unless `wav` is a float array (batch, 2, time ≥ 1) of finite samples."""
     if wav.ndim != 3 or wav.shape[1] != 2 or wav.shape[2] < 1:
-        raise AudioError(f"the codec needs stereo waveforms (batch, 2, time ≥ 1), but got {tuple(wav.shape)}")
+        raise AudioError(f"the codec needs waveforms (batch, 2, time ≥ 1), but got {tuple(wav.shape)}")
     if not torch.isfinite(wav).all():
         raise AudioError("the waveform holds NaN or infinite samples: check how it was made")

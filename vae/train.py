@@ -1,4 +1,4 @@
-"""Train a codec.
+"""Train a codec: the demo's `SpectralVAE`, or the ear-VAE without its adversary.
 
 accelerate launch -m vae.train --config vae/configs/demo.yaml \\
     --manifest data/corpus/train/manifest.jsonl --out runs/vae --max_minutes 20
@@ -22,11 +22,14 @@ from torch import Tensor
 
 from common.config import parse
 from common.ema import EMA
+from common.errors import ConfigError
 from common.run import Run
 from common.seeds import derive_seed
 from vae.config import TrainConfig
 from vae.data import SongFile, batch, song_files
-from vae.objective import SpectralObjective
+from vae.load import Codec, load
+from vae.model import EarVAE
+from vae.objective import EarObjective, Objective, SpectralObjective
 from vae.spectral import SpectralVAE
 
 logger = logging.getLogger(__name__)
@@ -48,7 +51,7 @@ def train(config: TrainConfig) -> Path:
     optimizer = torch.optim.AdamW(
         [p for p in objective.parameters() if p.requires_grad],
         lr=config.lr,
-        betas=(0.8, 0.99),
+        betas=config.betas,
         weight_decay=config.weight_decay,
     )
     objective, optimizer = accelerator.prepare(objective, optimizer)
@@ -73,13 +76,26 @@ def train(config: TrainConfig) -> Path:
     return run.folder / "model"
 
 
-def build(config: TrainConfig) -> SpectralObjective:
-    """A fresh codec inside its objective."""
-    return SpectralObjective(SpectralVAE(**asdict(config.spectral)), config.spectral_weights)
+def build(config: TrainConfig) -> Objective:
+    """A fresh codec, or the one to go on from, inside its objective."""
+    codec: Codec
+    if config.start is not None:
+        codec = load(config.start).train()
+    elif config.kind == "ear":
+        codec = EarVAE.named(config.ear)
+    else:
+        codec = SpectralVAE(**asdict(config.spectral))
+    if config.kind == "ear" and isinstance(codec, EarVAE):
+        return EarObjective(codec, config.ear_weights, config.ear_windows)
+    if config.kind == "spectral" and isinstance(codec, SpectralVAE):
+        return SpectralObjective(codec, config.spectral_weights)
+    raise ConfigError(f"kind is {config.kind}, but {config.start} holds a {type(codec).__name__}")
 
 
-def begin(objective: SpectralObjective, songs: Sequence[SongFile], config: TrainConfig) -> None:
-    """What comes before the first step: the closed form of the spectral codec, the same in every process."""
+def begin(objective: Objective, songs: Sequence[SongFile], config: TrainConfig) -> None:
+    """What comes before the first step: the closed form of a spectral codec, the same in every process."""
+    if not isinstance(objective, SpectralObjective) or not config.calibration:
+        return
     rate = objective.codec.sample_rate
     crops = batch(songs, config.calibration, 4 * rate, rate, config.seed, "calibration")
     found = objective.codec.calibrate(list(crops))
@@ -115,7 +131,7 @@ def schedule(step: int, progress: float, config: TrainConfig) -> float:
     return min(1.0, (step + 1) / max(1, config.warmup)) * (config.final_lr + (1 - config.final_lr) * cosine)
 
 
-def export(objective: SpectralObjective, ema: EMA, folder: Path) -> None:
+def export(objective: Objective, ema: EMA, folder: Path) -> None:
     """Write the averaged weights; the export before stays until this one is whole."""
     with ema.swapped(objective):
         codec = copy.deepcopy(objective.codec)
