@@ -20,9 +20,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if self.heads % self.kv_heads:
-            raise ConfigError(
-                f"{self.heads} heads can't share {self.kv_heads} keys: use a divisor"
-            )
+            raise ConfigError(f"{self.heads} heads can't share {self.kv_heads} keys: use a divisor")
 
     def qwen(self, vocabulary: int, pad: int, begin: int, end: int) -> dict[str, Any]:
         """The settings of `transformers.Qwen3Config`."""

@@ -1,0 +1,334 @@
+"""The writer: a description becomes a plan, a plan lyrics, lyrics their lead sheet.
+
+    writer = Writer.from_pretrained("runs/lyrics/model")
+    sketch = writer.plan("一首下雨天想家的慢歌，女声，钢琴", seed=1, duration=30)
+    lyrics = writer.write("一首下雨天想家的慢歌，女声，钢琴", sketch, seed=1)
+    score = writer.compose(lyrics, sketch, seed=1)
+
+The same model, request and seed give the same song. What a description says outright (tempo in
+numbers, key, singer, an instrumental, instruments, genre) is kept; the model decides the rest.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Qwen3ForCausalLM
+
+from common.description import fragments, normalise
+from common.errors import RequestError
+from common.lyrics import Lyrics, LyricSection, SectionTag
+from common.score import Score
+from common.seeds import derive_seed, generator
+from common.theory import FAMILY, SCALES, Key
+from corpus.attributes import Attributes, attributes
+from corpus.forms import FormSection, form
+from corpus.genres import GENRES
+from lyrics_llm import model as models
+from lyrics_llm import tokens as t
+from lyrics_llm.constrain import Words, lyrics_grammar, plan_grammar, score_grammar
+from lyrics_llm.sample import Temper, write
+from lyrics_llm.sequence import lyrics_tokens, plan_tokens, prompt_tokens
+from lyrics_llm.sketch import FAST, SongSketch, counts_of, form_for
+from lyrics_llm.tokens import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+Shape = Sequence[tuple[SectionTag, Sequence[int]]]
+_MOST_DESCRIPTION = 400  # characters that the model reads
+_TEMPERS = {"plan": Temper(0.7, 0.05), "lyrics": Temper(0.75, 0.08), "score": Temper(0.8, 0.05)}
+_CHOICES = ("genre", "mood", "theme", "singer", "tempo", "key", "swing", "harmony", "lead")
+
+
+class Writer:
+    """A lyric model with its vocabulary. `model` may be moved to a device; draws stay on the CPU."""
+
+    def __init__(self, model: Qwen3ForCausalLM, vocabulary: Vocabulary) -> None:
+        self.model, self.vocabulary = model.eval(), vocabulary
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> "Writer":
+        """Read a folder of `save_pretrained`. Raises CheckpointError naming it."""
+        return cls(*models.load(folder))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        models.save(self.model, self.vocabulary, folder)
+
+    @cached_property
+    def words(self) -> Words:
+        return Words(self.vocabulary)
+
+    # ---- one song ------------------------------------------------------------------------
+
+    def plan(self, description: str, seed: int = 0, duration: float = 30.0, **fixed: Any) -> SongSketch:
+        """Decide a song of exactly `duration` seconds.
+
+        Args:
+            description: in plain Chinese.
+            fixed: fields that the caller decides: genre, mood, theme, singer (female, male, child,
+                none), tempo (quarter notes a minute), key (`Key` or "A minor"), swing, harmony and
+                lead (instruments in Chinese). They win over the description.
+        Raises:
+            RequestError: the description is empty, a field is unknown, or no form fills the duration.
+        """
+        return self.plans([description], [seed], [duration], fixed)[0]
+
+    def write(
+        self,
+        description: str,
+        plan: SongSketch | Shape | None = None,
+        seed: int = 0,
+        duration: float = 30.0,
+        **fixed: Any,
+    ) -> Lyrics:
+        """Write the words of a plan.
+
+        Args:
+            plan: from `plan`; or sections with the syllables of every line, such as
+                `[("verse", (7, 7)), ("chorus", (5, 5))]`; or None to plan here.
+            duration, fixed: of `plan`, when none is given.
+        Raises:
+            RequestError, LyricsError: the request can't be served.
+        """
+        if isinstance(plan, SongSketch):
+            return self.writes([description], [plan], [seed])[0]
+        sketch = self.plan(description, seed, duration, **fixed)
+        if plan is not None:
+            sections = tuple(FormSection(tag, 1, tuple(counts)) for tag, counts in plan)
+            sketch = replace(_singing(sketch, any(s.lines for s in sections)), form=sections)
+        return self.writes([description], [sketch], [seed])[0]
+
+    def compose(
+        self,
+        lyrics: Lyrics,
+        plan: SongSketch | str,
+        duration: float = 30.0,
+        seed: int = 0,
+        **fixed: Any,
+    ) -> Score:
+        """Set words to music: a score of exactly the plan's duration.
+
+        Args:
+            lyrics: anybody's; where they aren't of the plan's form, the form is made for them.
+            plan: from `plan`, or a description to plan for.
+            duration, fixed: of `plan`, when a description is given.
+        Raises:
+            LyricsError: the words can't be sung in the duration; the message has both numbers.
+        """
+        description = ""
+        if isinstance(plan, str):
+            description, plan = plan, self.plan(plan, seed, duration, **fixed)
+        return self.composes([lyrics], [plan], [seed], [description])[0]
+
+    # ---- many songs at a time ------------------------------------------------------------
+
+    def plans(
+        self,
+        descriptions: Sequence[str],
+        seeds: Sequence[int],
+        durations: Sequence[float],
+        fixed: Mapping[str, Any] | None = None,
+        read: bool = True,
+    ) -> list[SongSketch]:
+        """As `plan`. `read=False` leaves what a description says outright to the model, to measure it."""
+        wishes = [_wishes(text, fixed or {}, read) for text in descriptions]
+        chosen, _ = self._run(
+            "plan",
+            [self._prompt(text) for text in descriptions],
+            [plan_grammar(self.words, _tokens_of(wish)) for wish in wishes],
+            seeds,
+        )
+        return [
+            _sketch(fields, wish, seconds, seed)
+            for fields, wish, seconds, seed in zip(chosen, wishes, durations, seeds)
+        ]
+
+    def writes(
+        self, descriptions: Sequence[str], sketches: Sequence[SongSketch], seeds: Sequence[int]
+    ) -> list[Lyrics]:
+        """As `write`."""
+        prompts = [
+            self._prompt(text) + self.vocabulary.encode([*plan_tokens(sketch), t.LYRICS])
+            for text, sketch in zip(descriptions, sketches)
+        ]
+        grammars = [lyrics_grammar(self.words, sketch.shape) for sketch in sketches]
+        return self._run("lyrics", prompts, grammars, seeds)[0]
+
+    def composes(
+        self,
+        lyrics: Sequence[Lyrics],
+        sketches: Sequence[SongSketch],
+        seeds: Sequence[int],
+        descriptions: Sequence[str] | None = None,
+    ) -> list[Score]:
+        """As `compose`."""
+        texts = descriptions or [""] * len(lyrics)
+        fitted = [_for_words(sketch, words) for sketch, words in zip(sketches, lyrics)]
+        aligned = [_aligned(words, sketch) for words, sketch in zip(lyrics, fitted)]
+        prompts = []
+        for text, sketch, words in zip(texts, fitted, aligned):
+            rest = [*plan_tokens(sketch), t.LYRICS, *lyrics_tokens(self.vocabulary, words), t.SCORE]
+            prompts.append(self._prompt(text) + self.vocabulary.encode(rest))
+        grammars = [score_grammar(self.words, sketch, words) for sketch, words in zip(fitted, aligned)]
+        sections, _ = self._run("score", prompts, grammars, seeds)
+        return [_score(sketch, written) for sketch, written in zip(fitted, sections)]
+
+    def _prompt(self, description: str) -> list[int]:
+        text = normalise(description)
+        if len(text) > _MOST_DESCRIPTION:
+            logger.warning("of the description the first %d characters are read", _MOST_DESCRIPTION)
+        return self.vocabulary.encode(prompt_tokens(self.vocabulary, text[:_MOST_DESCRIPTION]))
+
+    def _run(self, task: str, prompts: list, grammars: list, seeds: Sequence[int]) -> tuple[list, list]:
+        generators = [torch.Generator().manual_seed(derive_seed(seed, "writer", task)) for seed in seeds]
+        return write(self.model, prompts, grammars, generators, _TEMPERS[task], self.vocabulary.ids[t.PAD])
+
+
+# ---- wishes ------------------------------------------------------------------------------------
+
+
+def _wishes(description: str, fixed: Mapping[str, Any], read: bool) -> dict[str, Any]:
+    """What the caller and the description decide, by plan field; values or collections of them.
+
+    Raises:
+        RequestError: nothing is described, or a field or its value is unknown.
+    """
+    fragments(description)  # raises when nothing is said
+    wishes = _said(attributes(description)) if read else {}
+    for name, value in fixed.items():
+        if name not in _CHOICES:
+            raise RequestError(f"a plan has no {name!r}: choose {', '.join(_CHOICES)}")
+        if value is None:
+            continue
+        if name == "key":
+            key = Key.parse(value) if isinstance(value, str) else value
+            wishes |= {"tonic": key.tonic, "scale": key.scale}
+        elif name in ("tempo", "swing"):
+            wishes[name] = float(value)
+        elif value not in t.PLAN_FIELDS[name]:
+            allowed = "、".join(map(str, t.PLAN_FIELDS[name]))
+            raise RequestError(f"{name} {value!r} isn't known: choose one of {allowed}")
+        else:
+            wishes[name] = value
+    return wishes
+
+
+def _said(found: Attributes) -> dict[str, Any]:
+    """The attributes that a description names, as plan fields; names that aren't fields are passed over."""
+    wishes: dict[str, Any] = {
+        name: found[name]  # type: ignore[literal-required]
+        for name in ("genre", "mood", "theme", "singer")
+        if found.get(name) in t.PLAN_FIELDS[name]
+    }
+    if "tempo" in found:
+        wishes["tempo"] = found["tempo"]
+    elif "tempo_class" in found:
+        low, high = {"slow": (50, 80), "medium": (80, 110), "fast": (112, 180)}[found["tempo_class"]]
+        wishes["tempo"] = tuple(tempo for tempo in t.TEMPI if low <= tempo <= high)
+    if "key" in found:
+        key = Key.parse(found["key"])
+        wishes |= {"tonic": key.tonic, "scale": key.scale}
+    elif "mode" in found:
+        wishes["scale"] = tuple(s for s in SCALES if FAMILY[s] == found["mode"] and s in _scales_of(found))
+    for role in ("harmony", "lead"):
+        wished = [i for i in found.get("instruments", ()) if i in t.PLAN_FIELDS[role]]
+        refused = found.get("without", ())
+        if wished:
+            wishes[role] = wished[0] if role == "harmony" else wished[-1]
+        elif refused:
+            wishes[role] = tuple(i for i in t.PLAN_FIELDS[role] if i not in refused)
+    return wishes
+
+
+def _scales_of(found: Attributes) -> tuple[str, ...]:
+    """The scales that a named genre is written in; all when none is named."""
+    genre = found.get("genre")
+    return tuple(GENRES[genre].harmony) if genre in GENRES else tuple(SCALES)
+
+
+def _tokens_of(wishes: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers moved to the vocabulary's grid."""
+    grid: dict[str, tuple[float, ...]] = {"tempo": t.TEMPI, "swing": t.SWINGS}
+    out = {k: v for k, v in wishes.items() if v != ()}
+    for name, steps in grid.items():
+        if isinstance(out.get(name), float | int):
+            out[name] = min(steps, key=lambda step: abs(step - wishes[name]))
+    return out
+
+
+# ---- sketches ----------------------------------------------------------------------------------
+
+
+def _sketch(fields: Mapping[str, str], wishes: Mapping[str, Any], duration: float, seed: int) -> SongSketch:
+    """The sketch of chosen fields: exact where numbers were given, its form drawn from the seed."""
+    exact = {k: float(v) for k, v in wishes.items() if k in ("tempo", "swing") and isinstance(v, float | int)}
+    tempo = exact.get("tempo", float(fields["tempo"]))
+    shape = form(
+        duration,
+        tempo,
+        rng=generator(seed, "form of the writer"),
+        instrumental=fields["singer"] == "none",
+        density=GENRES[fields["genre"]].density if fields["genre"] in GENRES else 1.0,
+    )
+    return SongSketch(
+        fields["genre"], fields["mood"], fields["theme"], fields["singer"], shape.fit.tempo,
+        Key(int(fields["tonic"]), fields["scale"]), exact.get("swing", float(fields["swing"])),
+        fields["harmony"], fields["lead"], duration, shape.fit.lead_in, shape.fit.tail, shape.sections,
+    )  # fmt: skip
+
+
+def _singing(sketch: SongSketch, words: bool) -> SongSketch:
+    """A singer for words, none without."""
+    if words and sketch.singer == "none":
+        logger.warning("there are words to sing, so a singer is chosen where none was planned")
+        return replace(sketch, singer="female")
+    return sketch if words else replace(sketch, singer="none")
+
+
+def _for_words(sketch: SongSketch, lyrics: Lyrics) -> SongSketch:
+    """The sketch whose form fits the words, which is the given one where it already does.
+
+    Raises:
+        LyricsError: they can't be sung in the duration.
+    """
+    shape = counts_of(lyrics)
+    sketch = _singing(sketch, any(counts for _, counts in shape))
+    if [(tag, tuple(counts)) for tag, counts in sketch.shape] != shape:
+        sections, tempo, lead_in, tail = form_for(shape, sketch.duration, sketch.tempo)
+        sketch = replace(sketch, form=sections, tempo=tempo, lead_in=lead_in, tail=tail)
+    bar = 240.0 / sketch.tempo
+    for section in sketch.form:
+        rate = sum(section.lines) / (section.bars * bar)
+        if rate > FAST:
+            logger.warning(
+                "<%s> has %d syllables in %.1f seconds: %.1f a second is fast to sing",
+                section.tag, sum(section.lines), section.bars * bar, rate,
+            )  # fmt: skip
+    return sketch
+
+
+def _aligned(lyrics: Lyrics, sketch: SongSketch) -> Lyrics:
+    """The words with an empty section for each that the form added."""
+    if len(lyrics.sections) == len(sketch.form):
+        return lyrics
+    rest = list(zip(lyrics.sections, counts_of(lyrics)))
+    sections = []
+    for part in sketch.form:
+        if rest and (part.tag, part.lines) == rest[0][1]:
+            sections.append(rest.pop(0)[0])
+        else:
+            sections.append(LyricSection(part.tag))
+    return Lyrics(tuple(sections))
+
+
+def _score(sketch: SongSketch, sections: Sequence[Any]) -> Score:
+    told = ("genre", "mood", "theme", "singer", "harmony", "lead")
+    meta = {name: str(getattr(sketch, name)) for name in told}
+    return Score(
+        sketch.tempo, sketch.key, tuple(sections), swing=sketch.swing, lead_in=sketch.lead_in,
+        tail=sketch.tail, title=sketch.theme, meta=meta,
+    )  # fmt: skip
