@@ -67,7 +67,9 @@ ROLES: dict[str, tuple[str, ...]] = {
 # What may stand before a clause: a time or place, a turn of thought, or whom the hook is told to.
 OPENERS = {"scene": "when", "act": "when", "heart": "turn", "hook": "call", "title": "call"}
 SCHEMES: dict[int, tuple[str, ...]] = {1: ("A",), 2: ("AA",), 3: ("AAA", "ABA"), 4: ("AAAA", "AABA", "ABAB")}
-_ENOUGH = 5  # templates that every line of a stanza should have to choose from under a rhyme
+_ATTEMPTS = 4  # at a stanza
+_TWO = 9  # characters from which a line may be two clauses
+_LEADS = {"scene": "scene", "act": "scene", "heart": "heart", "hook": "hook", "title": "hook"}
 _QUESTION = re.compile("吗$|呢$|谁|哪里|会不会|有没有|好不好|什么|是否|懂不懂|是不是|能不能")
 _FALLBACKS = ("heart", "hook", "title", "scene", "act")
 
@@ -97,6 +99,15 @@ class _Song:
     world: dict[str, str]
     used: set[str] = field(default_factory=set)  # templates and openers
     written: dict[tuple[SectionTag, tuple[int, ...]], tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass
+class _Attempt:
+    """A stanza, what it had to give up, and what it used up."""
+
+    lines: list[str]
+    cost: float
+    used: set[str]
 
 
 def write(
@@ -142,17 +153,33 @@ def _section(song: _Song, tag: SectionTag, counts: tuple[int, ...]) -> tuple[str
 
 
 def _stanza(song: _Song, tag: SectionTag, counts: tuple[int, ...], before: list[str]) -> list[str]:
-    """Up to four lines under one rhyme scheme."""
+    """Up to four lines under one rhyme scheme: the best of some attempts with rhymes drawn anew."""
     roles = ROLES[tag]
     wanted = [roles[(len(before) + i) % len(roles)] for i in range(len(counts))]
-    scheme = pick(song.rng, SCHEMES[len(counts)])
+    used, best = frozenset(song.used), _Attempt([], float("inf"), set())
+    for _ in range(_ATTEMPTS):
+        song.used = set(used)
+        scheme = pick(song.rng, SCHEMES[len(counts)])
+        attempt = _attempt(song, wanted, counts, scheme, before)
+        if attempt.cost < best.cost:
+            best = attempt
+        if best.cost == 0:
+            break
+    song.used = best.used
+    return best.lines
+
+
+def _attempt(
+    song: _Song, wanted: list[str], counts: tuple[int, ...], scheme: str, before: list[str]
+) -> _Attempt:
     rhymes = _rhymes(song, before, wanted, counts, scheme)
     lines: list[str] = []
+    total = 0.0
     for role, count, letter in zip(wanted, counts, scheme):
-        rhyme = rhymes.get(letter)
-        ends = {line[-1] for line in before + lines}
-        lines.append(_line(song, role, count, rhyme, ends))
-    return lines
+        line, cost = _line(song, role, count, rhymes.get(letter), {line[-1] for line in before + lines})
+        lines.append(line)
+        total += cost
+    return _Attempt(lines, total, song.used)
 
 
 def _rhymes(
@@ -162,16 +189,16 @@ def _rhymes(
     supply: dict[str, list[int]] = defaultdict(list)
     for role, count in zip(wanted, counts):
         found: dict[str, set[str]] = defaultdict(set)
-        for clause in _candidates(song, role, count):
+        for clause in _endings(song, role, count):
             if clause.template not in song.used:
                 found[clause.rhyme].add(clause.template)
         for rhyme, choices in found.items():
             supply[rhyme].append(len(choices))
-    least = {name: min(sizes) for name, sizes in supply.items() if len(sizes) == len(counts)}
-    names = sorted(name for name in least if least[name] >= _ENOUGH) or sorted(least)
+    least = {name: sum(min(size, 12) for size in sizes) for name, sizes in supply.items()}
+    names = sorted(name for name in least if len(supply[name]) == len(counts)) or sorted(least)
     if not names:
         return {}
-    weights = np.array([min(least[name], 12) for name in names], dtype=float)
+    weights = np.array([least[name] for name in names], dtype=float) ** 2
     drawn = [str(r) for r in song.rng.choice(names, size=2, p=weights / weights.sum())]
     first = group(before[0]) if before else drawn[0]
     second = drawn[1] if scheme.count("B") > 1 else None
@@ -181,19 +208,39 @@ def _rhymes(
 # ---- a line ------------------------------------------------------------------------------
 
 
-def _line(song: _Song, role: str, count: int, rhyme: str | None, ends: set[str]) -> str:
-    """A line of exactly `count` characters; wishes are dropped one by one when nothing satisfies them all."""
-    for roles, rhymed, fresh in (
-        ((role,), rhyme, True),
-        (_FALLBACKS, rhyme, True),
-        (_FALLBACKS, rhyme, False),
-        (_FALLBACKS, None, False),
+def _line(song: _Song, role: str, count: int, rhyme: str | None, ends: set[str]) -> tuple[str, float]:
+    """A line of exactly `count` characters, and what it cost in role, novelty and rhyme."""
+    others = tuple(other for other in _FALLBACKS if other != role)
+    if count >= _TWO and song.rng.random() < (count - _TWO + 1) / 4:
+        both = _both(song, role, count, rhyme, ends)
+        if both:
+            return both, 0.0
+    for roles, rhymed, fresh, cost in (
+        ((role,), rhyme, True, 0.0),
+        (others, rhyme, True, 1.0),
+        ((role, *others), rhyme, False, 3.0),
+        ((role, *others), None, False, 10.0),
     ):
         for kind in roles:
-            line = _try(song, kind, count, rhymed, ends if fresh else set(), fresh)
+            line = _try(song, kind, count, rhymed, ends, fresh)
+            if line is None and count >= _TWO:
+                line = _both(song, kind, count, rhymed, ends)
             if line:
-                return line
-    return _compound(song, role, count, rhyme, ends)
+                return line, cost
+    if count >= _TWO:
+        head, _ = _line(song, "scene", count // 2, None, set())
+        tail, cost = _line(song, role, count - count // 2, rhyme, ends)
+        return head + tail, cost
+    return (
+        "啊",
+        "啦啦",
+        "慢慢走",
+        "慢慢地走",
+        "慢慢地走啊",
+        "慢慢地往前走",
+        "一步步慢慢向前",
+        "一步一步慢慢走着",
+    )[count - 1], 20.0
 
 
 def _try(song: _Song, role: str, count: int, rhyme: str | None, ends: set[str], fresh: bool) -> str | None:
@@ -212,6 +259,45 @@ def _try(song: _Song, role: str, count: int, rhyme: str | None, ends: set[str], 
             song.used |= {clause.template} | ({opener} if opener else set())
             return opener + clause.text
     return None
+
+
+def _both(song: _Song, role: str, count: int, rhyme: str | None, ends: set[str]) -> str | None:
+    """A line of two short clauses, the second of which rhymes."""
+    tails = [
+        c
+        for c in _parts(song, role, count)
+        if (rhyme is None or c.rhyme == rhyme) and c.text[-1] not in ends and c.template not in song.used
+    ]
+    if not tails:
+        return None
+    tail = pick(song.rng, tails)
+    bank = _bank(song.theme, song.valence)
+    heads = [
+        c
+        for c in bank.get((_LEADS[role], count - len(tail.text)), ())
+        if c.own and c.template not in song.used | {tail.template} and _agrees(c.world, song.world)
+    ]
+    heads = [c for c in heads if not set(c.text) & set(tail.text) - set("的我你在")]
+    if not heads:
+        return None
+    head = pick(song.rng, heads)
+    song.used |= {head.template, tail.template}
+    return head.text + tail.text
+
+
+def _parts(song: _Song, role: str, count: int) -> Iterator[Clause]:
+    """The clauses that may end a line of two."""
+    bank = _bank(song.theme, song.valence)
+    for length in range(4, 8):
+        if 4 <= count - length <= 7:
+            yield from (c for c in bank.get((role, length), ()) if c.own and _agrees(c.world, song.world))
+
+
+def _endings(song: _Song, role: str, count: int) -> Iterator[Clause]:
+    """Every clause that a line may end with."""
+    yield from _candidates(song, role, count)
+    if count >= _TWO:
+        yield from _parts(song, role, count)
 
 
 def _candidates(song: _Song, role: str, count: int) -> Iterator[Clause]:
@@ -239,14 +325,6 @@ def _opener(song: _Song, clause: Clause, role: str, length: int) -> str | None:
         and not set(opener.text) & set(clause.text) - set("的我你一")
     ]
     return pick(song.rng, fitting) if fitting else None
-
-
-def _compound(song: _Song, role: str, count: int, rhyme: str | None, ends: set[str]) -> str:
-    """A very long line of two clauses, or a very short one."""
-    if count > 6:
-        first = count // 2
-        return _line(song, "scene", first, None, set()) + _line(song, role, count - first, rhyme, ends)
-    return ("啊", "啦啦", "慢慢走", "慢慢地走", "慢慢地走啊", "慢慢地往前走")[count - 1]
 
 
 # ---- the song's world --------------------------------------------------------------------
