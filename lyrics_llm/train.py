@@ -52,7 +52,7 @@ class State:
 
 def prepare(config: TrainConfig, accelerator: Accelerator) -> State:
     """A new model with its optimiser, average and run folder, brought to the last checkpoint."""
-    vocabulary = Vocabulary(tokenizer())
+    vocabulary = _vocabulary(Path(config.out), accelerator)
     network = model.build(config.model, vocabulary, config.seed)
     optimizer = torch.optim.AdamW(_groups(network, config.weight_decay), lr=config.lr, betas=(0.9, 0.95))
     ema = EMA(network, config.ema_decay)
@@ -62,6 +62,20 @@ def prepare(config: TrainConfig, accelerator: Accelerator) -> State:
     run = Run(accelerator, config.out, config, max_minutes=config.max_minutes, max_steps=config.max_steps)
     run.restore()
     return State(config, accelerator, run, vocabulary, network, optimizer, ema)
+
+
+def _vocabulary(folder: Path, accelerator: Accelerator) -> Vocabulary:
+    """The vocabulary of the run: that of its first day, though the corpus may have grown since."""
+    kept = next(
+        (folder / n for n in ("tokenizer", "model") if (folder / n / "tokenizer.json").is_file()), None
+    )
+    if kept is not None:
+        return Vocabulary.load(kept)
+    vocabulary = Vocabulary(tokenizer())
+    if accelerator.is_main_process:
+        vocabulary.tokenizer.save_pretrained(str(folder / "tokenizer"))
+    accelerator.wait_for_everyone()
+    return vocabulary
 
 
 def _groups(network: torch.nn.Module, weight_decay: float) -> list[dict]:

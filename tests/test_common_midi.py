@@ -1,0 +1,102 @@
+"""MIDI: our own files come back whole, other people's give a lead sheet."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mido
+import pytest
+from hypothesis import HealthCheck, given, settings
+from score_strategies import scores
+
+from common.errors import ScoreError
+from common.midi import from_midi, to_midi
+from common.score import HOLD, ChordChange, Note, Score, Section
+from common.theory import Key
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(scores())
+def test_reading_what_was_written_gives_the_same_score(score: Score) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "score.mid"
+        to_midi(score, path)
+        assert from_midi(path) == score
+
+
+def foreign(path: Path, ppq: int = 96, late: int = 0) -> None:
+    """Two bars as a sequencer writes them: bass, a pad with chords, a melody with karaoke words, drums."""
+    file = mido.MidiFile(ticks_per_beat=ppq)
+    head, pad, tune, drums = (mido.MidiTrack() for _ in range(4))
+    head += [mido.MetaMessage("set_tempo", tempo=500000), mido.MetaMessage("time_signature", numerator=3)]
+    head += [mido.MetaMessage("key_signature", key="Am"), mido.MetaMessage("marker", text="Chorus 1")]
+    for chord in ((45, 57, 60, 64), (43, 55, 59, 62)):
+        pad += [mido.Message("note_on", note=n, channel=1) for n in chord]
+        pad += [
+            mido.Message("note_off", note=n, channel=1, time=3 * ppq if n == chord[0] else 0) for n in chord
+        ]
+    tune.append(mido.MetaMessage("lyrics", text="wo ", time=late))
+    for pitch, word in ((69, "ai "), (71, "-"), (72, "ni/"), (67, "\\hello ")):
+        tune += [mido.Message("note_on", note=pitch), mido.Message("note_off", note=pitch, time=ppq)]
+        tune.append(mido.MetaMessage("lyrics", text=word))
+    tune += [mido.Message("note_on", note=64), mido.Message("note_off", note=64, time=2 * ppq)]
+    for _ in range(2):
+        for key in (36, 42, 38):
+            drums += [mido.Message("note_on", note=key, velocity=110, channel=9)]
+            drums += [mido.Message("note_off", note=key, channel=9, time=ppq)]
+    file.tracks.extend([head, pad, tune, drums])
+    file.save(str(path))
+
+
+def test_other_peoples_files(tmp_path: Path) -> None:
+    foreign(tmp_path / "a.mid")
+    score = from_midi(tmp_path / "a.mid")
+    assert (score.tempo, score.metre, score.key) == (120.0, (3, 4), Key(9, "minor"))
+    (section,) = score.sections
+    assert (section.tag, section.bars) == ("chorus", 2)
+    assert [(n.start, n.duration, n.pitch) for n in section.notes] == [
+        (0, 12, 69), (12, 12, 71), (24, 12, 72), (36, 12, 67), (48, 24, 64),
+    ]  # fmt: skip
+    assert [n.syllable for n in section.notes] == ["wo", "ai", HOLD, "ni", "hello"]
+    assert section.notes[3].ends_line
+    assert section.chords == (ChordChange(0, "Am"), ChordChange(36, "G"))
+    assert section.groove is not None
+    assert (section.groove.kick, section.groove.hat) == ("X...........", "....X.......")
+
+
+def test_notes_off_the_grid_are_moved_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    foreign(tmp_path / "a.mid", late=3)
+    with caplog.at_level(logging.WARNING):
+        score = from_midi(tmp_path / "a.mid")
+    assert "5 notes were moved" in caplog.text
+    assert score.sections[0].notes[0].start == 0
+
+
+def test_faults_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ScoreError, match="there is no MIDI file"):
+        from_midi(tmp_path / "none.mid")
+    (tmp_path / "bad.mid").write_bytes(b"RIFFnonsense")
+    with pytest.raises(ScoreError, match="no MIDI file that can be read"):
+        from_midi(tmp_path / "bad.mid")
+    (tmp_path / "cut.mid").write_bytes(b"MThd\x00\x00\x00\x06\x00\x01\x00\x02\x01\xe0MTrk\x00\x00")
+    with pytest.raises(ScoreError, match=r"cut\.mid"):
+        from_midi(tmp_path / "cut.mid")
+    song = Score(120, Key(0), (Section("verse", 1, notes=(Note(0, 12, 60),)),))
+    with pytest.raises(ScoreError, match="can't be written"):
+        to_midi(song, tmp_path / "no" / "such" / "folder.mid")
+    empty = mido.MidiFile()
+    empty.tracks.append(mido.MidiTrack())
+    empty.save(str(tmp_path / "empty.mid"))
+    with pytest.raises(ScoreError, match="needs a melody"):
+        from_midi(tmp_path / "empty.mid")
+
+
+def test_titles_and_words_keep_their_characters(tmp_path: Path) -> None:
+    note = Note(0, 12, 60, "月", "yue4", ends_line=True)
+    song = Score(98.5, Key(2, "gong"), (Section("verse", 1, notes=(note,)),), title="月光")
+    to_midi(song, tmp_path / "a.mid")
+    assert from_midi(tmp_path / "a.mid") == song
+    assert from_midi(tmp_path / "a.mid") != replace(song, title="光")
