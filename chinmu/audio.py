@@ -51,6 +51,31 @@ def _autocorrelation(x: Tensor) -> Tensor:
     return nn.functional.pad(values, (0, _LAGS - values.shape[-1]))
 
 
+class Standard(nn.Module):
+    """Subtract a fixed mean and divide by a fixed deviation, measured once before training.
+
+    A random tower says nearly the same of every song: what differs is a thousandth of what is common,
+    and a contrastive loss then finds no direction to begin with. Measured on one batch, the
+    differences have unit size from the first step (Krähenbühl 2016, data-dependent initialisation),
+    and, unlike batch norm, an answer never depends on the rest of its batch.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.deviation: Tensor
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+        self.measuring = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.measuring:
+            self.mean.copy_(x.float().mean(0))
+            spread = x.float().std(0)
+            self.deviation.copy_(spread.clamp_min(0.05 * float(spread.mean()) + 1e-6))
+        return ((x.float() - self.mean) / self.deviation).to(x.dtype)
+
+
 def positions(frames: int, width: int, device: torch.device) -> Tensor:
     """Sinusoidal positions (frames, width) (Vaswani 2017, section 3.5)."""
     rates = torch.exp(-math.log(10000.0) * torch.arange(0, width, 2, device=device) / width)
@@ -84,7 +109,7 @@ class CompactTower(nn.Module):
         self.inward = nn.Linear(bands * sizes[-1], config.width)
         summed = 3 * config.n_mels + 2 * config.n_chroma + _GROUPS * _LAGS
         self.summary = nn.Sequential(
-            nn.LayerNorm(summed),
+            Standard(summed),
             nn.Linear(summed, 2 * config.width),
             nn.GELU(),
             nn.Dropout(config.dropout),

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from chinmu.config import AudioConfig
 from chinmu.features import features
+from chinmu.prototypes import Vocabulary, of_song, of_text
 from chinmu.model import covering
 from chinmu.telling import TellConfig, Teller, hide
 from common.audio import Audio, read_audio, resample
@@ -58,6 +59,8 @@ class Batch:
     windows: Tensor  # (W, bands, frames)
     owner: Tensor  # (W,) row of the song
     holds: Tensor  # (n, n · processes) bool: text i of this process holds for song j of all
+    named: Tensor  # (n, values) of 0 and 1: the labels that each text names
+    known: Tensor  # (n, values): the labels of each song
 
 
 # ---- audio ---------------------------------------------------------------------------------
@@ -131,6 +134,7 @@ class Pairs(Dataset[Batch]):
         self.records, self.files, self.audio, self.config = list(records), list(files), audio, config
         self.seed, self.process, self.processes, self.augment = seed, process, processes, augment
         self.teller = Teller(self.records, config.tell)
+        self.labels = Vocabulary(self.records)
         if len(self.records) < config.batch_size * processes:
             raise ConfigError(
                 f"a step takes {config.batch_size} × {processes} different songs, but the manifest has "
@@ -150,7 +154,7 @@ class Pairs(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         everyone = self.songs(step)
         seconds = generator(self.seed, "crop", step).uniform(*self.config.crop)
-        texts, windows, owner, holds = [], [], [], []
+        texts, windows, owner, holds, named, known = [], [], [], [], [], []
         for row, song in enumerate(everyone[self.process]):
             rng = generator(self.seed, "pair", step, song)
             text, kind = self.teller.say(int(song), rng)
@@ -158,11 +162,14 @@ class Pairs(Dataset[Batch]):
             texts.append(hide(text, rng, self.config.tell.hidden) if self.augment else text)
             windows.append(crop)
             owner += [row] * len(crop)
+            named.append(self.labels.row(of_text(text)))
+            known.append(self.labels.row(of_song(self.records[song])))
             holds.append(self.teller.holds(text, kind, everyone.ravel().tolist()))
         pairs = torch.tensor(holds)
         own = torch.arange(len(texts))
         pairs[own, own + self.process * len(texts)] = True
-        return Batch(texts, torch.cat(windows), torch.tensor(owner), pairs)
+        labels = torch.tensor(named), torch.tensor(known)
+        return Batch(texts, torch.cat(windows), torch.tensor(owner), pairs, *labels)
 
     def _crop(self, song: int, seconds: float, rng: np.random.Generator) -> Tensor:
         """Windows (W, bands, frames) of a random crop; a song shorter than one window is repeated."""

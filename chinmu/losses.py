@@ -70,6 +70,21 @@ def contrastive(
     return (rows + columns) / 2
 
 
+def spread(vectors: Tensor, least: float = 0.7) -> Tensor:
+    """How much the vectors of a batch lack in variety: 0 when each dimension varies enough.
+
+    A contrastive loss from random weights first falls by making all vectors alike, and may never
+    come back from there; this keeps the door open.
+
+    Args:
+        vectors: unit vectors (N, D) of the whole batch.
+        least: deviation wanted of each dimension, as a share of that of evenly spread vectors.
+    Source: Bardes 2022 (VICReg), eq. 1.
+    """
+    deviation = (vectors.float().var(0, correction=0) * vectors.shape[1] + 1e-6).sqrt()
+    return F.relu(least - deviation).mean()
+
+
 def agreement(text: Tensor, audio: Tensor, holds: Tensor | None = None) -> Tensor:
     """Share of texts whose most similar song of the batch is one that they hold for."""
     best = (text @ audio.T).argmax(1)

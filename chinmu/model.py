@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from chinmu.audio import build_tower
+from chinmu.audio import Standard, build_tower
 from chinmu.config import AudioConfig, ChinMuConfig, ModelConfig, TextConfig
 from chinmu.features import features
 from chinmu.text import canonical, parts
@@ -53,15 +53,16 @@ def _without_pooler(tower: PreTrainedModel) -> PreTrainedModel:
 
 
 class Projection(nn.Module):
-    """Tower output to the shared space: two layers, as CLAP has them."""
+    """Tower output, standardised, to the shared space: two layers, as CLAP has them."""
 
     def __init__(self, inputs: int, dim: int) -> None:
         super().__init__()
+        self.standard = Standard(inputs)
         self.inward = nn.Linear(inputs, dim)
         self.outward = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.outward(nn.functional.gelu(self.inward(x)))
+        return self.outward(nn.functional.gelu(self.inward(self.standard(x))))
 
 
 class ChinMu(PreTrainedModel):
@@ -145,6 +146,27 @@ class ChinMu(PreTrainedModel):
         projected = self.audio_projection(self.audio_tower(windows)).float()
         sums = projected.new_zeros(songs, projected.shape[1]).index_add(0, owner, projected)
         return _unit(sums / torch.bincount(owner, minlength=songs)[:, None])
+
+    @torch.no_grad()
+    def calibrate(self, texts: list[str], windows: Tensor) -> None:
+        """Measure the means and deviations of every `Standard` layer on one batch, front to back.
+
+        Args:
+            texts: a few hundred canonical texts.
+            windows: features (W, bands, frames) of as many windows.
+        """
+        layers = [m for m in self.modules() if isinstance(m, Standard)]
+        was_training = self.training
+        self.eval()
+        for layer in layers:
+            layer.measuring = True
+        # One pass, undivided: each layer measures what the ones before it, already set, give it.
+        ids, mask = self.tokenize(texts)
+        self.text_projection(self._pooled(ids, mask))
+        self.audio_projection(self.audio_tower(windows))
+        for layer in layers:
+            layer.measuring = False
+        self.train(was_training)
 
     def forward(
         self, ids: Tensor, mask: Tensor, windows: Tensor, owner: Tensor

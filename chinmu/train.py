@@ -26,6 +26,7 @@ from torch import Tensor
 from chinmu import losses
 from chinmu.config import ModelConfig
 from chinmu.data import Batch, DataConfig, Pairs, all_texts, batches, cache
+from chinmu.prototypes import Prototypes
 from chinmu.model import ChinMu, build
 from chinmu.text import character_tokenizer
 from common import config as configs
@@ -52,6 +53,8 @@ class TrainConfig:
     weight_decay: float = 0.05
     warmup_steps: int = 50
     clip: float = 1.0  # largest norm of the gradient
+    label_weight: float = 1.0  # of the loss on labels that songs have and texts name (chinmu.prototypes)
+    spread_weight: float = 5.0  # of the loss on vectors that are all alike (losses.spread)
     share: float = 1.0  # target weight of a song for which a text holds as well (losses.targets)
     ema_decay: float = 0.99
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"  # auto: bf16 where it is fast
@@ -72,6 +75,7 @@ class State:
     accelerator: Accelerator
     run: Run
     model: ChinMu  # wrapped by accelerate where there are several processes
+    prototypes: Prototypes  # likewise
     optimizer: torch.optim.Optimizer
     ema: EMA
 
@@ -88,14 +92,18 @@ def prepare(config: TrainConfig, accelerator: Accelerator, pairs: Pairs) -> Stat
         tokenizer = character_tokenizer(texts, longest=config.model.text.longest)
     torch.manual_seed(derive_seed(config.seed, "weights"))
     model = build(config.model, tokenizer)
-    optimizer = torch.optim.AdamW(_groups(model, config.weight_decay), lr=config.lr, betas=(0.9, 0.98))
+    first = pairs[0]
+    model.calibrate(first.texts, first.windows)
+    prototypes = Prototypes(pairs.labels, config.model.dim)
+    groups = [*_groups(model, config.weight_decay), {"params": [prototypes.vectors], "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))
     ema = EMA(model, config.ema_decay)
-    model, optimizer = accelerator.prepare(model, optimizer)
+    model, prototypes, optimizer = accelerator.prepare(model, prototypes, optimizer)
     ema.weights = {k: v.to(accelerator.device) for k, v in ema.weights.items()}
     accelerator.register_for_checkpointing(ema)
     run = Run(accelerator, config.out, config, max_minutes=config.max_minutes, max_steps=config.max_steps)
     run.restore()
-    return State(config, accelerator, run, model, optimizer, ema)
+    return State(config, accelerator, run, model, prototypes, optimizer, ema)
 
 
 def _groups(model: ChinMu, weight_decay: float) -> list[dict]:
@@ -130,14 +138,21 @@ def step(state: State, batch: Batch) -> dict[str, float]:
     state.model.train()
     with state.accelerator.autocast():
         text, audio, scale, holds = vectors(state, batch)
-    loss = losses.contrastive(text, audio, scale, holds, config.share)
-    state.accelerator.backward(loss)
+    parts = {"loss/contrastive": losses.contrastive(text, audio, scale, holds, config.share)}
+    device = state.accelerator.device
+    named, known = losses.gather(batch.named.to(device)), losses.gather(batch.known.to(device))
+    # One call for both, as data-parallel training wants a module called once a step.
+    everything, labels = torch.cat([text, audio]), torch.cat([named, known])
+    parts["loss/labels"] = state.prototypes(everything, labels)
+    parts["loss/spread"] = losses.spread(text) + losses.spread(audio)
+    weights = {"loss/labels": config.label_weight, "loss/spread": config.spread_weight}
+    state.accelerator.backward(sum(weights.get(name, 1.0) * part for name, part in parts.items()))
     norm = state.accelerator.clip_grad_norm_(state.model.parameters(), config.clip)
     state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
     state.ema.update(state.bare)
     return {
-        "loss/contrastive": float(loss.detach()),
+        **{name: float(part.detach()) for name, part in parts.items()},
         "train/top1": float(losses.agreement(text.detach(), audio.detach(), holds)),
         "train/scale": float(scale.detach()),
         "train/grad_norm": float(norm),
@@ -172,8 +187,11 @@ def export(state: State) -> Path:
     shutil.rmtree(fresh, ignore_errors=True)
     with state.ema.swapped(state.bare):
         tokenizer, state.bare.tokenizer = state.bare.tokenizer, None
-        small = copy.deepcopy(state.bare).to(device="cpu", dtype=torch.bfloat16)  # type: ignore[call-arg]
+        small = copy.deepcopy(state.bare).to(device="cpu")  # type: ignore[call-arg]
         state.bare.tokenizer = small.tokenizer = tokenizer
+    for parameter in small.parameters():
+        if parameter.ndim >= 2:  # vectors and buffers cost nothing in float32
+            parameter.data = parameter.data.to(torch.bfloat16)
     small.save_pretrained(fresh)
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)

@@ -1,0 +1,96 @@
+"""What is known of songs and named in texts, as targets that both towers share.
+
+Every value of every attribute (流行, 女声, slow, 钢琴 …) has a learned prototype in the shared space. In
+training a song's vector is drawn to the prototypes of its labels and a text's to those it names, so
+both towers have something to hold on to from the first step, long before pairs alone would align
+them. Prototypes aren't part of the model: nothing of them is used afterwards.
+
+Source: Movshovitz-Attias 2017 (proxy losses). Differs: one set of proxies for two modalities.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from common.theory import Key
+from corpus.attributes import attributes, tempo_class
+from corpus.record import SongRecord
+
+KINDS = ("genre", "singer", "mood", "theme", "tempo_class", "mode", "instruments")
+
+
+def of_song(record: SongRecord) -> dict[str, tuple[str, ...]]:
+    """The labels that are known of a song."""
+    values: dict[str, Any] = {
+        "genre": record.genre,
+        "singer": record.singer,
+        "mood": record.mood,
+        "theme": record.theme,
+        "tempo_class": tempo_class(record.tempo) if record.tempo else None,
+        "mode": Key.parse(record.key).family if record.key else None,
+    }
+    known = {kind: (value,) for kind, value in values.items() if value is not None}
+    return known | ({"instruments": tuple(record.instruments)} if record.instruments else {})
+
+
+def of_text(text: str) -> dict[str, tuple[str, ...]]:
+    """The labels that a text names."""
+    named: dict[str, Any] = dict(attributes(text))
+    labels = {kind: (named[kind],) for kind in KINDS if kind in named and kind != "instruments"}
+    return labels | ({"instruments": tuple(named["instruments"])} if "instruments" in named else {})
+
+
+class Vocabulary:
+    """The values of each kind among some songs, in a fixed order, and targets over all of them."""
+
+    def __init__(self, records: Sequence[SongRecord]) -> None:
+        seen: dict[str, set[str]] = {kind: set() for kind in KINDS}
+        for record in records:
+            for kind, values in of_song(record).items():
+                seen[kind].update(values)
+        self.columns: dict[tuple[str, str], int] = {}
+        self.slices: list[slice] = []
+        for kind in KINDS:
+            start = len(self.columns)
+            for value in sorted(seen[kind]):
+                self.columns[kind, value] = len(self.columns)
+            if len(self.columns) > start + 1:  # one value tells nothing
+                self.slices.append(slice(start, len(self.columns)))
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def row(self, labels: dict[str, tuple[str, ...]]) -> list[float]:
+        """1 at every value that is named, 0 elsewhere; values of no song are left out."""
+        row = [0.0] * len(self)
+        for kind, values in labels.items():
+            for value in values:
+                if (kind, value) in self.columns:
+                    row[self.columns[kind, value]] = 1.0
+        return row
+
+
+class Prototypes(nn.Module):
+    """A unit vector for every value of a vocabulary."""
+
+    def __init__(self, vocabulary: Vocabulary, dim: int, scale: float = 12.0) -> None:
+        super().__init__()
+        self.slices, self.scale = vocabulary.slices, scale
+        self.vectors = nn.Parameter(torch.randn(max(1, len(vocabulary)), dim))
+
+    def forward(self, vectors: Tensor, targets: Tensor) -> Tensor:
+        """Mean over kinds of the cross-entropy between a softmax over prototypes and the named values.
+
+        Args:
+            vectors: unit vectors (N, dim) of texts or songs.
+            targets: (N, values) of 0 and 1; a row that names nothing of a kind doesn't count in it.
+        """
+        logits = self.scale * vectors.float() @ F.normalize(self.vectors, dim=-1).T
+        losses = [
+            -(targets[:, s] * logits[:, s].log_softmax(1)).sum() / targets[:, s].sum().clamp_min(1)
+            for s in self.slices
+        ]
+        return torch.stack(losses).mean() if losses else 0.0 * logits.sum()
