@@ -86,7 +86,7 @@ def encode_score(score: Score) -> TimedTokens:
                 for reading in [span.reading] if span.reading else read(span.syllable or ""):
                     put(encode_reading(reading), span.start)
             if span.ends_line or index == len(sung) - 1:
-                put([BREAK], span.end)
+                put([BREAK], span.start)
     return TimedTokens(tuple(ids), tuple(times))
 
 

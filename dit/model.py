@@ -65,6 +65,8 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         cross_every: int = 2,
         text_dim: int = TEXT_DIM,
         syllable_dim: int = 16,
+        frame_width: int = 0,
+        frame_depth: int = 1,
         lyric_vocabulary: int = VOCABULARY_SIZE,
         score_channels: int = N_CHANNELS,
         initials: int = len(INITIALS),
@@ -90,7 +92,7 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
             Block(dim, heads, hidden, modulation_rank, cross=index % cross_every == 0)
             for index in range(depth)
         )
-        self.output = Output(dim, latent_dim, patch)
+        self.output = Output(dim, latent_dim, patch, frame, frame_width, frame_depth)
         self._initialise()
 
     @classmethod
@@ -119,7 +121,8 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         if mask is not None:
             latents = latents * mask[..., None]
         steering = self.steering(t, conditions.audience, conditions.timing)
-        score = self._score(conditions, mask)
+        frames = self._frames(conditions, mask)
+        score = self._score(frames, conditions.has_score)
         audio = self.input(self._patches(latents)) + score
         text, text_mask = self.text(conditions.fragments, conditions.fragment_mask)
         words, word_mask = self.words(conditions.lyrics)
@@ -137,7 +140,7 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 x = self._gradient_checkpointing_func(block, *arguments)  # type: ignore[misc]
             else:
                 x = block(*arguments)
-        out = self.output(x[:, text.shape[1] :], steering, latents)[:, :length]
+        out = self.output(x[:, text.shape[1] :], steering, latents, frames, mask)[:, :length]
         return out if mask is None else out * mask[..., None]
 
     def _patches(self, x: Tensor) -> Tensor:
@@ -145,15 +148,18 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         x = F.pad(x, (0, 0, 0, -x.shape[1] % self.patch))
         return x.reshape(x.shape[0], -1, self.patch * x.shape[2])
 
-    def _score(self, conditions: Conditions, mask: Tensor | None) -> Tensor:
-        """The score's share of each audio token (B, N, dim)."""
+    def _frames(self, conditions: Conditions, mask: Tensor | None) -> Tensor:
+        """What the score says of each frame (B, T, channels and embeddings)."""
         ids = (conditions.initial, conditions.final)
         embedded = [table(index) for table, index in zip(self.syllables, ids)]
         frames = torch.cat([conditions.channels, *embedded], -1)
-        if mask is not None:
-            frames = frames * mask[..., None]
+        seen = conditions.has_score[:, None] if mask is None else conditions.has_score[:, None] & mask
+        return frames * seen[..., None]
+
+    def _score(self, frames: Tensor, has_score: Tensor) -> Tensor:
+        """The score's share of each audio token (B, N, dim)."""
         score = self.score(self._patches(frames))
-        return torch.where(conditions.has_score[:, None, None], score, self.no_score.to(score.dtype))
+        return torch.where(has_score[:, None, None], score, self.no_score.to(score.dtype))
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -299,25 +305,55 @@ class CrossAttention(nn.Module):
 
 
 class Output(nn.Module):
-    """Tokens to frames, plus a share of the input that depends on the steering; zero at the start."""
+    """Tokens to frames, plus a share of the input that depends on the steering; zero at the start.
 
-    def __init__(self, dim: int, latent_dim: int, patch: int) -> None:
+    With `width` frames are finished at the frame rate by `depth` convolutional blocks that also see
+    the noisy latents and the score: long tokens then cost no sharpness.
+    """
+
+    def __init__(self, dim: int, latent_dim: int, patch: int, score: int, width: int, depth: int) -> None:
         super().__init__()
-        self.latent_dim = latent_dim
         self.modulation = Modulation(dim, 0, 2)
-        self.frames = nn.Linear(dim, patch * latent_dim)
+        self.width = width or latent_dim
+        self.frames = nn.Linear(dim, patch * self.width)
         self.share = nn.Linear(dim, latent_dim)
+        self.near = nn.ModuleList(FrameBlock(width, dim) for _ in range(depth if width else 0))
+        self.beside = nn.Linear(latent_dim + score, width) if width else None
+        self.last = nn.Linear(width, latent_dim) if width else None
 
-    def forward(self, x: Tensor, steering: Tensor, latents: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, steering: Tensor, latents: Tensor, score: Tensor, mask: Tensor | None
+    ) -> Tensor:
         shift, scale = self.modulation(steering)
         frames = self.frames(_modulate(x, shift, scale))
-        frames = frames.reshape(frames.shape[0], -1, self.latent_dim)[:, : latents.shape[1]]
+        frames = frames.reshape(frames.shape[0], -1, self.width)[:, : latents.shape[1]]
+        if self.beside is not None and self.last is not None:
+            frames = frames + self.beside(torch.cat([latents, score], -1))
+            for block in self.near:
+                frames = block(frames, steering, mask)
+            frames = self.last(frames)
         return frames.float() + self.share(steering)[:, None].float() * latents
 
     def zero(self) -> None:
-        for layer in (self.frames, self.share):
+        for layer in (self.frames if self.last is None else self.last, self.share):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+
+
+class FrameBlock(nn.Module):
+    """A ConvNeXt block (Liu 2022) on frames, steered by adaLN."""
+
+    def __init__(self, width: int, dim: int, kernel: int = 7) -> None:
+        super().__init__()
+        self.near = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.modulation = Modulation(dim, width, 2)
+        self.modulation.wide = nn.Linear(width, 2 * width)
+        self.mix = nn.Sequential(nn.Linear(width, 3 * width), nn.GELU("tanh"), nn.Linear(3 * width, width))
+
+    def forward(self, x: Tensor, steering: Tensor, mask: Tensor | None) -> Tensor:
+        shift, scale = self.modulation(steering)
+        inside = x if mask is None else x * mask[..., None]
+        return x + self.mix(_modulate(self.near(inside.mT).mT, shift, scale))
 
 
 def sinusoids(x: Tensor, longest: float) -> Tensor:

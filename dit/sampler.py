@@ -25,10 +25,10 @@ Callback = Callable[[int, float, Tensor], None]
 def schedule(steps: int, end: float = 0.0, shift: float = 1.0) -> list[float]:
     """`steps + 1` times from 1 to `end`; a shift above 1 spends more of them on strong noise.
 
-    Source: Esser 2024 (SD3), section 5.3.2, t ↦ s t / (1 + (s − 1) t), for noise at t = 1.
+    Source: Esser 2024 (SD3), section 5.3.2: t ↦ t / (t + (1 − t) / s) when t = 1 is noise.
     """
     even = [1 - i / steps * (1 - end) for i in range(steps)] + [end]
-    return [shift * t / (1 + (shift - 1) * t) for t in even]
+    return [t / (t + (1 - t) / shift) for t in even]
 
 
 def euler_step(x: Tensor, velocity: Tensor, t: float, to: float) -> Tensor:

@@ -5,7 +5,7 @@ MuDiT has diffusers' own DDPM (training) and DDIM (inference), as in Wang 2025, 
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
@@ -162,7 +162,7 @@ class Diffusion:
     """MuDiT's training in the terms of a path: times in [0, 1) are its discrete timesteps."""
 
     def __init__(self, scheduler: Any = None) -> None:
-        self.scheduler: Any = ddpm() if scheduler is None else scheduler
+        self.scheduler = scheduler if scheduler is not None else cast(Any, ddpm())
         self.count = self.scheduler.config.num_train_timesteps
 
     def grid(self, t: Tensor) -> Tensor:

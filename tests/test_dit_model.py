@@ -1,0 +1,171 @@
+"""The song model: sizes, padding, dropped conditions, places, saving."""
+
+import pytest
+import torch
+
+from common.description import Audience
+from common.errors import ConfigError, RequestError
+from common.frames import N_CHANNELS, ScoreFrames, render
+from dit.conditions import Conditions
+from dit.model import SIZES, SongTransformer, rotate, rotations
+from tests.dit_songs import RATE, score
+
+DIM = SIZES["tiny"]["latent_dim"]
+
+
+def awake(**overrides: object) -> SongTransformer:
+    """A tiny model whose zero layers aren't zero, so that every path through it counts."""
+    torch.manual_seed(0)
+    model = SongTransformer.named("tiny", **overrides).eval()
+    for parameter in model.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+def song(frames: int, seed: int, fragments: int = 3, words: int = 9) -> Conditions:
+    g = torch.Generator().manual_seed(seed)
+    return Conditions.single(
+        frames,
+        fragments=torch.randn(fragments, 512, generator=g) / 20,
+        audience=Audience.AMATEUR,
+        duration=frames / RATE,
+        lyrics=torch.randint(1, 60, (words,), generator=g).tolist(),
+        score=render(score(seed), RATE, frames),
+    )
+
+
+def noisy(frames: int, seed: int) -> torch.Tensor:
+    return torch.randn(1, frames, DIM, generator=torch.Generator().manual_seed(100 + seed))
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("tiny", (0.05, 0.3)), ("demo", (15, 24)), ("paper", (360, 400))]
+)
+def test_named_sizes_have_their_parameters(name: str, millions: tuple[float, float]) -> None:
+    with torch.device("meta"):
+        model = SongTransformer.named(name)
+    count = sum(p.numel() for p in model.parameters()) / 1e6
+    assert RANGES[name][0] < count < RANGES[name][1]
+
+
+@pytest.mark.parametrize("patch", [1, 2, 3, 4])
+@pytest.mark.parametrize("frames", [1, 7, 12])
+def test_any_length_comes_back_at_any_patch(patch: int, frames: int) -> None:
+    out = awake(patch=patch)(noisy(frames, 0), torch.tensor([0.5]), song(frames, 0))
+    assert out.shape == (1, frames, DIM)
+    assert out.isfinite().all()
+
+
+@pytest.mark.parametrize("overrides", [{"heads": 3}, {"dim": 36, "heads": 6}, {"patch": 5}, {"depth": 0}])
+def test_sizes_that_do_not_fit_are_refused(overrides: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match=r"but (a head|patch|depth)"):
+        SongTransformer.named("tiny", **overrides)
+
+
+def test_an_unknown_name_lists_the_known() -> None:
+    with pytest.raises(ConfigError, match="tiny, demo, paper"):
+        SongTransformer.named("huge")
+
+
+def test_a_fresh_model_answers_zero() -> None:
+    model = SongTransformer.named("tiny")
+    out = model(noisy(8, 0), torch.tensor([0.3]), song(8, 0))
+    assert not out.any()
+
+
+@pytest.mark.parametrize("patch", [1, 2, 4])
+def test_padding_changes_nothing(patch: int) -> None:
+    model = awake(patch=patch)
+    lengths = (9, 22, 16)
+    songs = [song(n, n, fragments=1 + n % 3, words=n % 7) for n in lengths]
+    inputs = [noisy(n, n) for n in lengths]
+    alone = [model(x, torch.tensor([0.6]), c)[0] for x, c in zip(inputs, songs)]
+    mask = torch.arange(24) < torch.tensor(lengths)[:, None]
+    padded = torch.full((3, 24, DIM), 7.0)
+    for row, x in zip(padded, inputs):
+        row[: x.shape[1]] = x[0]
+    longest = Conditions.batch([*songs, song(24, 0, words=20)])
+    conditions = Conditions(**{k: v[:3].clone() for k, v in vars(longest).items()})
+    conditions.channels[~mask] = 5.0
+    conditions.fragments[~conditions.fragment_mask] = 9.0
+    together = model(padded, torch.full((3,), 0.6), conditions, mask)
+    for row, answer, length in zip(together, alone, lengths):
+        assert torch.allclose(row[:length], answer, atol=1e-5)
+        assert not row[length:].any()
+
+
+@pytest.mark.parametrize("part", ["description", "audience", "timing", "lyrics", "score"])
+def test_a_dropped_condition_is_the_same_whatever_it_was(part: str) -> None:
+    model, x, t = awake(), noisy(20, 0), torch.tensor([0.7])
+    one, other = song(20, 1), song(20, 2)
+    names = {
+        "description": ["fragments"],
+        "audience": ["audience"],
+        "timing": ["timing"],
+        "lyrics": ["lyrics"],
+        "score": ["channels", "initial", "final"],
+    }[part]
+    mixed = Conditions(**vars(one) | {n: getattr(other, n) for n in names})
+    if part == "audience":
+        mixed = Conditions(**vars(one) | {"audience": torch.tensor([0])})
+    if part == "timing":
+        mixed = Conditions(**vars(one) | {"timing": torch.tensor([[3.0, 9.0]])})
+    assert not torch.allclose(model(x, t, one), model(x, t, mixed), atol=1e-5), "the condition is heard"
+    dropped = [model(x, t, c.drop(**{part: True})) for c in (one, mixed)]
+    assert torch.equal(*dropped)
+
+
+def test_dropping_is_the_same_as_never_having_it() -> None:
+    model, x, t = awake(), noisy(20, 0), torch.tensor([0.7])
+    bare = song(20, 1).drop(description=True, audience=True, timing=True, lyrics=True, score=True)
+    assert torch.allclose(model(x, t, bare), model(x, t, Conditions.single(20)), atol=1e-6)
+
+
+def test_fragments_are_a_set() -> None:
+    model, x, t, c = awake(), noisy(12, 0), torch.tensor([0.5]), song(12, 0)
+    turned = Conditions(**vars(c) | {"fragments": c.fragments.flip(1)})
+    assert torch.allclose(model(x, t, c), model(x, t, turned), atol=1e-5)
+
+
+def test_rope_sees_only_distances() -> None:
+    g = torch.Generator().manual_seed(0)
+    q, k = torch.randn(2, 1, 1, 1, 16, generator=g).expand(2, 1, 1, 40, 16)
+    turns = rotations(0, 40, 2, 16, torch.device("cpu"))
+    logits = (rotate(q, turns) @ rotate(k, turns).mT)[0, 0]
+    assert torch.allclose(logits[3, 7], logits[30, 34], atol=1e-4)
+    assert not torch.allclose(logits[3, 7], logits[3, 9], atol=1e-3)
+
+
+def test_gradient_checkpointing_changes_no_gradient() -> None:
+    plain, saving = awake(), awake()
+    saving.enable_gradient_checkpointing()
+    for model in (plain, saving):
+        model.train()
+        model(noisy(12, 0), torch.tensor([0.5]), song(12, 0)).square().mean().backward()
+    for a, b in zip(plain.parameters(), saving.parameters()):
+        if a.grad is not None:
+            assert b.grad is not None and torch.allclose(a.grad, b.grad, atol=1e-6)
+
+
+def test_every_parameter_learns() -> None:
+    model = awake(frame_width=16)
+    c = Conditions.batch([song(12, 0), song(12, 1), Conditions.single(12)])
+    model(noisy(12, 0).repeat(3, 1, 1), torch.full((3,), 0.5), c).square().mean().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_saved_and_loaded_is_the_same(tmp_path: object) -> None:
+    model = awake()
+    model.save_pretrained(str(tmp_path))
+    again = SongTransformer.from_pretrained(str(tmp_path)).eval()
+    arguments = (noisy(10, 0), torch.tensor([0.4]), song(10, 0))
+    assert torch.equal(model(*arguments), again(*arguments))
+
+
+def test_a_score_of_another_length_is_refused() -> None:
+    import numpy as np
+
+    frames = ScoreFrames(np.zeros((9, N_CHANNELS), np.float32), np.zeros(9, np.int64), np.zeros(9, np.int64))
+    with pytest.raises(RequestError, match="9 frames, 10 are asked for"):
+        Conditions.single(10, score=frames)

@@ -1,0 +1,136 @@
+"""Training: exact resume, learning from the score, what is exported."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from common.config import parse
+from common.errors import ConfigError
+from dit.config import FlowConfig, ModelConfig, TrainConfig
+from dit.data import Batch, Batches, LatentSongs
+from dit.flow import Bezier
+from dit.model import SongTransformer
+from dit.objective import by_band, draw_times, held_out, make_flow, velocity_losses
+from dit.sample import sample
+from dit.scheduler import InterpolantScheduler
+from dit.train import train
+from tests.dit_songs import DIM, prepare
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare(tmp_path_factory.mktemp("latents"), songs=8)
+
+
+def config(folder: Path, out: Path, steps: int) -> TrainConfig:
+    return TrainConfig(
+        data=str(folder),
+        valid=str(folder),
+        out=str(out),
+        model=ModelConfig("tiny"),
+        window=2.0,
+        batch_size=4,
+        max_steps=steps,
+        lr=1e-3,
+        warmup=2,
+        final_lr=1.0,  # a rate that doesn't depend on the end of the run
+        log_every=2,
+        valid_songs=4,
+        precision="no",
+    )
+
+
+def test_stopping_and_resuming_equals_not_stopping(folder: Path, tmp_path: Path) -> None:
+    whole = train(config(folder, tmp_path / "whole", 6))
+    train(config(folder, tmp_path / "parts", 3))
+    parts = train(config(folder, tmp_path / "parts", 6))
+    a, b = (SongTransformer.from_pretrained(str(f)).state_dict() for f in (whole, parts))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    metrics = [json.loads(line) for line in (whole.parent / "metrics.jsonl").read_text().splitlines()]
+    assert {"loss/velocity", "grad/norm", "lr"} <= metrics[0].keys()
+    assert {"valid/true_0.8", "valid/other_score_0.8", "valid/no_score_0.8"} <= metrics[-1].keys()
+    assert metrics[0]["loss/velocity"] > 0
+
+
+def test_what_is_exported_samples(folder: Path, tmp_path: Path) -> None:
+    model = SongTransformer.from_pretrained(str(train(config(folder, tmp_path, 2))))
+    scheduler = InterpolantScheduler.from_pretrained(str(tmp_path / "scheduler"))
+    batch = Batches(LatentSongs(folder, 2.0), 2, 0).batch(0)
+    out = sample(model, batch.conditions, batch.conditions.frames, scheduler, 2)
+    assert out.shape == batch.latents.shape
+
+
+def test_accumulated_batches_are_one_step(folder: Path, tmp_path: Path) -> None:
+    settings = replace(config(folder, tmp_path, 2), accumulate=2, batch_size=2)
+    assert train(settings).is_dir()
+
+
+def test_mudit_trains_by_the_same_command(folder: Path, tmp_path: Path) -> None:
+    train(replace(config(folder, tmp_path, 2), flow=FlowConfig(kind="mudit")))
+    assert (tmp_path / "scheduler" / "scheduler_config.json").is_file()
+
+
+def test_a_tiny_model_learns_to_follow_its_score(folder: Path) -> None:
+    torch.manual_seed(0)
+    batches = Batches(LatentSongs(folder, 3.0), 8, 0)
+    model = SongTransformer.named("tiny", latent_dim=DIM, frame_width=32)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
+    flow, generator = make_flow(FlowConfig()), torch.Generator().manual_seed(0)
+    for step in range(100):
+        batch = batches.batch(step % 4)
+        noise = torch.randn(batch.latents.shape, generator=generator)
+        t = draw_times(8, FlowConfig(), generator)
+        velocity_losses(model, flow, batch, batch.conditions, t, noise).mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    found = held_out(model.eval(), flow, [batches.batch(0)], (0.8,), seed=1)
+    assert found["true_0.8"] < 0.6 * found["other_score_0.8"]
+    assert found["true_0.8"] < 0.8 * found["no_score_0.8"]
+
+
+# ---- objective -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("uniform", [0.0, 1.0])
+def test_times_are_spread_over_their_distribution(uniform: float) -> None:
+    flow = FlowConfig(time_mean=0.5, time_std=0.8, uniform=uniform)
+    t = draw_times(1000, flow, torch.Generator().manual_seed(0))
+    assert bool(((t > 0) & (t < 1)).all())
+    logits = torch.logit(t)
+    expected = (0.0, 1.81) if uniform else (0.5, 0.8)
+    assert (float(logits.mean()), float(logits.std())) == pytest.approx(expected, abs=0.05)
+
+
+def test_the_loss_counts_no_padding(folder: Path) -> None:
+    batch = Batches(LatentSongs(folder, 100.0), 8, 0).batch(0)
+    assert not batch.mask.all()
+    model = SongTransformer.named("tiny", latent_dim=DIM)
+    model.requires_grad_(False)
+    noise, t = torch.ones_like(batch.latents), torch.full((8,), 0.5)
+    loud = Batch(torch.where(batch.mask[..., None], batch.latents, 99.0), batch.mask, batch.conditions)
+    losses = [velocity_losses(model, Bezier(), b, b.conditions, t, noise) for b in (batch, loud)]
+    assert torch.allclose(losses[0], losses[1])
+    target = Bezier().velocity(batch.latents, noise, t)
+    assert losses[0][0].item() == pytest.approx(float(target[0][batch.mask[0]].square().mean()), rel=1e-5)
+
+
+def test_bands_are_means() -> None:
+    bands = by_band(torch.tensor([0.1, 0.2, 0.8, 1.0]), torch.tensor([1.0, 3.0, 5.0, 7.0]))
+    assert bands == {"band_0": 2.0, "band_0.75": 6.0}
+
+
+# ---- settings --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted(Path("dit/configs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_configuration_loads(path: Path) -> None:
+    settings = parse(TrainConfig, ["--config", str(path), "--data", "d", "--out", "o", "--max_steps", "1"])
+    assert settings.model.size == path.stem
+
+
+def test_a_run_without_an_end_is_refused() -> None:
+    with pytest.raises(ConfigError, match="max_minutes or max_steps"):
+        TrainConfig(data="d", out="o")
