@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from chinmu.config import AudioConfig
 from chinmu.features import features
-from chinmu.prototypes import Vocabulary, of_song, of_text
 from chinmu.model import covering
+from chinmu.prototypes import Vocabulary, of_song, of_text
 from chinmu.telling import TellConfig, Teller, hide
 from common.audio import Audio, read_audio, resample
 from common.errors import ConfigError, ManifestError

@@ -26,8 +26,8 @@ from torch import Tensor
 from chinmu import losses
 from chinmu.config import ModelConfig
 from chinmu.data import Batch, DataConfig, Pairs, all_texts, batches, cache
-from chinmu.prototypes import Prototypes
 from chinmu.model import ChinMu, build
+from chinmu.prototypes import Prototypes
 from chinmu.text import character_tokenizer
 from common import config as configs
 from common.ema import EMA

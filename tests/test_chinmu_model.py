@@ -272,3 +272,21 @@ def test_configurations_that_contradict_themselves_are_refused():
     with pytest.raises(ConfigError, match="heads"):
         AudioConfig(width=100, heads=3)
     assert ChinMuConfig.of(TINY).audio_config == TINY.audio
+
+
+def test_calibrated_towers_tell_songs_and_texts_apart_before_any_training():
+    model = tiny()
+    wav = torch.stack([scale * noise(2.0, rate=44100)[0].cumsum(-1) for scale in (0.01, 0.02, 0.1, 0.2)])
+    windows = features(torch.cat([wav, noise(2.0, songs=4)]), model.audio_config)
+    texts = ["慢歌", "一首安静的钢琴曲", "流行", "男声摇滚"]
+
+    def likeness() -> float:
+        audio = model.audio_vectors(windows, torch.arange(8), 8)
+        text = model.embed_text(texts)
+        pairs = [(x @ x.T)[~torch.eye(len(x), dtype=torch.bool)].mean() for x in (audio, text)]
+        return float(sum(pairs).detach()) / 2
+
+    before = likeness()
+    model.calibrate(texts, windows)
+    assert before > 0.7 and likeness() < before - 0.3
+    assert not any(m.training for m in model.modules())

@@ -1,0 +1,98 @@
+"""Labels as targets, and what keeps a new model's vectors apart."""
+
+import numpy as np
+import pytest
+import torch
+
+from chinmu.audio import Standard
+from chinmu.losses import spread
+from chinmu.prototypes import Prototypes, Vocabulary, of_song, of_text
+from corpus.record import SongRecord
+
+
+def record(number: int, **labels) -> SongRecord:
+    return SongRecord(f"song-{number}", "test", "CC0-1.0", "train", 2.0, **labels)
+
+
+RECORDS = [
+    record(0, genre="流行", singer="female", tempo=70.0, key="C major", instruments=("钢琴", "贝斯")),
+    record(1, genre="摇滚", singer="male", tempo=130.0, key="A minor", instruments=("电吉他", "贝斯")),
+    record(2, genre="流行", singer="none"),
+]
+
+
+def test_labels_of_songs_and_of_what_texts_name():
+    assert of_song(RECORDS[1]) == {
+        "genre": ("摇滚",),
+        "singer": ("male",),
+        "tempo_class": ("fast",),
+        "mode": ("minor",),
+        "instruments": ("电吉他", "贝斯"),
+    }
+    assert of_song(RECORDS[2]) == {"genre": ("流行",), "singer": ("none",)}
+    named = of_text("一首慢的流行歌，女声，钢琴")
+    assert named["genre"] == ("流行",) and named["singer"] == ("female",)
+    assert named["tempo_class"] == ("slow",) and named["instruments"] == ("钢琴",)
+    assert of_text("下班路上") == {}
+
+
+def test_each_value_has_a_column_and_kinds_of_one_value_teach_nothing():
+    vocabulary = Vocabulary(RECORDS)
+    assert len(vocabulary) == 2 + 3 + 2 + 2 + 3  # genre, singer, tempo, mode, instruments
+    row = np.array(vocabulary.row(of_song(RECORDS[0])))
+    assert row.sum() == 6 and set(row) == {0.0, 1.0}
+    assert sum(vocabulary.row({"genre": ("爵士",)})) == 0
+    alike = Vocabulary([record(0, genre="流行", singer="male"), record(1, genre="流行", singer="female")])
+    assert len(alike.slices) == 1
+
+
+def test_the_loss_is_the_mean_cross_entropy_of_the_kinds_that_are_known():
+    vocabulary = Vocabulary(RECORDS)
+    prototypes = Prototypes(vocabulary, dim=4, scale=3.0)
+    vectors = torch.nn.functional.normalize(
+        torch.randn(3, 4, generator=torch.Generator().manual_seed(0)), dim=1
+    )
+    targets = torch.tensor([vocabulary.row(of_song(r)) for r in RECORDS])
+    places = torch.nn.functional.normalize(prototypes.vectors.detach(), dim=1)
+    logits = 3.0 * vectors @ places.T
+    expected = []
+    for part in vocabulary.slices:
+        terms = [
+            -float(logits[row, part].log_softmax(0)[column])
+            for row in range(3)
+            for column in range(part.stop - part.start)
+            if targets[row, part][column]
+        ]
+        expected.append(sum(terms) / len(terms))
+    assert float(prototypes(vectors, targets).detach()) == pytest.approx(np.mean(expected), rel=1e-5)
+    nothing = prototypes(vectors, torch.zeros(3, len(vocabulary)))
+    assert float(nothing.detach()) == 0.0
+    assert float(Prototypes(Vocabulary([]), 4)(vectors, torch.zeros(3, 0)).detach()) == 0.0
+
+
+def test_the_spread_is_missed_by_vectors_that_are_alike():
+    generator = torch.Generator().manual_seed(0)
+    apart = torch.nn.functional.normalize(torch.randn(512, 64, generator=generator), dim=1)
+    assert float(spread(apart)) < 0.001
+    alike = torch.nn.functional.normalize(
+        torch.ones(512, 64) + 0.01 * torch.randn(512, 64, generator=generator), dim=1
+    )
+    assert float(spread(alike)) > 0.6
+    alike.requires_grad_()
+    spread(alike).backward()
+    assert torch.isfinite(alike.grad).all() and alike.grad.abs().sum() > 0
+
+
+def test_standardising_is_measured_once_and_then_fixed():
+    layer = Standard(3)
+    batch = (
+        torch.randn(200, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([2.0, 0.5, 1.0]) + 5
+    )
+    assert torch.equal(layer(batch), batch)
+    layer.measuring = True
+    layer(batch)
+    layer.measuring = False
+    out = layer(batch)
+    torch.testing.assert_close(out.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(out.std(0), torch.ones(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(layer(batch[:1]), out[:1])
