@@ -1,5 +1,6 @@
 """A tiny prepared corpus for the song model's tests: smooth latents that follow their scores."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +36,10 @@ def score(seed: int, bars: int = 2, sung: bool = True) -> Score:
         notes = []
         for beat in range(4 * bars):
             text, reading = WORDS[rng.integers(4)]
-            words = (text, reading) if sung else (None, None)
-            notes.append(
-                Note(12 * beat, 12, int(rng.integers(60, 72)), *words, ends_line=beat % 4 == 3 and sung)
-            )
+            note = Note(12 * beat, 12, int(rng.integers(60, 72)))
+            if sung:
+                note = replace(note, syllable=text, reading=reading, ends_line=beat % 4 == 3)
+            notes.append(note)
         groove = Groove("X...x...X...x...", "....X.......X...", "x.x.x.x.x.x.x.x.")
         sections.append(Section(tag, bars, chords, tuple(notes), groove))  # type: ignore[arg-type]
     return Score(tempo=120.0, key=Key(0), sections=tuple(sections))

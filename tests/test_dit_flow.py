@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -106,9 +107,7 @@ def gaussian_velocity(path: Path) -> sampler.Velocity:
     return velocity
 
 
-def drawn(
-    method: sampler.Velocity | object, path: Path, times: list[float], count: int = 20_000
-) -> torch.Tensor:
+def drawn(method: Any, path: Path, times: list[float], count: int = 20_000) -> torch.Tensor:
     g = torch.Generator().manual_seed(3)
     noise = torch.randn(count, generator=g, dtype=torch.float64)
     noise = (noise - noise.mean()) / noise.std()
