@@ -7,7 +7,7 @@ back carry one master gain and sum to the mix as it was before mastering.
 
 import logging
 import math
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,10 +23,12 @@ from common.loudness import amplitude, db, integrated_loudness, normalise
 log = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.float64]
+Stem = Samples | Callable[[], Samples]
 
 SAMPLE_RATE = 44100  # Hz
 STEMS = ("vocals", "drums", "bass", "harmony", "lead")
 _PIECE = 1 << 18  # samples
+_CREST = 20.0  # dB that a stem's highest peak may stand over its level
 _BLOCK = 441  # samples between two values of the compressor's gain: 10 ms
 
 # Octave bands (Hz) and their power in dB, of the average of successful pop recordings: within a decibel
@@ -259,28 +261,34 @@ def _master(total: Samples, settings: MixSettings) -> Audio:
 # ---- mixing ------------------------------------------------------------------------------
 
 
-def _prepare(name: str, stem: Samples, settings: MixSettings, room: Samples) -> Samples | None:
-    """One stem (2, time), level, tone, place and reverb; None when it is silent."""
-    if stem.ndim == 1:
-        stem = np.repeat(stem[:, None], 2, axis=1)
-    if stem.ndim != 2 or stem.shape[1] != 2:
-        raise AudioError(f"the stem {name!r} is an array (time, 2), but its shape is {stem.shape}")
-    s = settings.stems[name]
-    x = np.array(stem.T, dtype=np.float32, order="C")
+def _stereo(name: str, stem: Stem) -> Samples:
+    """A copy (2, time) of a stem, rendered now if it is still to be made."""
+    samples = stem() if callable(stem) else stem
+    if samples.ndim == 1:
+        return np.repeat(samples[None], 2, axis=0)
+    if samples.ndim != 2 or samples.shape[1] != 2:
+        raise AudioError(f"the stem {name!r} is an array (time, 2), but its shape is {samples.shape}")
+    return np.array(samples.T, dtype=np.float32, order="C")
+
+
+def _prepare(x: Samples, s: StemSettings, room: Samples) -> bool:
+    """Give a stem (2, time) its tone, level, place and reverb, in place; False when it is silent."""
     _equalise(x, s)
     _compress(x, s.compression)
     loudness = integrated_loudness(Audio(x.mean(axis=0, keepdims=True), SAMPLE_RATE)) + 3.0
     if loudness == -math.inf:
-        return None
-    x *= np.float32(amplitude(s.level - loudness))
+        return False
+    # A few strokes far apart have little loudness: brought to the level, they would tower over the rest.
+    peak = float(np.abs(x).max())
+    x *= np.float32(min(amplitude(s.level - loudness), amplitude(s.level + _CREST) / peak))
     _place(x, s)
     if s.send > -60:
         _reverberate(x, room, amplitude(s.send))
-    return x
+    return True
 
 
 def mix(
-    stems: MutableMapping[str, Samples],
+    stems: MutableMapping[str, Stem],
     rng: np.random.Generator,
     settings: MixSettings | None = None,
     keep_stems: bool = True,
@@ -289,28 +297,33 @@ def mix(
 
     Args:
         stems: (time, 2), or (time,) for mono, at 44.1 kHz, all of one length; any of `STEMS`, silent ones
-            are left out of the mix. Emptied when `keep_stems` is False, to free memory on the way.
+            are left out of the mix. A function that returns such an array is called when its turn comes, so
+            that a long song never has all its stems in memory. Emptied when `keep_stems` is False.
         settings: where the random settings are drawn around.
         keep_stems: return the stems too.
     Raises:
         AudioError: a stem has an unknown name or another length, or all are silent.
     """
     unknown = sorted(set(stems) - set(STEMS))
-    lengths = sorted({len(stem) for stem in stems.values()})
-    if unknown or len(lengths) != 1:
-        raise AudioError(f"stems are some of {', '.join(STEMS)} of one length, but got {unknown or lengths}")
+    if unknown or not stems:
+        raise AudioError(f"stems are some of {', '.join(STEMS)}, but got {unknown or 'none'}")
     drawn = vary(settings or MixSettings(), rng)
     room = _impulse_response(drawn, rng)
-    total = np.zeros((2, lengths[0]), np.float32)
+    total: Samples | None = None
     kept: dict[str, Samples] = {}
-    for name in STEMS:
+    for name in [n for n in STEMS if n in stems]:
         stem = stems.get(name) if keep_stems else stems.pop(name, None)
-        placed = None if stem is None else _prepare(name, stem, drawn, room)
-        if placed is not None:
-            total += placed
+        assert stem is not None, "the name is among the stems"
+        x = _stereo(name, stem)
+        del stem  # before the next one is rendered
+        total = np.zeros_like(x) if total is None else total
+        if x.shape != total.shape:
+            raise AudioError(f"stems are of one length, but got {total.shape[1]} and {x.shape[1]} samples")
+        if _prepare(x, drawn.stems[name], room):
+            total += x
             if keep_stems:
-                kept[name] = placed
-    if not total.any():
+                kept[name] = x
+    if total is None or not total.any():
         raise AudioError("all stems are silent: there is nothing to mix")
     if kept:
         _set_gain(kept, drawn.loudness - integrated_loudness(Audio(total, SAMPLE_RATE)))
