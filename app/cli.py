@@ -218,8 +218,11 @@ def _load(model: str) -> "SongPipeline":
     """The pipeline; the folder is checked before the slow imports, so that a typo is told at once."""
     folder = check(model)
     _say("loading the models …")
+    from transformers.utils.logging import disable_progress_bar
+
     from app.pipeline import SongPipeline
 
+    disable_progress_bar()  # ours is enough
     return SongPipeline.from_pretrained(folder)
 
 

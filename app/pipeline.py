@@ -34,6 +34,7 @@ from common.errors import CheckpointError, RequestError, SongError
 from common.frames import render
 from common.loudness import integrated_loudness, normalise
 from common.lyrics import Lyrics
+from common.pinyin import units
 from common.score import Score
 from common.seeds import derive_seed
 from common.song import Song
@@ -43,6 +44,7 @@ from dit.guidance import Guidance
 from dit.lyrics import encode, encode_score
 from dit.model import SongTransformer
 from dit.sample import sample
+from lyrics_llm.sketch import SongSketch
 from lyrics_llm.write import Writer
 
 logger = logging.getLogger(__name__)
@@ -226,7 +228,10 @@ class SongPipeline(DiffusionPipeline):
     def write_lyrics(self, request: Request) -> tuple[Lyrics, tuple[str, ...]]:
         """Only the words of a request, and what there is to say about them."""
         with overheard() as warnings:
-            return self._words(request), tuple(warnings)
+            if request.lyrics is not None:
+                return request.lyrics, ()
+            sketch = self._sketch(request)
+            return self.writer.write(request.description, sketch, request.seed), tuple(warnings)
 
     def write_score(self, request: Request) -> tuple[Score, tuple[str, ...]]:
         """Only the lead sheet of a request, and what there is to say about it."""
@@ -266,23 +271,27 @@ class SongPipeline(DiffusionPipeline):
         """Words and lead sheet, each the user's own or written."""
         if request.score is not None:
             lyrics = request.score.lyrics()
-            if request.lyrics is not None and len(request.lyrics.lines) != len(lyrics.lines):
-                logger.warning("the words of the score are sung: those given beside it have other lines")
+            if request.lyrics is not None and _syllables(request.lyrics) != _syllables(lyrics):
+                logger.warning("the words of the score are sung: those given beside it are others")
+            if request.score.duration < request.seconds - 2:
+                logger.warning(
+                    "the score ends at %.1f s: what follows it, up to %g s, has no plan",
+                    request.score.duration, request.seconds,
+                )  # fmt: skip
             return _Plan(lyrics, request.score)
         stages.enter("writing lyrics")
-        lyrics = self._words(request)
+        sketch = self._sketch(request)
+        lyrics = request.lyrics or self.writer.write(request.description, sketch, request.seed)
         if not request.use_score:
             return _Plan(lyrics, None)
         stages.enter("composing")
-        score = self.writer.compose(lyrics, request.description, request.seconds, seed=request.seed)
+        (score,) = self.writer.composes([lyrics], [sketch], [request.seed], [request.description])
         return _Plan(lyrics, score)
 
-    def _words(self, request: Request) -> Lyrics:
-        return (
-            self.writer.write(request.description, seed=request.seed)
-            if request.lyrics is None
-            else request.lyrics
-        )
+    def _sketch(self, request: Request) -> SongSketch:
+        """Genre, tempo, key, singer and form; what the description says outright is kept."""
+        singer = "none" if self.is_instrumental(request) else None
+        return self.writer.plan(request.description, request.seed, request.seconds, singer=singer)
 
     def _conditions(self, request: Request, plan: "_Plan") -> Conditions:
         """What the song model is told."""
@@ -362,6 +371,10 @@ class _Plan:
 
     lyrics: Lyrics
     score: Score | None
+
+
+def _syllables(lyrics: Lyrics) -> list[list[str]]:
+    return [units(line) for line in lyrics.lines]
 
 
 def _mastered(audio: Audio) -> Audio:

@@ -1,0 +1,186 @@
+"""The command line: each fault is one sentence and status 2, Ctrl-C is 130, nothing is left half-written."""
+
+import re
+from pathlib import Path
+
+import pytest
+from app_models import PROMPT, tiny_folder
+
+import app.cli as cli
+from app.request import Request
+from common.abc import from_abc, to_abc
+from common.audio import read_audio
+from common.lyrics import Lyrics
+from common.score import ChordChange, Note, Score, Section
+from common.song import recipe_of
+from common.theory import Key
+
+FAST = ["--duration", "6", "--steps", "1", "--guidance-scale", "1", "--score-guidance-scale", "1"]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that the bad commands name: words.txt and rap.txt exist, the rest is faulty or missing."""
+    monkeypatch.chdir(tmp_path)
+    Path("words.txt").write_text("<verse>\n细雨敲着窗\n想起了家\n", encoding="utf-8")
+    Path("rap.txt").write_text("<verse>\n" + "啦" * 20 + ("\n" + "啦" * 20) * 20, encoding="utf-8")
+    Path("tag.txt").write_text("<verze>\n家\n", encoding="utf-8")
+    Path("empty.txt").write_text("", encoding="utf-8")
+    Path("bad.abc").write_text("no tune at all", encoding="utf-8")
+    Path("words.doc").write_text("x", encoding="utf-8")
+    Path("file").write_text("x", encoding="utf-8")
+    Path("folder.flac").mkdir()
+    Path("nomodel").mkdir()
+
+
+def fails(capsys: pytest.CaptureFixture[str], *argv: str, status: int = 2) -> str:
+    """Run a command that must fail; its one sentence."""
+    before = sorted(Path().rglob("*"))
+    assert cli.main(argv) == status
+    out, err = capsys.readouterr()
+    lines = err.strip().splitlines()
+    assert out == "" and sorted(Path().rglob("*")) == before
+    assert "Traceback" not in err and lines[-1].startswith("baihua: " if status == 2 else "stopped")
+    return lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ([], "required: COMMAND"),
+        (["dance"], "invalid choice: 'dance'"),
+        (["sing"], "required: DESCRIPTION"),
+        (["sing", ""], "the description is empty"),
+        (["sing", "  　\n"], "the description is empty"),
+        (["sing", "！！？"], "needs at least one word"),
+        (["sing", "长" * 2001], "at most 2000 characters, but this one has 2001"),
+        (["sing", PROMPT, "--duration", "4"], "between 5 and 240, but got 4.0"),
+        (["sing", PROMPT, "--duration", "241"], "between 5 and 240, but got 241.0"),
+        (["sing", PROMPT, "--duration", "nan"], "between 5 and 240, but got nan"),
+        (
+            ["sing", PROMPT, "--duration", "-inf"],
+            "a number is needed|between 5 and 240|expected one argument",
+        ),
+        (["sing", PROMPT, "--duration", "long"], "a number is needed, but got 'long'"),
+        (["sing", PROMPT, "--seed", "x"], "a whole number is needed, but got 'x'"),
+        (["sing", PROMPT, "--seed", "1.5"], "a whole number is needed, but got '1.5'"),
+        (["sing", PROMPT, "--seed", "-1"], "seed is a whole number from 0"),
+        (["sing", PROMPT, "--steps", "0"], "number of steps is a whole number from 1"),
+        (["sing", PROMPT, "--guidance-scale", "21"], "guidance scale lies between 0 and 20"),
+        (["sing", PROMPT, "--guidance-scale", "nan"], "guidance scale lies between 0 and 20"),
+        (["sing", PROMPT, "--score-guidance-scale", "-1"], "score guidance scale lies between"),
+        (["sing", PROMPT, "--audience", "critic"], "professional or amateur, but got 'critic'"),
+        (["sing", PROMPT, "--lyrics", "none.txt"], "there is no lyrics file 'none.txt'"),
+        (["sing", PROMPT, "--lyrics", "words.doc"], r"read from \.txt or \.lrc"),
+        (["sing", PROMPT, "--lyrics", "empty.txt"], "lyrics are empty"),
+        (["sing", PROMPT, "--lyrics", "tag.txt"], "unknown section 'verze'"),
+        (["sing", PROMPT, "--lyrics", "rap.txt"], "420 syllables can't be sung in 30 s"),
+        (["sing", PROMPT, "--lyrics", "words.txt", "--instrumental"], "an instrumental has no words"),
+        (["sing", PROMPT, "--score", "none.mid"], "there is no score file 'none.mid'"),
+        (["sing", PROMPT, "--score", "words.txt"], r"read from \.abc or \.mid"),
+        (["sing", PROMPT, "--score", "bad.abc"], "bad.abc"),
+        (["sing", PROMPT, "--out", "song.mp3"], r"written as \.flac, but the file asked for is 'song.mp3'"),
+        (["sing", PROMPT, "--out", "none/song.flac"], "the folder 'none' doesn't exist"),
+        (["sing", PROMPT, "--out", "file/song.flac"], "the folder 'file' doesn't exist"),
+        (["sing", PROMPT, "--out", "folder.flac"], "is a folder: give the name of a file"),
+        (["sing", PROMPT, "--model", "none"], "there is no model folder 'none'"),
+        (["sing", PROMPT, "--model", "nomodel"], "isn't a model folder: it has no model_index.json"),
+        (["sing", PROMPT, "--model", "words.txt"], "there is no model folder 'words.txt'"),
+        (["lyrics", "", "--model", "none"], "the description is empty"),
+        (["lyrics", PROMPT, "--out", "words.flac"], r"written as \.txt"),
+        (["score", PROMPT, "--out", "words.txt"], r"written as \.abc"),
+        (["app", "--port", "0"], "a port lies between 1 and 65535, but got 0"),
+        (["app", "--model", "none"], "there is no model folder"),
+    ],
+)
+def test_bad_input(capsys: pytest.CaptureFixture[str], argv: list[str], told: str) -> None:
+    assert re.search(told, fails(capsys, *argv))
+
+
+def test_a_song_and_what_goes_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["sing", PROMPT, *FAST, "--lyrics", "words.txt", "--model", str(tiny_folder()), "--seed", "3"]
+    assert cli.main([*argv, "--out", "song.flac"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == ["song.flac", "song.lrc", "song.abc"]
+    assert "singing 6 s" in err and "6.0 s of song in" in err
+    audio = read_audio("song.flac")
+    assert (audio.sample_rate, audio.samples.shape) == (44100, (2, 6 * 44100))
+    request = recipe_of("song.flac")["request"]
+    assert (request["description"], request["seed"], request["duration"]) == (PROMPT, 3, 6.0)
+    assert Lyrics.parse(Path("song.lrc").read_text("utf-8")).lines == ("细雨敲着窗", "想起了家")
+    assert from_abc(Path("song.abc").read_text("utf-8")).lyrics().lines == ("细雨敲着窗", "想起了家")
+    assert not list(Path().glob(".*"))
+
+
+def test_words_and_lead_sheet_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    model = ["--duration", "12", "--model", str(tiny_folder())]
+    assert cli.main(["lyrics", PROMPT, *model, "--out", "new.txt"]) == 0
+    assert capsys.readouterr().out == "new.txt\n"
+    words = Lyrics.parse(Path("new.txt").read_text("utf-8"))
+    assert words.lines
+    assert cli.main(["score", PROMPT, *model, "--lyrics", "new.txt"]) == 0
+    assert from_abc(capsys.readouterr().out).lyrics().lines == words.lines
+
+
+def test_a_score_of_ones_own_sets_words_and_length(capsys: pytest.CaptureFixture[str]) -> None:
+    notes = tuple(Note(24 * i, 24, 60 + i, w, None, i == 2) for i, w in enumerate("我想家"))
+    own = Score(120.0, Key(0), (Section("verse", 3, (ChordChange(0, "C"),), notes),))
+    Path("own.abc").write_text(to_abc(own), encoding="utf-8")
+    argv = ["sing", PROMPT, "--score", "own.abc", *FAST[2:], "--model", str(tiny_folder()), "--out", "s.flac"]
+    assert cli.main(argv) == 0
+    assert read_audio("s.flac").duration == own.duration == 6.0
+    assert "[00:00.00]我想家" in Path("s.lrc").read_text("utf-8")
+
+
+def test_a_full_disk(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("common.audio._write_samples", full)
+    argv = ["sing", PROMPT, *FAST, "--model", str(tiny_folder()), "--out", "song.flac"]
+    assert "No space left on device" in fails(capsys, *argv)
+
+
+def test_a_locked_folder(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda *args: False)  # as root, a chmod would stop nobody
+    assert "can't be written to" in fails(capsys, "sing", PROMPT, "--out", "song.flac")
+
+
+@pytest.mark.parametrize("stage", ["singing", "decoding", "saving"])
+def test_ctrl_c(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    def stop(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    target = {
+        "singing": "dit.guidance.SongTransformer.forward",
+        "decoding": "vae.spectral.SpectralVAE.decode",
+        "saving": "common.audio._write_tags",
+    }[stage]
+    monkeypatch.setattr(target, stop)
+    argv = [
+        "sing",
+        PROMPT,
+        *FAST,
+        "--lyrics",
+        "words.txt",
+        "--model",
+        str(tiny_folder()),
+        "--out",
+        "song.flac",
+    ]
+    fails(capsys, *argv, status=130)
+
+
+def test_a_file_name_of_the_description_that_is_free() -> None:
+    request = Request("一首/慢歌: ../../钢琴 <女声>", seed=4)
+    assert cli.free_name(request) == Path("一首-慢歌-钢琴-女声-4.flac")
+    cli.free_name(request).touch()
+    assert cli.free_name(request) == Path("一首-慢歌-钢琴-女声-4-2.flac")
+
+
+def test_the_doctor_answers_even_without_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", "--model", "none"]) == 0
+    out = capsys.readouterr().out
+    assert "PROBLEM: there is no model folder 'none'" in out and "torch" in out and "memory" in out
+    assert cli.main(["doctor", "--model", str(tiny_folder())]) == 0
+    assert "sha256" in capsys.readouterr().out

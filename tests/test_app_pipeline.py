@@ -1,0 +1,212 @@
+"""The walk of a prompt: right length, same samples from the same seed, faults told, nothing silent."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from app_models import PROMPT, tiny_folder, tiny_parts, tiny_pipeline
+from safetensors.torch import load_file
+
+from app.bundle import bundle
+from app.folder import hashes
+from app.pace import read as read_pace
+from app.pipeline import SongPipeline
+from app.request import Request
+from common.abc import from_abc
+from common.errors import CheckpointError, RequestError, ScoreError, SongError
+from common.loudness import integrated_loudness, true_peak
+from common.lyrics import Lyrics
+from common.song import Song
+
+WORDS = "<verse>\n细雨敲着窗\n想起了家"
+
+
+def sing(description: str = PROMPT, **changes: Any) -> Song:
+    """Six seconds, one step, no guidance."""
+    quick = {"duration": 6, "num_inference_steps": 1, "guidance_scale": 1, "score_guidance_scale": 1}
+    return tiny_pipeline()(description, **{**quick, **changes})
+
+
+def test_a_song_of_exactly_the_asked_length_mastered() -> None:
+    song = sing(duration=6.5)
+    assert song.audio.samples.shape == (2, 286650) and song.audio.sample_rate == 44100
+    assert integrated_loudness(song.audio) == pytest.approx(-14, abs=0.5)
+    assert true_peak(song.audio) <= -0.99
+    assert song.score is not None and song.score.duration == pytest.approx(6.5, abs=0.01)
+    assert song.lyrics is not None and song.lyrics.lines == song.score.lyrics().lines
+
+
+def test_the_same_request_gives_the_same_samples_and_another_seed_others() -> None:
+    one, same, other = sing(seed=5), sing(seed=5), sing(seed=6)
+    np.testing.assert_array_equal(one.audio.samples, same.audio.samples)
+    assert one.score == same.score and one.recipe == same.recipe
+    assert not np.array_equal(one.audio.samples, other.audio.samples)
+    again = SongPipeline.from_pretrained(tiny_folder())
+    request = Request(
+        PROMPT, None, None, 6, seed=5, num_inference_steps=1, guidance_scale=1, score_guidance_scale=1
+    )
+    np.testing.assert_array_equal(again.sing(request).audio.samples, one.audio.samples)
+
+
+def test_the_recipe_makes_the_song_again() -> None:
+    song = sing(lyrics=WORDS, seed=9, audience="professional")
+    recipe = json.loads(json.dumps(song.recipe))
+    asked = {k: v for k, v in recipe["request"].items() if not k.startswith("own_")}
+    again = tiny_pipeline()(lyrics=recipe["lyrics"], **asked)
+    np.testing.assert_array_equal(again.audio.samples, song.audio.samples)
+    assert from_abc(recipe["score"]).lyrics() == song.score.lyrics()  # type: ignore[union-attr]
+    assert recipe["models"] == hashes(tiny_folder())
+    assert set(recipe["stack"]) >= {"torch", "device", "threads", "python"}
+
+
+def test_own_words_and_own_score_take_the_place_of_the_first_steps() -> None:
+    song = sing(lyrics=WORDS)
+    assert song.lyrics == Lyrics.parse(WORDS)
+    assert song.score is not None and song.score.lyrics().lines == song.lyrics.lines
+    scored = sing(score=song.score, duration=None)
+    assert scored.score == song.score and scored.audio.duration == pytest.approx(6, abs=0.01)
+    assert sing(lyrics=WORDS, score=song.score).warnings == ()
+    assert "those given beside it are others" in sing(lyrics="<verse>\n你好", score=song.score).warnings[0]
+    assert "the score ends at 6.0 s" in sing(score=song.score, duration=9).warnings[0]
+
+
+def test_without_a_score_there_is_no_plan() -> None:
+    song = sing(lyrics=WORDS, use_score=False)
+    assert song.score is None and song.recipe["score"] is None
+    assert not np.array_equal(song.audio.samples, sing(lyrics=WORDS).audio.samples)
+    with pytest.raises(RequestError, match="--no-score"):
+        tiny_pipeline().write_score(Request(PROMPT, duration=6, use_score=False))
+
+
+@pytest.mark.parametrize(
+    ("description", "instrumental", "sung"),
+    [
+        ("一首钢琴曲，纯音乐", None, False),
+        (PROMPT, True, False),
+        (PROMPT, None, True),
+        ("适合跑步，不要人声", None, False),
+    ],
+)
+def test_instrumentals(description: str, instrumental: bool | None, sung: bool) -> None:
+    song = sing(description, instrumental=instrumental)
+    assert song.lyrics is not None and bool(song.lyrics.lines) == sung
+    assert any(song.score.note_spans(sung=True)) == sung  # type: ignore[union-attr]
+
+
+def test_words_win_over_a_description_without_singing_and_it_says_so() -> None:
+    song = sing("纯音乐，钢琴", lyrics=WORDS)
+    assert song.lyrics == Lyrics.parse(WORDS)
+    assert any("asks for no singing" in warning for warning in song.warnings)
+
+
+def test_progress_callbacks_and_latents() -> None:
+    stages: list[tuple[str, float]] = []
+    steps: list[int] = []
+    latents = sing(
+        num_inference_steps=3,
+        output_type="latent",
+        progress=lambda stage, share: stages.append((stage, share)),
+        callback_on_step_end=lambda pipe, step, t, values: steps.append(step),
+    )
+    assert latents.shape == (1, -(-6 * 44100 // 1024), 8)
+    assert steps == [0, 1, 2]
+    assert [s for s, share in stages if share == 0] == [
+        "writing lyrics", "composing", "reading the description", "singing"
+    ]  # fmt: skip
+    with pytest.raises(RequestError, match="'song' or 'latent'"):
+        sing(output_type="pil")
+
+
+def test_a_generator_of_ones_own_decides_the_noise() -> None:
+    def noise(seed: int) -> torch.Tensor:
+        return sing(output_type="latent", generator=torch.Generator().manual_seed(seed))
+
+    assert torch.equal(noise(1), noise(1)) and not torch.equal(noise(1), noise(2))
+    assert "the caller's own" in sing(generator=torch.Generator()).recipe["request"]["generator"]
+
+
+@pytest.mark.parametrize(
+    ("part", "broken", "told"),
+    [
+        ("transformer", lambda out: torch.full_like(out, torch.nan), "not finite"),
+        ("decode", lambda out: torch.full_like(out, torch.nan), "aren't finite"),
+        ("decode", lambda out: torch.zeros_like(out), "silence"),
+        ("decode", lambda out: out * 1e-5, "silence"),
+    ],
+)
+def test_nan_and_silence_are_errors(
+    monkeypatch: pytest.MonkeyPatch, part: str, broken: Callable[[torch.Tensor], torch.Tensor], told: str
+) -> None:
+    pipeline = tiny_pipeline()
+    owner, name = (pipeline.transformer, "forward") if part == "transformer" else (pipeline.vae, "decode")
+    whole = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *args, **kwargs: broken(whole(*args, **kwargs)))
+    with pytest.raises(SongError, match=told):
+        sing()
+
+
+def test_a_broken_score_file_is_told() -> None:
+    with pytest.raises(ScoreError, match="there is no score file"):
+        sing(score="none.abc")
+
+
+# ---- folders -----------------------------------------------------------------------------------
+
+
+def test_a_saved_pipeline_has_every_part_and_loads_equal(tmp_path: Path) -> None:
+    made = SongPipeline(**tiny_parts())  # type: ignore[arg-type]
+    made.save_pretrained(tmp_path / "m")
+    index = json.loads((tmp_path / "m" / "model_index.json").read_text("utf-8"))
+    assert index["writer"] == ["lyrics_llm.write", "Writer"] and index["vae"] == [
+        "vae.spectral",
+        "SpectralVAE",
+    ]
+    again = SongPipeline.from_pretrained(tmp_path / "m")
+    for name in ("vae", "chinmu", "transformer"):
+        for key, value in getattr(made, name).state_dict().items():
+            assert torch.equal(value, getattr(again, name).state_dict()[key]), (name, key)
+    assert again.scheduler.config.solver == "euler"
+    assert made.sing(Request(PROMPT, duration=5, num_inference_steps=1)).recipe["models"] == "made in memory"
+
+
+def test_parts_that_dont_fit_are_refused(tmp_path: Path) -> None:
+    from dit.model import SongTransformer
+
+    with pytest.raises(CheckpointError, match=r"latents of 9 dimensions, but the VAE reads 8"):
+        SongPipeline.from_pretrained(tiny_folder(), transformer=SongTransformer.named("tiny", latent_dim=9))
+    with pytest.raises(CheckpointError, match="a pipeline has no unet"):
+        SongPipeline.from_pretrained(tiny_folder(), unet=None)
+
+
+@pytest.mark.parametrize("part", ["vae", "chinmu", "writer", "transformer"])
+def test_damaged_weights_are_one_sentence(tmp_path: Path, part: str) -> None:
+    import shutil
+
+    shutil.copytree(tiny_folder(), tmp_path / "m")
+    for path in (tmp_path / "m" / part).glob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(CheckpointError) as caught:
+        SongPipeline.from_pretrained(tmp_path / "m")
+    assert "\n" not in str(caught.value) and part in str(caught.value)
+
+
+def test_a_bundle_is_half_the_size_sings_and_knows_its_pace(tmp_path: Path) -> None:
+    parts = {name: tiny_folder() / name for name in ("vae", "chinmu", "writer", "transformer")}
+    out = bundle(**parts, out=tmp_path / "demo", scheduler=tiny_folder() / "scheduler")
+    assert [p.name for p in tmp_path.iterdir()] == ["demo"]
+    weights = load_file(out / "transformer" / "diffusion_pytorch_model.safetensors")
+    assert {t.dtype for t in weights.values() if t.ndim >= 2} == {torch.bfloat16}
+    assert {t.dtype for t in weights.values() if t.ndim < 2} == {torch.float32}
+    pipeline = SongPipeline.from_pretrained(out)
+    assert {p.dtype for p in pipeline.transformer.parameters()} == {torch.float32}
+    pace = read_pace(out)
+    assert pace is not None and pace.step > 0 and pace.decode > 0
+    request = Request(PROMPT, duration=30)
+    assert "about" in pipeline.estimate_sentence(request) and pipeline.estimate(request) > 0  # type: ignore
+    with pytest.raises(CheckpointError, match="can't be bundled"):
+        bundle(**(parts | {"vae": tmp_path}), out=tmp_path / "other")
+    assert [p.name for p in tmp_path.iterdir()] == ["demo"]
