@@ -174,7 +174,7 @@ def arrange(plan: SongPlan, score: Score, rng: np.random.Generator) -> dict[str,
         "drums": [Track(kit.program, _drums(score, kit, rng), drums=True)],
         "bass": [_track(plan, "bass", _finish(score, _bass(plan, parts, rng), rng))],
         "harmony": harmony,
-        "lead": [_track(plan, "lead", _lead(score, rng))],
+        "lead": [_track(plan, "lead", _lead(score, parts, rng))],
     }
 
 
@@ -444,13 +444,35 @@ def _pad(plan: SongPlan, parts: list[Part]) -> list[Event]:
 # ---- lead, time and touch --------------------------------------------------------------------
 
 
-def _lead(score: Score, rng: np.random.Generator) -> tuple[Stroke, ...]:
-    """The notes of the melody that nobody sings; long ones a little softer at phrase ends."""
+def _lead(score: Score, parts: list[Part], rng: np.random.Generator) -> tuple[Stroke, ...]:
+    """The notes of the melody that nobody sings; where there are none, answers between sung lines."""
     strokes = []
     for span in score.note_spans(sung=False):
         loud = 0.62 + 0.2 * score.sections[span.section].energy
         strokes.append(Stroke(span.start, (span.end - span.start) * 0.96, span.pitch, loud))
+    if not strokes:
+        strokes = sorted(_answers(score, parts), key=lambda s: s.time)
     return tuple(_human(s, rng, _JITTER, 0.05) for s in strokes)
+
+
+def _answers(score: Score, parts: list[Part]) -> Iterator[Stroke]:
+    """Two notes of the chord in eighths after each line of words, and one at the end of the song.
+
+    So every instrument that describes a song is heard in it.
+    """
+    end = score.seconds(score.bars * score.bar_ticks)
+    yield Stroke(end, max(0.5, score.tail * 0.6), 67 + (parts[-1].chord.root - 67) % 12, 0.6)
+    for offset, section in zip(score.section_offsets(), score.sections):
+        starts = [n.start for n in section.notes[1:]] + [section.bars * BAR]
+        for note, following in zip(section.notes, starts):
+            first = -(-(note.start + min(note.duration, TICKS)) // (TICKS // 2)) * (TICKS // 2)
+            if note.ends_line and following - first >= TICKS:
+                at = offset + first
+                chord = next(p.chord for p in reversed(parts) if p.start <= at)
+                for index, tone in enumerate(chord.classes[-2:]):
+                    time = score.seconds(at + index * TICKS // 2)
+                    length = score.beat_seconds / 2 * (0.9 if index == 0 else 1.6)
+                    yield Stroke(time, length, 67 + (tone - 67) % 12, 0.6)
 
 
 def _finish(score: Score, events: Iterable[Event], rng: np.random.Generator) -> tuple[Stroke, ...]:

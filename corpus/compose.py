@@ -207,16 +207,17 @@ def rhythm(count: int, slot: int, seconds_per_tick: float, rng: np.random.Genera
 
 
 @lru_cache(maxsize=256)
-def _pool(tonic: int, classes: tuple[int, ...], low: int, high: int) -> np.ndarray:
-    del tonic
+def _pool(classes: tuple[int, ...], low: int, high: int) -> np.ndarray:
+    """The notes of a scale between two MIDI notes."""
     return np.array([p for p in range(low, high + 1) if p % 12 in classes])
 
 
-def _chord_costs(pool: np.ndarray, harmony: Chord, weight: float) -> np.ndarray:
-    """How little each note belongs to the chord, 0 for its tones, more beside one by a semitone."""
-    tones = np.array(harmony.classes)
+@lru_cache(maxsize=4096)
+def _strangeness(classes: tuple[int, ...], low: int, high: int, harmony: Chord) -> np.ndarray:
+    """How little each note of the pool belongs to the chord: 0 its tones, more beside one by a semitone."""
+    pool, tones = _pool(classes, low, high), np.array(harmony.classes)
     apart = np.abs((pool[:, None] % 12 - tones[None] + 6) % 12 - 6).min(axis=1)
-    return weight * np.where(apart == 0, 0.0, np.where(apart == 1, 1.8, 1.0))
+    return np.where(apart == 0, 0.0, np.where(apart == 1, 1.8, 1.0))
 
 
 @dataclass(frozen=True)
@@ -235,14 +236,15 @@ class _Line:
 
 def trace(line: _Line, plan: SongPlan, rng: np.random.Generator) -> tuple[int, ...]:
     """The pitches of a line: the cheapest path (Viterbi) under the costs named in the module docstring."""
-    pool = _pool(plan.key.tonic, plan.key.classes, line.low, line.high)
+    scale = (plan.key.classes, line.low, line.high)
+    pool = _pool(*scale)
     count = len(line.rhythm)
     centre = line.low + line.contour[0] * (line.high - line.low)
     arch = line.contour[1] * (line.high - line.low) * np.sin(np.pi * (np.arange(count) + 1) / (count + 1))
     local = rng.gumbel(0, 0.35, (count, len(pool)))
     for index in range(count):
         weight = 2.2 if line.strong[index] or index == count - 1 else 0.5
-        local[index] += _chord_costs(pool, line.chords[index], weight)
+        local[index] += weight * _strangeness(*scale, line.chords[index])
         local[index] += ((pool - centre - arch[index]) / 5.0) ** 2 * 0.5
         if line.motif:
             wanted = line.motif[min(index, len(line.motif) - 1)]

@@ -34,6 +34,7 @@ from corpus.arrange import STEMS as PLAYED
 from corpus.arrange import arrange
 from corpus.compose import compose, words
 from corpus.describe import describe, prompt
+from corpus.instruments import SAMPLE_RATE, Track, render
 from corpus.plan import SongPlan, plan
 from corpus.record import SongRecord, Split, TimedLine, TimedSyllable
 
@@ -120,17 +121,12 @@ def song(seed: int, split: Split = "train", stems: bool = False, **overrides: An
     Returns:
         The song with its complete record; the same arguments give the same samples anywhere.
     """
-    from corpus.instruments import render  # heavy libraries, not needed for sheets
-    from corpus.mix import mix
+    from corpus.mix import mix  # heavy, as the voice is, and not needed for sheets
 
     written = sheet(seed, split, **overrides)
     duration = written.score.duration
     tracks = arrange(written.plan, written.score, generator(seed, "arrange", split))
-    parts: dict[str, np.ndarray] = {}
-    for stem, played in tracks.items():
-        rendered = [render(track, duration) for track in played if track.strokes]
-        if rendered:
-            parts[stem] = _together(rendered)
+    parts = _Stems({stem: _Played(played, duration) for stem, played in tracks.items() if played[0].strokes})
     timing: tuple[TimedLine, ...] = ()
     if written.plan.singer != "none":
         parts["vocals"], timing = _sing(written, duration)
@@ -139,13 +135,34 @@ def song(seed: int, split: Split = "train", stems: bool = False, **overrides: An
     return SyntheticSong(record, mixed.audio, mixed.stems, written)
 
 
-def _together(tracks: Sequence[np.ndarray]) -> np.ndarray:
-    """Chords and pad in one stem, the pad behind: 9 dB softer than the chords."""
-    total = tracks[0]
-    for pad in tracks[1:]:
-        level = np.sqrt(np.mean(tracks[0] ** 2)) / max(1e-9, float(np.sqrt(np.mean(pad**2))))
-        total = total + pad * np.float32(min(4.0, level * 0.35))
-    return total
+class _Played:
+    """A stem that isn't rendered yet: its length is known."""
+
+    def __init__(self, tracks: Sequence[Track], duration: float) -> None:
+        self.tracks, self.duration = tracks, duration
+
+    def __len__(self) -> int:
+        return round(self.duration * SAMPLE_RATE)
+
+    def render(self) -> np.ndarray:
+        """The tracks together (time, 2): chords, and behind them the pad, 9 dB softer."""
+        total, *pads = (render(track, self.duration) for track in self.tracks)
+        for pad in pads:
+            level = np.sqrt(np.mean(total**2)) / max(1e-9, float(np.sqrt(np.mean(pad**2))))
+            total += pad * np.float32(min(4.0, level * 0.35))
+        return total
+
+
+class _Stems(dict[str, Any]):
+    """Stems that are rendered when the mixer takes them: all of a long song at once fill the memory."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        found = super().get(name, default)
+        return found.render() if isinstance(found, _Played) else found
+
+    def pop(self, name: str, default: Any = None) -> Any:  # type: ignore[override]
+        found = super().pop(name, default)
+        return found.render() if isinstance(found, _Played) else found
 
 
 def _sing(written: Sheet, duration: float) -> tuple[np.ndarray, tuple[TimedLine, ...]]:
