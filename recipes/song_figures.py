@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chinmu.telling import plan_of
 from common.audio import Audio, read_audio, write_audio
 from common.description import Audience
 from common.errors import RequestError
@@ -73,13 +74,10 @@ def choose(records: Sequence[SongRecord], count: int) -> list[Asked]:
 def _phrase(record: SongRecord, audience: Audience) -> str | None:
     """A description of the song that the lexicon reads back as its genre, singer and tempo."""
     from corpus.describe import prompt
-    from corpus.plan import plan
 
-    if record.seed is None or record.score is None or record.tempo is None:
+    planned = plan_of(record)
+    if planned is None or record.score is None or record.tempo is None or record.seed is None:
         return None
-    planned = plan(record.seed, record.split, duration=record.score.duration)
-    if (planned.genre, planned.singer) != (record.genre, record.singer):
-        return None  # made by another version of the plans
     for number in range(_TRIES):
         rng = generator(record.seed, "figures", number)
         text = prompt(planned, record.score, rng, audience, held_out=True)
