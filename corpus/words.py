@@ -67,8 +67,14 @@ ROLES: dict[str, tuple[str, ...]] = {
 # What may stand before a clause: a time or place, a turn of thought, or whom the hook is told to.
 OPENERS = {"scene": "when", "act": "when", "heart": "turn", "hook": "call", "title": "call"}
 SCHEMES: dict[int, tuple[str, ...]] = {1: ("A",), 2: ("AA",), 3: ("AAA", "ABA"), 4: ("AAAA", "AABA", "ABAB")}
+_COMMON = {"when": 2, "turn": 3, "call": 2}  # how often a song may use an opener of no theme
+_PLACE = re.compile(
+    "操场|教室|街|巷|窗|路口|站台|月台|房间|屋|院|厨房|车站|走廊|看台|跑道|田|山坡|河|桥|海|湖|城|镇|楼|路上|沙滩|草原|门"
+)
+_ADVERBS = ("独自", "又", "总", "还", "常", "正", "也", "偶尔", "时常", "默默", "依旧")  # 独自: not 我们
+_BEARS = re.compile("我们?[^们一两第没不也又总还再都正把为替给]")
 _ATTEMPTS = 4  # at a stanza
-_TWO = 9  # characters from which a line may be two clauses
+_TWO = 8  # characters from which a line may be two clauses
 _LEADS = {"scene": "scene", "act": "scene", "heart": "heart", "hook": "hook", "title": "hook"}
 _QUESTION = re.compile("吗$|呢$|谁|哪里|会不会|有没有|好不好|什么|是否|懂不懂|是不是|能不能")
 _FALLBACKS = ("heart", "hook", "title", "scene", "act")
@@ -98,6 +104,7 @@ class _Song:
     valence: str  # bright, dark or calm
     world: dict[str, str]
     used: set[str] = field(default_factory=set)  # templates and openers
+    common: dict[str, int] = field(default_factory=dict)  # openers of no theme, by kind
     written: dict[tuple[SectionTag, tuple[int, ...]], tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -108,6 +115,7 @@ class _Attempt:
     lines: list[str]
     cost: float
     used: set[str]
+    common: dict[str, int]
 
 
 def write(
@@ -156,16 +164,16 @@ def _stanza(song: _Song, tag: SectionTag, counts: tuple[int, ...], before: list[
     """Up to four lines under one rhyme scheme: the best of some attempts with rhymes drawn anew."""
     roles = ROLES[tag]
     wanted = [roles[(len(before) + i) % len(roles)] for i in range(len(counts))]
-    used, best = frozenset(song.used), _Attempt([], float("inf"), set())
+    used, common, best = frozenset(song.used), dict(song.common), _Attempt([], float("inf"), set(), {})
     for _ in range(_ATTEMPTS):
-        song.used = set(used)
+        song.used, song.common = set(used), dict(common)
         scheme = pick(song.rng, SCHEMES[len(counts)])
         attempt = _attempt(song, wanted, counts, scheme, before)
         if attempt.cost < best.cost:
             best = attempt
         if best.cost == 0:
             break
-    song.used = best.used
+    song.used, song.common = best.used, best.common
     return best.lines
 
 
@@ -179,7 +187,7 @@ def _attempt(
         line, cost = _line(song, role, count, rhymes.get(letter), {line[-1] for line in before + lines})
         lines.append(line)
         total += cost
-    return _Attempt(lines, total, song.used)
+    return _Attempt(lines, total, song.used, song.common)
 
 
 def _rhymes(
@@ -312,19 +320,37 @@ def _candidates(song: _Song, role: str, count: int) -> Iterator[Clause]:
 
 
 def _opener(song: _Song, clause: Clause, role: str, length: int) -> str | None:
-    """Words before the clause: "" when none are needed, None when none agree with it."""
+    """Words before the clause: "" when none are needed, None when none agree with it.
+
+    Openers that any theme may have are said a few times in a song at most.
+    """
     if length == 0:
         return ""
-    dimensions = {dimension for dimension, _ in clause.world}
+    kind = OPENERS[role]
+    common = song.common.get(kind, 0) < _COMMON[kind]
     fitting = [
-        opener.text
+        opener
         for opener in _openers(song.theme, role).get(length, ())
-        if opener.text not in song.used
-        and _agrees(opener.world, song.world)
-        and not dimensions & {dimension for dimension, _ in opener.world}
-        and not set(opener.text) & set(clause.text) - set("的我你一")
+        if (opener.own or common) and opener.text not in song.used and _joins(opener, clause, song.world)
     ]
-    return pick(song.rng, fitting) if fitting else None
+    if not fitting:
+        return None
+    own = [opener for opener in fitting if opener.own]
+    opener = pick(song.rng, own if own and song.rng.random() < 0.7 else fitting)
+    if not opener.own:
+        song.common[kind] = song.common.get(kind, 0) + 1
+    return opener.text
+
+
+def _joins(opener: Clause, clause: Clause, world: dict[str, str]) -> bool:
+    """Whether an opener says nothing that its clause says too, or that the song's world forbids."""
+    if opener.world and not _agrees(opener.world, world):
+        return False
+    if {dimension for dimension, _ in opener.world} & {dimension for dimension, _ in clause.world}:
+        return False
+    if _PLACE.search(opener.text) and _PLACE.search(clause.text[:3]):
+        return False
+    return not set(opener.text) & set(clause.text) - set("的我你一")
 
 
 # ---- the song's world --------------------------------------------------------------------
@@ -403,18 +429,27 @@ def _clauses(text: str, role: str, own: bool) -> tuple[Clause, ...]:
     """Every sentence of a block. The last two characters tell how the last is read."""
     out = []
     for template in templates(text):
-        for sentence in template:
+        for sentence in (said for plain in template for said in _adverbs(plain, role)):
             world = frozenset() if "~" in template.marks else _named(sentence)
             opens = "^" not in template.marks and not (role == "heart" and _QUESTION.search(sentence))
             out.append(Clause(sentence, template.pattern, group(sentence[-2:]), world, opens, own))
     return tuple(out)
 
 
+def _adverbs(sentence: str, role: str) -> Iterator[str]:
+    """What I do, and that I do it again, alone, as always: where the sentence bears an adverb."""
+    yield sentence
+    if role == "act" and _BEARS.match(sentence):
+        who = 2 if sentence[1] == "们" else 1
+        for adverb in ("又",) if "了" in sentence else _ADVERBS[who - 1 :]:
+            yield sentence[:who] + adverb + sentence[who:]
+
+
 @cache
 def _openers(theme: str, role: str) -> dict[int, list[Clause]]:
     """What may stand before a clause of a role, by length: times and places, or turns of thought."""
-    data, kind = _theme(theme), OPENERS[role]
-    text = data.get(kind, "") + "\n" + _read("shared")["openers"][kind]
+    kind = OPENERS[role]
     bank: Bank = defaultdict(list)
-    _add(bank, "opener", text, own=True)
+    _add(bank, "opener", _theme(theme).get(kind, ""), own=True)
+    _add(bank, "opener", _read("shared")["openers"][kind], own=False)
     return {length: clauses for (_, length), clauses in bank.items()}
