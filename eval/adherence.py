@@ -30,6 +30,7 @@ from common.errors import ManifestError, SongError
 from common.score import Score
 from common.seeds import generator
 from common.theory import Chord, Key
+from corpus import manifest
 from eval import listening
 from eval.listening import Frames
 from eval.statistics import Estimate, bootstrap
@@ -259,8 +260,6 @@ class Settings:
 
 def measure_manifest(settings: Settings) -> list[Adherence]:
     """Measure the songs of a manifest, or audio that was made from their scores."""
-    from corpus import manifest
-
     root = Path(settings.manifest).parent
     records = [r for r in manifest.read(settings.manifest) if r.score is not None][: settings.songs]
     measured = []

@@ -228,7 +228,7 @@ def embed_songs(model: ChinMu, records: Sequence[SongRecord], root: Path) -> np.
     return np.stack(vectors)
 
 
-def evaluate(
+def measure(
     model: str | Path,
     manifest_path: str | Path,
     pools: Sequence[int] = (100, 666),
@@ -259,6 +259,14 @@ def evaluate(
     return table(texts @ songs.T, oracle, queries, fitting, seed)
 
 
+def evaluate(
+    model: str | Path, manifest_path: str | Path, pools: Sequence[int] = (100, 666)
+) -> dict[str, Estimate]:
+    """The figures of both audiences together by name, such as `prompt, top-5 of 100`; see `measure`."""
+    rows = [row for row in measure(model, manifest_path, pools) if row.audience == EVERYONE]
+    return {f"{row.kind}, top-{k} of {row.pool}": share for row in rows for k, share in row.top.items()}
+
+
 @dataclass(frozen=True)
 class Settings:
     """What to evaluate."""
@@ -276,7 +284,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         settings = configs.parse(Settings, argv)
-        rows = evaluate(settings.model, settings.manifest, settings.pools, settings.each, settings.seed)
+        rows = measure(settings.model, settings.manifest, settings.pools, settings.each, settings.seed)
     except SongError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

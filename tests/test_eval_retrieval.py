@@ -143,5 +143,7 @@ def test_the_command_prints_and_writes_its_table(files, tmp_path: Path, capsys):
     assert "N=3" in shown and "N=100" not in shown and "chance 0.333" in shown
     rows = json.loads((tmp_path / "table.json").read_text())
     assert rows[0]["queries"] == 4 * 2 * (1 + 1 + 1 + 2)
+    figures = retrieval.evaluate(files[0], files[1], pools=[4])
+    assert len(figures) == 5 * 3 and figures["all, top-5 of 4"].value == 1.0
     assert retrieval.main([*arguments, "--pools", "[100]"]) == 2
     assert "smaller pools" in capsys.readouterr().err
