@@ -6,7 +6,8 @@ that were asked, a line has its syllables and rhyme, bars add up, every syllable
 pitches lie in the singer's range. Fed with `lyrics_llm.sequence`'s rows it is their reader.
 """
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Container, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -17,7 +18,9 @@ from common.lyrics import Lyrics, LyricSection, SectionTag
 from common.pinyin import read, units
 from common.rhyme import group
 from common.score import DRUMS, HOLD, ChordChange, Groove, Note, Section
-from common.theory import Chord
+from common.theory import Chord, Key
+from corpus.genres import GENRES
+from corpus.styles import bars_of
 from lyrics_llm import tokens as t
 from lyrics_llm.sketch import BAR_TICKS, SongSketch, slots
 from lyrics_llm.tokens import Vocabulary
@@ -63,9 +66,10 @@ class Words:
     def han(self) -> Ids:
         return np.array(self.vocabulary.han, np.int64)
 
-    def pitches(self, low: int, high: int, base: int) -> Ids:
-        """Pitch tokens of MIDI notes `low` to `high`."""
-        return self.only(*(f"<pitch:{p}>" for p in t.PITCHES if low <= base + p <= high))
+    def pitches(self, low: int, high: int, base: int, classes: Container[int]) -> Ids:
+        """Pitch tokens of MIDI notes `low` to `high` of some pitch classes."""
+        inside = (p for p in t.PITCHES if low <= base + p <= high and (base + p) % 12 in classes)
+        return self.only(*(f"<pitch:{p}>" for p in inside))
 
     def value(self, token: int) -> str:
         """`<genre:民谣>` → 民谣; the first colon ends the name."""
@@ -192,16 +196,20 @@ def _fresh(words: Words, allowed: Ids, line: str, others: Sequence[str], ends: b
 
 
 def score_grammar(
-    words: Words, sketch: SongSketch, lyrics: Lyrics
+    words: Words, sketch: SongSketch, lyrics: Lyrics, idiomatic: bool = True
 ) -> Generator[Ids, int, tuple[Section, ...]]:
     """The sections of the score of a sketch and its words.
 
+    Args:
+        idiomatic: chords are those of the genre in its scale, pitches those of the key; off for
+            reading what was written, where anything in the vocabulary may stand.
     Raises:
         ScoreError: the lyrics don't have the sections of the sketch.
         LyricsError: a line doesn't fit its place.
     """
     if [s.tag for s in lyrics.sections] != [f.tag for f in sketch.form]:
         raise ScoreError("the lyrics don't have the sections of the sketch: make a sketch for them")
+    bounds = _Bounds.of(words, sketch, idiomatic)
     before: dict[tuple, Section] = {}
     written: list[Section] = []
     for form, section in zip(sketch.form, lyrics.sections):
@@ -209,11 +217,47 @@ def score_grammar(
         yield words.only(f"<section:{form.tag}>")
         yield words.only(f"<bars:{form.bars}>")
         key = form.tag, form.bars, counts
-        tuned = yield from _section(words, sketch, form.tag, form.bars, counts, before.get(key))
+        tuned = yield from _section(words, sketch, bounds, form.tag, form.bars, counts, before.get(key))
         before[key] = tuned
         written.append(_with_words(tuned, section))
     yield words.only(t.END)
     return tuple(written)
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """The chords and pitches that a song may have."""
+
+    chords: Ids
+    sung: Ids
+    played: Ids
+
+    @classmethod
+    def of(cls, words: Words, sketch: SongSketch, idiomatic: bool) -> "_Bounds":
+        low, high = sketch.range
+        classes = set(sketch.key.classes) if idiomatic else set(range(12))
+        chords = np.append(words.by_field["chord"], words.ids["<nochord>"])
+        if idiomatic:
+            chords = words.only(*_idiom(sketch))
+        return cls(
+            chords,
+            words.pitches(low, high, sketch.base, classes),
+            words.pitches(*PLAYED_RANGE, sketch.base, classes),
+        )
+
+
+def _idiom(sketch: SongSketch) -> list[str]:
+    """Chord tokens of the genre's progressions in the scale; the key's triads where it has none."""
+    rows = GENRES[sketch.genre].harmony.get(sketch.key.scale) if sketch.genre in GENRES else None
+    key = Key(0, sketch.key.scale)
+    if rows is None:
+        triads = [Chord(root, q) for root in key.classes for q in ("", "m")]
+        found = [chord for chord in triads if set(chord.classes) <= set(key.classes)]
+    else:
+        progressions = (*rows.verse, *rows.chorus, *rows.pre, *rows.bridge)
+        found = [chord for row in progressions for bar in bars_of(row, key) for chord in bar]
+    found = found or [Chord(0, "m" if key.family == "minor" else "")]
+    return sorted({f"<chord:{chord.root}:{chord.quality}>" for chord in found})
 
 
 def _with_words(section: Section, words: LyricSection) -> Section:
@@ -239,21 +283,17 @@ def _readings(line: str) -> list[str | None]:
 
 
 def _section(
-    words: Words,
-    sketch: SongSketch,
-    tag: SectionTag,
-    bars: int,
-    counts: tuple[int, ...],
+    words: Words, sketch: SongSketch, bounds: _Bounds, tag: SectionTag, bars: int, counts: tuple[int, ...],
     earlier: Section | None,
-) -> Generator[Ids, int, Section]:
+) -> Generator[Ids, int, Section]:  # fmt: skip
     again = words.only(t.AGAIN) if earlier else words.only()
     token = yield np.append(words.by_field["energy"], again)
     if earlier and token == words.ids[t.AGAIN]:
         return earlier
     energy = int(words.value(token)) / 20
     groove, fill = yield from _groove(words)
-    chords = yield from _chords(words, sketch, bars, earlier)
-    notes = yield from _tune(words, sketch, bars, counts, earlier)
+    chords = yield from _chords(words, sketch, bounds.chords, bars, earlier)
+    notes = yield from _tune(words, sketch, bounds, bars, counts, earlier)
     return Section(tag, bars, chords, notes, groove, fill, energy)
 
 
@@ -268,12 +308,11 @@ def _groove(words: Words) -> Generator[Ids, int, tuple[Groove | None, bool]]:
 
 
 def _chords(
-    words: Words, sketch: SongSketch, bars: int, earlier: Section | None
+    words: Words, sketch: SongSketch, chords: Ids, bars: int, earlier: Section | None
 ) -> Generator[Ids, int, tuple[ChordChange, ...]]:
     opening = words.only(t.BAR, t.AGAIN) if earlier else words.only(t.BAR)
     if (yield opening) == words.ids[t.AGAIN]:
         return earlier.chords if earlier else ()
-    chords = np.append(words.by_field["chord"], words.ids["<nochord>"])
     changes: list[ChordChange] = []
     bar, tick, bass = 0, -1, False  # the last change stood at `tick` of the bar; a bass may follow it
     at = 0
@@ -315,26 +354,31 @@ def _change(words: Words, sketch: SongSketch, start: int, token: int) -> ChordCh
 
 
 def _tune(
-    words: Words, sketch: SongSketch, bars: int, counts: tuple[int, ...], earlier: Section | None
+    words: Words,
+    sketch: SongSketch,
+    bounds: _Bounds,
+    bars: int,
+    counts: tuple[int, ...],
+    earlier: Section | None,
 ) -> Generator[Ids, int, tuple[Note, ...]]:
     start = f"<line:{counts[0]}>" if counts else t.PLAYED
     opening = words.only(start, t.AGAIN) if earlier else words.only(start)
     if (yield opening) == words.ids[t.AGAIN]:
         return earlier.notes if earlier else ()
     if not counts:
-        return (yield from _phrase(words, sketch, 0, bars * BAR_TICKS, None, t.NEXT))
+        return (yield from _phrase(words, sketch, bounds.played, 0, bars * BAR_TICKS, None, t.NEXT))
     notes: list[Note] = []
     tunes: list[tuple[int, int, tuple[Note, ...]]] = []  # (syllables, start, notes) of the lines so far
     for index, (count, (begin, end)) in enumerate(zip(counts, slots(bars, counts, sketch.shortest()))):
         closing = f"<line:{counts[index + 1]}>" if index + 1 < len(counts) else t.NEXT
-        line = yield from _sung(words, sketch, count, begin, end, tunes, closing)
+        line = yield from _sung(words, sketch, bounds.sung, count, begin, end, tunes, closing)
         tunes.append((count, begin, line))
         notes += line
     return tuple(notes)
 
 
 def _sung(
-    words: Words, sketch: SongSketch, count: int, begin: int, end: int,
+    words: Words, sketch: SongSketch, pitches: Ids, count: int, begin: int, end: int,
     tunes: Sequence[tuple[int, int, tuple[Note, ...]]], closing: str,
 ) -> Generator[Ids, int, tuple[Note, ...]]:  # fmt: skip
     """A line's notes, its own or those of an earlier line."""
@@ -348,7 +392,7 @@ def _sung(
         and notes[-1].start + notes[-1].duration - at <= end - begin
         and (begin - at) % 12 == 0
     }
-    notes = yield from _phrase(words, sketch, begin, end, count, closing, likes)
+    notes = yield from _phrase(words, sketch, pitches, begin, end, count, closing, likes)
     return (*notes[:-1], Note(*_fields(notes[-1]), ends_line=True))
 
 
@@ -357,12 +401,10 @@ def _fields(note: Note) -> tuple[int, int, int, str | None, str | None]:
 
 
 def _phrase(
-    words: Words, sketch: SongSketch, begin: int, end: int, count: int | None, closing: str,
+    words: Words, sketch: SongSketch, pitches: Ids, begin: int, end: int, count: int | None, closing: str,
     likes: Mapping[int, list[Note]] | None = None,
 ) -> Generator[Ids, int, tuple[Note, ...]]:  # fmt: skip
     """Notes between two ticks: so many syllables, or any number that is played (count None)."""
-    low, high = sketch.range if count is not None else PLAYED_RANGE
-    pitches = words.pitches(low, high, sketch.base)
     shortest = sketch.shortest() if (count or 0) * sketch.shortest() <= end - begin else 3
     bar, position, left, held = begin // BAR_TICKS, begin, count or 0, False
     notes: list[Note] = []

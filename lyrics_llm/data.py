@@ -36,13 +36,18 @@ def says(written: Sheet, rng: np.random.Generator) -> str:
     return "，".join(said[int(i)] for i in chosen)
 
 
-def song_row(vocabulary: Vocabulary, written: Sheet, description: str) -> tuple[list[int], list[bool]]:
-    """A song's ids, and which of them are learned: what a grammar leaves to choose."""
+def song_row(
+    vocabulary: Vocabulary, written: Sheet, description: str, scored: bool = True
+) -> tuple[list[int], list[bool]]:
+    """A song's ids, and which of them are learned: what a grammar leaves to choose.
+
+    Without its score (`scored`) the row ends behind the words, which costs a third of the tokens.
+    """
     sketch = SongSketch.of_plan(written.plan)
     prompt = prompt_tokens(vocabulary, normalise(description)[:_MOST_DESCRIPTION])
     plan = plan_tokens(sketch)
     words = lyrics_tokens(vocabulary, written.lyrics)
-    score = score_tokens(written.score, sketch)
+    score = score_tokens(written.score, sketch) if scored else []
     row = [*prompt, *plan, t.LYRICS, *words, t.SCORE, *score]
     learned = [False] * len(prompt) + [True] * len(plan) + [False] + _chosen(words)
     learned += [False] + [not token.startswith(("<section:", "<bars:")) for token in score]
@@ -82,8 +87,9 @@ class Songs(Dataset):
     def _song(self, index: int) -> tuple[list[int], list[bool]]:
         seed = derive_seed(self.seed, "lyrics song", self.split, self.process, index)
         written = sheet(seed, self.split, durations=self.config.seconds)
-        description = says(written, generator(seed, "says", self.split))
-        ids, learned = song_row(self.vocabulary, written, description)
+        rng = generator(seed, "says", self.split)
+        scored = bool(rng.random() < self.config.scored)
+        ids, learned = song_row(self.vocabulary, written, says(written, rng), scored)
         return ids[: self.config.longest], learned[: self.config.longest]
 
     def _padded(self, songs: list[tuple[list[int], list[bool]]]) -> tuple[Tensor, Tensor]:

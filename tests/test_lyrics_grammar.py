@@ -1,0 +1,170 @@
+"""Token rows of corpus songs, and the grammars that read and bound them."""
+
+from collections.abc import Generator
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+from common.errors import LyricsError, ScoreError
+from common.lyrics import Lyrics
+from common.pinyin import units
+from common.rhyme import group
+from common.score import HOLD, Score
+from corpus.compose import compose, words
+from corpus.forms import FormSection
+from corpus.plan import SongPlan, plan
+from lyrics_llm import sequence
+from lyrics_llm import tokens as t
+from lyrics_llm.constrain import Words, lyrics_grammar, plan_grammar, score_grammar
+from lyrics_llm.sketch import SongSketch, form_for, slots
+from lyrics_llm.tokens import Vocabulary, build
+
+SEEDS = (0, 3, 5, 11, 17, 23)  # among them an instrumental and a song of several minutes
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> Vocabulary:
+    return Vocabulary(build())
+
+
+@lru_cache(maxsize=8)
+def song(seed: int) -> tuple[SongPlan, Lyrics, Score]:
+    planned = plan(seed, durations=(14.0, 60.0))
+    lyrics = words(planned)
+    return planned, lyrics, compose(planned, lyrics)
+
+
+def fed(vocabulary: Vocabulary, grammar: Generator, row: list[str]):  # type: ignore[no-untyped-def]
+    """What a grammar makes of a row, each token of which it must allow."""
+    allowed = next(grammar)
+    for index, token in enumerate(row):
+        assert vocabulary.ids[token] in allowed, f"{row[max(0, index - 5) : index + 1]}"
+        try:
+            allowed = grammar.send(vocabulary.ids[token])
+        except StopIteration as end:
+            assert index + 1 == len(row)
+            return end.value
+    raise AssertionError("the grammar wants more")
+
+
+def at_random(grammar: Generator, seed: int):  # type: ignore[no-untyped-def]
+    """What comes of a grammar when any allowed token may be drawn."""
+    rng = np.random.default_rng(seed)
+    allowed = next(grammar)
+    for _ in range(20000):
+        assert len(allowed), "a grammar never ends in a corner"
+        try:
+            allowed = grammar.send(int(rng.choice(allowed)))
+        except StopIteration as end:
+            return end.value
+    raise AssertionError("the grammar doesn't end")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_corpus_songs_are_read_back(seed: int, vocabulary: Vocabulary) -> None:
+    planned, lyrics, score = song(seed)
+    sketch, known = SongSketch.of_plan(planned), Words(vocabulary)
+    fields = fed(vocabulary, plan_grammar(known, {}), sequence.plan_tokens(sketch))
+    assert fields == {name: str(value) for name, value in sketch.fields().items()}
+    row = sequence.lyrics_tokens(vocabulary, lyrics)
+    assert fed(vocabulary, lyrics_grammar(known, planned.shape, fresh=False), row) == lyrics
+    sections = fed(
+        vocabulary,
+        score_grammar(known, sketch, lyrics, idiomatic=False),
+        sequence.score_tokens(score, sketch),
+    )
+    low, high = sketch.range
+    for got, wanted in zip(sections, score.sections, strict=True):
+        assert got.energy == pytest.approx(wanted.energy, abs=0.026)
+        inside = tuple(
+            replace(n, pitch=n.pitch + 12 * (n.pitch < low) - 12 * (n.pitch > high)) if n.sung else n
+            for n in wanted.notes
+        )
+        assert replace(got, energy=0) == replace(wanted, energy=0, notes=inside)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_is_drawn_is_a_song_of_the_sketch(seed: int, vocabulary: Vocabulary) -> None:
+    planned, _, _ = song(SEEDS[seed])
+    sketch, known = SongSketch.of_plan(planned), Words(vocabulary)
+    lyrics = at_random(lyrics_grammar(known, planned.shape), seed)
+    assert [(s.tag, tuple(len(units(line)) for line in s.lines)) for s in lyrics.sections] == planned.shape
+    assert Lyrics.parse(str(lyrics)) == lyrics
+    sections = at_random(score_grammar(known, sketch, lyrics), seed)
+    score = Score(sketch.tempo, sketch.key, sections, lead_in=sketch.lead_in, tail=sketch.tail)
+    assert score.duration == pytest.approx(sketch.duration, abs=1e-9)
+    assert score.lyrics() == lyrics
+    low, high = sketch.range
+    for section, written in zip(score.sections, lyrics.sections):
+        sung = [n for n in section.notes if n.sung]
+        assert sum(n.syllable != HOLD for n in sung) == sum(len(units(line)) for line in written.lines)
+        assert all(low <= n.pitch <= high for n in sung)
+
+
+def test_lines_end_on_their_rhyme_and_copy_no_other(vocabulary: Vocabulary) -> None:
+    known = Words(vocabulary)
+    rhyming = lines = 0
+    for seed in range(8):
+        lyrics = at_random(lyrics_grammar(known, [("verse", (6, 6, 6, 6)), ("chorus", (4, 4))]), seed)
+        assert len(set(lyrics.lines)) == 6
+        for section in lyrics.sections:
+            marks = sequence.rhymes(section.lines)
+            rhyming += sum(mark != t.FREE for mark in marks)
+            lines += len(marks)
+            assert all(group(a) for a in section.lines)
+    assert rhyming / lines > 0.6
+
+
+def test_unknown_characters_are_bytes_and_come_back(vocabulary: Vocabulary) -> None:
+    text = "龘靐的歌 ♪"
+    row = vocabulary.characters(text)
+    assert "<unk>" not in row
+    assert vocabulary.tokenizer.decode(vocabulary.encode(row)) == text
+    assert vocabulary.tokenizer(text)["input_ids"] == vocabulary.encode(row)
+
+
+def test_fixed_fields_are_kept(vocabulary: Vocabulary) -> None:
+    known = Words(vocabulary)
+    for seed in range(5):
+        fields = at_random(plan_grammar(known, {"singer": "child", "tempo": (60, 64), "genre": "爵士"}), seed)
+        assert (fields["singer"], fields["genre"]) == ("child", "爵士")
+        assert int(fields["tempo"]) in (60, 64)
+
+
+def test_slots_share_a_section() -> None:
+    assert slots(4, (7, 7, 7, 7)) == [(0, 48), (48, 96), (96, 144), (144, 192)]
+    assert slots(3, (5, 5)) == [(0, 72), (72, 144)]
+    uneven = slots(2, (14, 14, 3))
+    assert uneven[0][0] == 0
+    assert uneven[-1][1] == 96
+    assert all(3 * n <= end - start for n, (start, end) in zip((14, 14, 3), uneven))
+    with pytest.raises(LyricsError, match="line 1 has 17 syllables, but its place has room for 16"):
+        slots(1, (17,))
+
+
+def test_a_form_for_given_words_lasts_the_duration() -> None:
+    shape = [("verse", (7, 7, 7, 7)), ("chorus", (5, 5))]
+    for seconds in (15.0, 30.0, 47.5, 90.0):
+        form, tempo, lead_in, tail = form_for(shape, seconds, 96.0)  # type: ignore[arg-type]
+        bars = sum(section.bars for section in form)
+        assert lead_in + bars * 240 / tempo + tail == pytest.approx(seconds)
+        assert [s.lines for s in form if s.lines] == [(7, 7, 7, 7), (5, 5)]
+    assert form[0] == FormSection("intro", form[0].bars)
+    with pytest.raises(
+        LyricsError, match=r"36 syllables in 4 lines need at least \d+ seconds .* but 5 were asked"
+    ):
+        form_for([("verse", (9, 9, 9, 9))], 5.0, 96.0)
+
+
+def test_scores_off_the_grid_are_refused(vocabulary: Vocabulary) -> None:
+    planned, lyrics, score = song(3)
+    sketch = SongSketch.of_plan(planned)
+    with pytest.raises(ScoreError, match="3/4"):
+        sequence.score_tokens(
+            Score(100, sketch.key, (replace(score.sections[0], notes=(), groove=None, chords=()),), (3, 4)),
+            sketch,
+        )
+    with pytest.raises(ScoreError, match="sections of the sketch"):
+        next(score_grammar(Words(vocabulary), sketch, Lyrics.parse("<bridge>\n天\n")))
