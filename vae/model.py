@@ -302,6 +302,8 @@ class EarVAE(ModelMixin, ConfigMixin):
             raise ConfigError(
                 f"got {len(strides)} strides but {len(multipliers)} multipliers: each needs one"
             )
+        if min(strides) < 2:
+            raise ConfigError(f"every stride is at least 2, but got {tuple(strides)}")
         if latent_dim % (2 * heads):
             raise ConfigError(f"{heads} heads of even size don't divide a latent of {latent_dim} dimensions")
         self.sample_rate, self.latent_dim, self.scale = sample_rate, latent_dim, scale

@@ -1,0 +1,133 @@
+"""The demo codec: calibrated on synthetic chords, it keeps their pitches and forgets their phases."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from common.errors import AudioError
+from common.seeds import generator
+from vae import spectral
+from vae.load import load
+from vae.measures import smoothness, spectral_convergence
+from vae.spectral import SpectralVAE
+
+RATE = 44100
+
+
+def chord(notes: list[int], seconds: float = 1.0, pan: float = 0.0, seed: int = 0) -> torch.Tensor:
+    """Decaying tones of six harmonics, struck every half second, with a little noise."""
+    time, rng = np.arange(int(seconds * RATE)) / RATE, generator(seed, "chord")
+    tone = sum(
+        np.sin(2 * np.pi * 440 * 2 ** ((n - 69) / 12) * h * time + rng.random() * 6) / h
+        for n in notes
+        for h in range(1, 7)
+    )
+    mono = 0.1 * tone * np.exp(-3 * (time % 0.5)) + 1e-3 * rng.standard_normal(len(time))
+    return torch.from_numpy(np.stack([mono * (1 - pan), mono * (1 + pan)])).float()
+
+
+@pytest.fixture(scope="module")
+def codec() -> SpectralVAE:
+    torch.manual_seed(0)
+    model = SpectralVAE(latent_dim=80, width=16, depth=1, expansion=1, iterations=8)
+    rng = generator(1, "notes")
+    crops = [chord(list(rng.integers(40, 84, 3)), pan=rng.uniform(-0.4, 0.4), seed=i) for i in range(30)]
+    found = model.calibrate(crops)
+    assert found["features_kept"] > 0.95
+    assert found["magnitudes_explained"] > 0.5
+    return model.eval()
+
+
+def loudest(wav: torch.Tensor, near: float) -> float:
+    """Frequency in Hz of the strongest partial within a whole tone of `near`."""
+    size = 1 << 17
+    spectrum = torch.fft.rfft(wav.mean(0) * torch.hann_window(wav.shape[-1]), n=size).abs()
+    low, high = (int(near * 2 ** (step / 12) * size / RATE) for step in (-2, 2))
+    return (low + spectrum[low:high].argmax().item()) * RATE / size
+
+
+def test_chord_keeps_its_pitches(codec: SpectralVAE) -> None:
+    notes = [57, 64, 73]
+    wav = chord(notes, seed=99)
+    copy = codec.decode(codec.encode(wav[None]).mode(), wav.shape[-1])[0]
+    for note in notes:
+        frequency = 440 * 2 ** ((note - 69) / 12)
+        assert abs(12 * np.log2(loudest(copy, frequency) / frequency)) < 0.3
+
+
+def test_latents_are_smooth_and_of_unit_size(codec: SpectralVAE) -> None:
+    latents = codec.encode(chord([50, 57, 66], seconds=2, seed=7)[None]).mode()[0]
+    assert smoothness(latents) > 0.8
+    assert 0.3 < latents.std().item() < 3
+
+
+def test_latents_are_deaf_to_phase(codec: SpectralVAE) -> None:
+    wav = chord([60, 67])
+    torch.testing.assert_close(codec.encode(-wav[None]).mode(), codec.encode(wav[None]).mode())
+
+
+@pytest.mark.parametrize("length", [1, 1023, 1024, 1025, 30000])
+def test_length_out_is_length_in(codec: SpectralVAE, length: int) -> None:
+    latents = codec.encode(torch.zeros(1, 2, length)).mode()
+    assert latents.shape == (1, 80, -(-length // 1024))
+    assert codec.decode(latents, length).shape == (1, 2, length)
+    assert codec.decode(latents).shape[-1] == 1024 * latents.shape[-1]
+
+
+def test_trailing_silence_does_not_change_latents(codec: SpectralVAE) -> None:
+    wav = chord([60], seconds=0.7)[None]
+    short, long = (codec.encode(F.pad(wav, (0, extra))).mode() for extra in (0, 50000))
+    torch.testing.assert_close(long[..., : short.shape[-1]], short, atol=1e-4, rtol=1e-4)
+
+
+def test_a_batch_is_its_songs(codec: SpectralVAE) -> None:
+    songs = torch.stack([chord([60], 0.5), chord([66, 70], 0.5, seed=2)])
+    together = codec.decode(codec.encode(songs).mode(), songs.shape[-1])
+    for song, copy in zip(songs, together):
+        alone = codec.decode(codec.encode(song[None]).mode(), song.shape[-1])[0]
+        torch.testing.assert_close(alone, copy, atol=1e-3, rtol=1e-3)
+
+
+def test_decoding_is_deterministic(codec: SpectralVAE) -> None:
+    latents = codec.encode(chord([62, 69])[None]).sample(torch.Generator().manual_seed(1))
+    assert torch.equal(codec.decode(latents), codec.decode(latents))
+
+
+def test_chunks_do_not_show(codec: SpectralVAE, monkeypatch: pytest.MonkeyPatch) -> None:
+    latents = codec.encode(chord([62, 69], seconds=2)[None]).mode()
+    whole = codec.decode(latents)
+    monkeypatch.setattr(spectral, "_CHUNK", 20)
+    torch.testing.assert_close(codec.decode(latents), whole, atol=2e-3, rtol=0)
+
+
+def test_panning_survives(codec: SpectralVAE) -> None:
+    wav = chord([64], pan=0.3, seed=4)
+    copy = codec.decode(codec.encode(wav[None]).mode(), wav.shape[-1])[0]
+    ratio = copy[1].norm() / copy[0].norm()
+    assert ratio.item() == pytest.approx(1.3 / 0.7, rel=0.15)
+
+
+def test_folder_gives_back_nearly_the_same_codec(codec: SpectralVAE, tmp_path: Path) -> None:
+    codec.save_pretrained(tmp_path)
+    again = load(tmp_path)
+    wav = chord([60, 64])[None]
+    assert torch.equal(again.encode(wav).mode(), codec.encode(wav).mode())
+    assert torch.equal(again.decode(again.encode(wav).mode()), codec.decode(codec.encode(wav).mode()))
+
+
+def test_half_precision_keeps_the_analysis_exact(codec: SpectralVAE, tmp_path: Path) -> None:
+    codec.save_pretrained(tmp_path)
+    half = load(tmp_path).to(torch.bfloat16)
+    wav = chord([60, 64])[None]
+    assert half.analysis.semitones.dtype == torch.float32
+    assert torch.equal(half.encode(wav).mode(), codec.encode(wav).mode())
+    exact, rough = (c.decode(c.encode(wav).mode())[0] for c in (codec, half))
+    assert spectral_convergence(exact, rough) < 0.5
+
+
+def test_mono_is_refused(codec: SpectralVAE) -> None:
+    with pytest.raises(AudioError, match="batch, 2, time"):
+        codec.encode(torch.zeros(1, 1, 5000))
