@@ -115,16 +115,16 @@ def _oversampled_peaks(channel: Samples, block: int) -> Iterator[Samples]:
         left, right = min(start, _MARGIN), min(len(channel), start + _PIECE + _MARGIN)
         fine = soxr.resample(channel[start - left : right], 1, 4, quality="HQ")
         fine = np.abs(fine[4 * left : 4 * (left + min(_PIECE, len(channel) - start))])
-        fine = np.pad(fine, (0, -len(fine) % (4 * block)))
-        yield fine.reshape(-1, 4 * block).max(axis=1)
+        yield np.maximum(_block_peaks(fine, 4 * block), _block_peaks(channel[start : start + _PIECE], block))
+
+
+def _block_peaks(samples: Samples, block: int) -> Samples:
+    return np.pad(np.abs(samples), (0, -len(samples) % block)).reshape(-1, block).max(axis=1)
 
 
 def _peak_envelope(audio: Audio, block: int) -> Samples:
     """The largest magnitude over all channels, between samples too, of each `block` samples."""
-    envelopes = [np.concatenate(list(_oversampled_peaks(c, block))) for c in audio.samples]
-    plain = np.abs(audio.samples).max(axis=0)
-    plain = np.pad(plain, (0, -len(plain) % block)).reshape(-1, block).max(axis=1)
-    return np.maximum.reduce([*envelopes, plain])
+    return np.maximum.reduce([np.concatenate(list(_oversampled_peaks(c, block))) for c in audio.samples])
 
 
 def true_peak(audio: Audio) -> float:
@@ -169,7 +169,9 @@ def _limit(audio: Audio, envelope: Samples, gain: float, ceiling: float) -> Audi
     out = Audio(_apply_gain(audio.samples, _limiter(audio, envelope, gain, ceiling)), audio.sample_rate)
     over = true_peak(out) - ceiling
     # A moving gain bends the signal between samples by hundredths of a decibel: take them off everywhere.
-    return Audio(out.samples * np.float32(amplitude(-over - 1e-3)), out.sample_rate) if over > 0 else out
+    if over > 0:
+        np.multiply(out.samples, np.float32(amplitude(-over - 1e-3)), out=out.samples)
+    return out
 
 
 def _limiter(audio: Audio, envelope: Samples, gain: float, ceiling: float) -> Array:

@@ -255,7 +255,8 @@ def _master(total: Samples, settings: MixSettings) -> Audio:
     down = settings.loudness - integrated_loudness(loud)
     if down > 0:  # the limiter couldn't reach its drive, or the target is louder
         return normalise(loud, settings.loudness, settings.ceiling)
-    return Audio(loud.samples * np.float32(amplitude(down)), SAMPLE_RATE)
+    np.multiply(loud.samples, np.float32(amplitude(down)), out=loud.samples)
+    return loud
 
 
 # ---- mixing ------------------------------------------------------------------------------
