@@ -6,6 +6,8 @@
 - Lyrics come by cross-attention, in every `cross_every`-th block.
 - The score comes frame by frame, added to the audio tokens at the input and again half way.
 - RoPE turns half of each head, of audio tokens only, by their place in frames: fragments are a set.
+- Long tokens are cheap but coarse: with `frame_width` the output is finished at the frame rate by
+  convolutional blocks that see the noisy latents and the score again.
 - Padding is masked in the attention logits and zeroed at the input, so it changes nothing.
 
 Differs from the paper: the score (it has none), and the skip from input to output, whose share is
@@ -29,7 +31,15 @@ from dit.lyrics import PADDING, VOCABULARY_SIZE
 
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"latent_dim": 8, "dim": 32, "depth": 2, "heads": 2, "patch": 2, "modulation_rank": 8},
-    "demo": {"latent_dim": 64, "dim": 384, "depth": 8, "heads": 6, "patch": 2, "modulation_rank": 64},
+    "demo": {
+        "latent_dim": 96,
+        "dim": 320,
+        "depth": 8,
+        "heads": 5,
+        "patch": 4,
+        "modulation_rank": 64,
+        "frame_width": 128,
+    },
     # Wang 2025 gives 380M parameters and no shape; 16 × 1024 with cross-attention in every block fits.
     "paper": {"latent_dim": 64, "dim": 1024, "depth": 16, "heads": 16, "patch": 1, "cross_every": 1},
 }
@@ -45,6 +55,7 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         modulation_rank: width of the bottleneck of each block's adaLN; 0 for none.
         cross_every: every how many blocks one looks at the lyrics.
         syllable_dim: size of the embeddings of a frame's initial and final.
+        frame_width, frame_depth: of the blocks that finish the output at the frame rate; width 0 for none.
         lyric_vocabulary, score_channels, initials, finals: sizes of the inputs, kept with the weights.
     Raises:
         ConfigError: sizes that don't fit together.

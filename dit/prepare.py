@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.audio import Audio, read_audio, resample, to_channels
+from common.audio import Audio, read_audio
 from common.config import parse
 from common.description import Audience
 from common.errors import ConfigError, ManifestError
@@ -112,14 +112,11 @@ def _load_vae(folder: str) -> Any:
     return vae.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
-@torch.no_grad()
 def encode_song(vae: Any, audio: Audio) -> np.ndarray:
     """The most probable latents (T, D) of a whole song, float16."""
-    if audio.sample_rate != vae.sample_rate:
-        audio = resample(audio, vae.sample_rate)
-    wav = torch.from_numpy(to_channels(audio, 2).samples)[None]
-    latents = vae.encode(wav.to(vae.device)).mode()[0].T
-    return latents.float().cpu().numpy().astype(np.float16)
+    from vae.latents import encode_audio
+
+    return np.ascontiguousarray(encode_audio(vae, audio).values.T, dtype=np.float16)
 
 
 def song_audio(record: SongRecord, root: Path) -> Audio:

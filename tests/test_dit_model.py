@@ -75,9 +75,9 @@ def test_a_fresh_model_answers_zero() -> None:
     assert not out.any()
 
 
-@pytest.mark.parametrize("patch", [1, 2, 4])
-def test_padding_changes_nothing(patch: int) -> None:
-    model = awake(patch=patch)
+@pytest.mark.parametrize(("patch", "width"), [(1, 0), (2, 16), (4, 16)])
+def test_padding_changes_nothing(patch: int, width: int) -> None:
+    model = awake(patch=patch, frame_width=width)
     lengths = (9, 22, 16)
     songs = [song(n, n, fragments=1 + n % 3, words=n % 7) for n in lengths]
     inputs = [noisy(n, n) for n in lengths]

@@ -1,0 +1,138 @@
+"""From a manifest to what training reads."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from common.audio import Audio, write_audio
+from common.description import Audience, Description, fragments
+from common.errors import ConfigError, ManifestError
+from common.seeds import generator
+from corpus import manifest
+from corpus.record import SongRecord
+from dit.data import Batches, LatentSongs
+from dit.lyrics import encode
+from dit.prepare import PrepareConfig, prepare, prompts
+from dit.store import LatentFacts, fragments_path, read_songs, songs_path
+from tests.dit_songs import score
+from vae.spectral import SpectralVAE
+
+SAID = ("慢歌", "下雨天听的歌", "听起来很想家，让人想哭")
+
+
+class Embedder:
+    """Stands for ChinMu: a vector for each text, by its characters alone."""
+
+    @classmethod
+    def from_pretrained(cls, folder: str) -> "Embedder":
+        assert folder == "chinmu-folder"
+        return cls()
+
+    def to(self, device: str) -> "Embedder":
+        return self
+
+    def eval(self) -> "Embedder":
+        return self
+
+    def embed_fragments(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = [fragments(text) for text in texts]
+        longest = max(map(len, rows))
+        vectors = torch.zeros(len(rows), longest, 512)
+        for row, pieces in zip(vectors, rows):
+            for place, piece in enumerate(pieces):
+                values = generator(0, piece).standard_normal(512)
+                row[place] = torch.from_numpy(values / np.linalg.norm(values))
+        return vectors, vectors.any(-1)
+
+
+@pytest.fixture(autouse=True)
+def embedder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chinmu.model.ChinMu", Embedder)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> PrepareConfig:
+    """Three short songs and a tiny codec on disk."""
+    records = []
+    for number in range(3):
+        own = score(number, bars=1)
+        noise = generator(number, "audio").uniform(-0.3, 0.3, (2, int(own.duration * 44100)))
+        write_audio(tmp_path / f"{number}.wav", Audio(noise.astype(np.float32), 44100))
+        record = SongRecord(f"song-{number}", "test", "CC0-1.0", "train", own.duration, audio=f"{number}.wav")
+        said = tuple(Description(text, Audience.AMATEUR, "情绪", "phrase") for text in SAID)
+        records.append(replace(record, score=own, lyrics=own.lyrics(), descriptions=said))
+    records[2] = replace(records[2], score=None)
+    manifest.write(tmp_path / "manifest.jsonl", records)
+    torch.manual_seed(0)
+    SpectralVAE(latent_dim=8, width=16, depth=1).save_pretrained(str(tmp_path / "vae"))
+    return PrepareConfig(
+        manifest=str(tmp_path / "manifest.jsonl"),
+        vae=str(tmp_path / "vae"),
+        out=str(tmp_path / "latents"),
+        prompts=2,
+        shard=2,
+    )
+
+
+def test_prepared_songs_become_batches(corpus: PrepareConfig) -> None:
+    prepare(replace(corpus, chinmu="chinmu-folder"))
+    songs = LatentSongs(corpus.out, 2.0)
+    assert (songs.facts.latent_dim, songs.facts.vae) == (8, "SpectralVAE")
+    assert songs.facts.frame_rate == pytest.approx(44100 / 1024)
+    for song in songs.songs:
+        assert song.frames == -(-int(song.duration * 44100) // 1024)
+        assert song.prompts.keys() == {"amateur"} and len(song.prompts["amateur"]) == 2
+    assert songs.songs[0].tokens is not None and songs.songs[0].tokens.times is not None
+    last = songs.songs[2]
+    assert last.score is None and last.tokens is not None and last.tokens.times is None
+    assert list(last.tokens.ids) == encode(score(2, bars=1).lyrics())
+    batch = Batches(songs, 3, 0).batch(0)
+    assert batch.latents.isfinite().all() and bool(batch.conditions.fragment_mask.any(1).all())
+    norms = batch.conditions.fragments.norm(dim=-1)[batch.conditions.fragment_mask]
+    assert torch.allclose(norms, torch.ones_like(norms), atol=1e-2)
+
+
+def test_stopped_preparation_goes_on_and_ends_the_same(corpus: PrepareConfig, tmp_path: Path) -> None:
+    prepare(corpus)
+    before = songs_path(Path(corpus.out), 0).stat().st_mtime_ns
+    songs_path(Path(corpus.out), 1).unlink()
+    prepare(replace(corpus, chinmu="chinmu-folder"))
+    assert songs_path(Path(corpus.out), 0).stat().st_mtime_ns == before, "a whole shard is left alone"
+    other = replace(corpus, out=str(tmp_path / "again"), chinmu="chinmu-folder")
+    for part in (1, 0):
+        prepare(replace(other, part=part, parts=2))
+    for path in sorted(Path(corpus.out).iterdir()):
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
+    assert fragments_path(Path(corpus.out), 1).is_file()
+
+
+def test_another_corpus_in_the_folder_is_an_error(corpus: PrepareConfig) -> None:
+    prepare(corpus)
+    records = manifest.read(Path(corpus.manifest))
+    manifest.write(corpus.manifest, [replace(r, id=f"other-{r.id}") for r in records])
+    with pytest.raises(ManifestError, match="other songs"):
+        prepare(corpus)
+
+
+def test_unfinished_parts_are_not_a_data_set(corpus: PrepareConfig) -> None:
+    prepare(replace(corpus, part=0, parts=2))
+    assert len(read_songs(Path(corpus.out))) == 2
+    with pytest.raises(ManifestError, match=r"latents\.json"):
+        LatentFacts.read(Path(corpus.out))
+
+
+def test_prompts_are_of_one_audience_and_end() -> None:
+    said = tuple(Description("很长的一句话" * 12, a, "情绪", "sentence") for a in Audience for _ in range(9))
+    record = SongRecord("a", "test", "CC0-1.0", "train", 3.0, descriptions=said)
+    texts = prompts(record, Audience.AMATEUR, 5, seed=1)
+    assert len(texts) == 5 and all(len(text) <= 160 for text in texts)
+    assert prompts(record, Audience.AMATEUR, 5, seed=1) == texts
+    assert prompts(replace(record, descriptions=()), Audience.AMATEUR, 5, seed=1) == []
+
+
+def test_a_part_beyond_the_parts_is_refused(corpus: PrepareConfig) -> None:
+    with pytest.raises(ConfigError, match="part 2 of 2"):
+        replace(corpus, part=2, parts=2)
