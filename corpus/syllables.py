@@ -90,12 +90,13 @@ def template(variant: str, syllable: str) -> Template:
 
 @lru_cache(maxsize=1024)
 def _template(variant: str, syllable: str, folder: str) -> Template:
+    if not re.fullmatch("[a-z']+", syllable):  # no name for a file
+        return analyse(variant, syllable)
     path = Path(folder) / variant / f"{syllable}.npz"
-    found = _read(path) if syllable.isascii() else None
+    found = _read(path)
     if found is None:
         found = analyse(variant, syllable)
-        if syllable.isascii():
-            _write(path, found)
+        _write(path, found)
     return found
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import pyworld
 import soxr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.signal import butter, sosfiltfilt
 
 from common.errors import AudioError
@@ -231,6 +233,28 @@ def test_edges_of_the_song():
     assert cut.onsets[0] == 0.0
     orphan = sing([note(0.2, 0.8, 62, HOLD, None)], Voice(), np.random.default_rng(0), 1.0)
     assert np.abs(orphan.samples).max() > 0.1
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.02, 0.6), st.floats(0, 0.3), st.integers(45, 80)), min_size=1, max_size=6)
+)
+@settings(max_examples=25, deadline=None)
+def test_any_rhythm_can_be_sung(rows):
+    """Notes shorter than a consonant, rests of any length, leaps of three octaves."""
+    notes, at = [], 0.0
+    for i, (length, rest, pitch) in enumerate(rows):
+        said = (HOLD, None) if i % 3 == 2 else ("字", ("zhuang1", "a1", "xiong2", "men5")[i % 4])
+        notes.append(note(at, at + length, pitch, *said))
+        at += length + rest
+    sung = sing(notes, Voice("m2"), np.random.default_rng(0), at + 0.1)
+    assert np.isfinite(sung.samples).all() and np.abs(sung.samples).max() > 0.01
+    starts = [n.start for n in notes if n.syllable != HOLD]
+    np.testing.assert_allclose(sung.onsets, starts, atol=0.003)
+
+
+def test_a_word_that_is_no_file_name_is_sung(cache_folder):
+    assert len(template("f1", "../rock/roll").envelope) > 20
+    assert not list(cache_folder.rglob("*roll*"))
 
 
 @pytest.mark.parametrize("singer", SINGERS)
