@@ -46,9 +46,7 @@ class DataConfig:
 
     songs: int = 12  # sheets a step, of one process
     pool: int = 4  # steps whose songs are drawn together and sorted by length, to waste less padding
-    scored: float = (
-        0.3  # share of songs whose score is learned too: three quarters of a song's tokens are score
-    )
+    scored: float = 0.3  # share of songs whose score is learned: three quarters of a song's tokens
     longest: int = 1024  # tokens; of a longer song the beginning is learned
     seconds: tuple[float, float] | None = None  # shortest and longest song; None as in the corpus
     workers: int = 0  # processes that compose ahead of the training

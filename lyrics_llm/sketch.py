@@ -78,36 +78,31 @@ def slots(bars: int, counts: Sequence[int], shortest: int = 3) -> list[tuple[int
     """(start, end) in ticks of every line of a section.
 
     Lines share a section equally, in half bars; where that is too short for one of them, in
-    proportion to their syllables, in beats.
+    proportion to their syllables.
 
     Raises:
-        LyricsError: there are more lines than beats, or more syllables than sixteenths.
+        LyricsError: there are more syllables than sixteenths.
     """
     length = bars * BAR_TICKS
+    if 3 * sum(counts) > length:
+        raise LyricsError(
+            f"{sum(counts)} syllables don't fit the {length // 3} sixteenths of {bars} bars: "
+            "shorten the lines, or ask for a longer song"
+        )
     each = length // len(counts) // (2 * TICKS) * 2 * TICKS
     if each and all(n * shortest <= each for n in counts):
         starts = [i * each for i in range(len(counts))]
     else:
-        starts = _in_proportion(length // TICKS, counts)
-    ends = [*starts[1:], length]
-    for number, (start, end, count) in enumerate(zip(starts, ends, counts), 1):
-        if count * 3 > end - start:
-            raise LyricsError(
-                f"line {number} has {count} syllables, but its place has room for {(end - start) // 3}: "
-                "shorten it, or ask for a longer song"
-            )
-    return list(zip(starts, ends))
+        starts = _in_proportion(length, counts)
+    return list(zip(starts, [*starts[1:], length]))
 
 
-def _in_proportion(beats: int, counts: Sequence[int]) -> list[int]:
-    if len(counts) > beats:
-        raise LyricsError(f"{len(counts)} lines can't be sung in {beats} beats: ask for a longer song")
-    total, done, edges = sum(counts), 0, [0]
-    for index, count in enumerate(counts[:-1]):
-        done += count
-        least, most = edges[-1] + 1, beats - (len(counts) - 1 - index)
-        edges.append(min(most, max(least, round(beats * done / total))))
-    return [edge * TICKS for edge in edges]
+def _in_proportion(length: int, counts: Sequence[int]) -> list[int]:
+    """Starts of lines as long as their syllables ask, in beats or, where that is too coarse, sixteenths."""
+    beats = [-(-3 * n // TICKS) for n in counts]
+    unit, least = (TICKS, beats) if sum(beats) * TICKS <= length else (3, list(counts))
+    sizes = _shared(length // unit, least, counts)
+    return [sum(sizes[:i]) * unit for i in range(len(sizes))]
 
 
 def counts_of(lyrics: Lyrics) -> list[tuple[SectionTag, tuple[int, ...]]]:

@@ -1,0 +1,76 @@
+"""Training at tiny size: it learns, and stopping and resuming equals not stopping."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from common import config as configs
+from lyrics_llm import data
+from lyrics_llm.config import DataConfig, TrainConfig
+from lyrics_llm.model import load
+from lyrics_llm.tokens import Vocabulary, build
+from lyrics_llm.train import train
+
+TINY = "lyrics_llm/configs/tiny.yaml"
+
+
+def settings(out: Path, steps: int) -> TrainConfig:
+    root = Path(__file__).parent.parent
+    return configs.parse(
+        TrainConfig,
+        ["--config", str(root / TINY), "--out", str(out), "--max_steps", str(steps), "--lr", "0.01"],
+    )
+
+
+def constant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A learning rate that doesn't know how long the run will be."""
+    monkeypatch.setattr("lyrics_llm.train.learning_rate", lambda config, step, progress: config.lr)
+
+
+def test_resuming_equals_not_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    constant(monkeypatch)
+    train(settings(tmp_path / "whole", 4))
+    train(settings(tmp_path / "parts", 2))
+    train(settings(tmp_path / "parts", 4))
+    whole, parts = (
+        load_file(tmp_path / run / "checkpoint" / "model.safetensors") for run in ("whole", "parts")
+    )
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[k], parts[k]) for k in whole)
+    exported = (load(tmp_path / run / "model")[0].state_dict() for run in ("whole", "parts"))
+    assert all(torch.equal(a, b) for a, b in zip(*(state.values() for state in exported)))
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    train(settings(tmp_path / "run", 40))
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    losses = [row["loss/token"] for row in rows if "loss/token" in row]
+    assert losses[-1] < 0.75 * losses[0]
+
+
+def test_batches_are_functions_of_the_step() -> None:
+    vocabulary = Vocabulary(build())
+    config = DataConfig(songs=2, pool=2, seconds=(12.0, 16.0))
+    first, again = (data.Songs(config, vocabulary, seed=1) for _ in range(2))
+    want = first[3]
+    assert torch.equal(again[3][0], want[0])
+    assert torch.equal(again[3][1], want[1])
+    assert not torch.equal(first[2][0][0], want[0][0])
+    elsewhere = data.Songs(config, vocabulary, seed=1, process=1)
+    assert not torch.equal(elsewhere[3][0][:, :20], want[0][:, :20])
+    ids, labels = want
+    assert ids.shape == labels.shape
+    known = labels != data.IGNORED
+    assert torch.equal(ids[known], labels[known])
+    assert not known[:, 0].any()
+    assert 0.5 < known.float().mean() <= 1
+
+
+def test_every_configuration_is_read() -> None:
+    for name in ("demo", "tiny"):
+        path = Path(__file__).parent.parent / "lyrics_llm" / "configs" / f"{name}.yaml"
+        config = configs.parse(TrainConfig, ["--config", str(path), "--out", "x"])
+        assert config.data.songs >= 1

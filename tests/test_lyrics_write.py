@@ -1,0 +1,145 @@
+"""The writer with a model of random weights: what holds whatever a model has learned."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from common.errors import CheckpointError, LyricsError, RequestError
+from common.lyrics import Lyrics
+from common.theory import Key
+from lyrics_llm import model
+from lyrics_llm.config import ModelConfig
+from lyrics_llm.evaluate import bootstrap, distinct, form_agreement, rhyme_rate, wilson
+from lyrics_llm.sample import Temper, write
+from lyrics_llm.tokens import PAD, Vocabulary, build
+from lyrics_llm.write import Writer
+
+TEXT = "一首下雨天想家的慢歌，女声，钢琴"
+
+
+@pytest.fixture(scope="module")
+def writer() -> Writer:
+    vocabulary = Vocabulary(build())
+    sizes = ModelConfig(hidden_size=16, intermediate_size=32, layers=1, heads=2, kv_heads=1, head_dim=8)
+    return Writer(model.build(sizes, vocabulary, 0), vocabulary)
+
+
+def test_a_description_becomes_a_song_of_exactly_its_duration(writer: Writer) -> None:
+    sketch = writer.plan(TEXT, seed=1, duration=14)
+    lyrics = writer.write(TEXT, sketch, seed=1)
+    score = writer.compose(lyrics, sketch, seed=1)
+    assert score.duration == pytest.approx(14.0, abs=1e-9)
+    assert score.lyrics() == lyrics
+    assert score.meta["singer"] == "female"
+    assert (sketch.theme, sketch.harmony) == ("下雨天", "钢琴")
+    assert sketch.tempo < 83
+
+
+def test_the_same_seed_gives_the_same_song_alone_or_in_a_batch(writer: Writer) -> None:
+    alone = writer.write(TEXT, [("verse", (5, 5))], seed=3)
+    assert writer.write(TEXT, [("verse", (5, 5))], seed=3) == alone
+    assert writer.write(TEXT, [("verse", (5, 5))], seed=4) != alone
+    sketch = writer.plan(TEXT, seed=3, duration=14)
+    other = writer.plan("热血的摇滚，男声", seed=4, duration=20)
+    together = writer.writes([TEXT, "热血的摇滚，男声"], [sketch, other], [3, 4])
+    assert together == [writer.write(TEXT, sketch, seed=3), writer.write("热血的摇滚，男声", other, seed=4)]
+
+
+def test_what_is_said_outright_wins(writer: Writer) -> None:
+    sketch = writer.plan("纯音乐，98bpm，A小调，古筝", seed=2, duration=30)
+    assert sketch.singer == "none"
+    assert sketch.key == Key(9, "minor")
+    assert sketch.tempo == pytest.approx(98, rel=0.031)
+    assert sketch.harmony == "古筝"
+    assert not any(section.lines for section in sketch.form)
+    told = writer.plan("女声，98bpm", seed=2, singer="male", tempo=150, key="D major", genre="爵士")
+    assert (told.singer, told.genre, told.key) == ("male", "爵士", Key(2))
+    assert told.tempo == pytest.approx(150, rel=0.031)
+
+
+def test_anybodys_words_are_sung(writer: Writer, caplog: pytest.LogCaptureFixture) -> None:
+    mine = Lyrics.parse("[verse]\n窗外下着雨 我想你\nbaby don't cry\n\n[chorus]\n回家吧回家吧\n龘龘在等你\n")
+    score = writer.compose(mine, "一首想家的歌", duration=20, seed=3)
+    assert score.duration == pytest.approx(20.0, abs=1e-9)
+    assert next(s for s in score.lyrics().sections if s.lines).lines[1] == "baby don't cry"
+    assert "".join(n.syllable or "" for n in score.note_spans(sung=True)).replace("-", "").endswith("等你")
+    with caplog.at_level(logging.WARNING):
+        sung = writer.compose(Lyrics.parse("[verse]\n天地\n"), "纯音乐", duration=10)
+    assert "a singer is chosen" in caplog.text
+    assert sung.meta["singer"] != "none"
+
+
+def test_too_many_words_are_refused_and_many_are_warned_of(
+    writer: Writer, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = "窗外下着雨我想你一二三四"
+    with pytest.raises(
+        LyricsError, match=r"240 syllables in 20 lines need at least \d+ seconds .* but 20 were"
+    ):
+        writer.compose(Lyrics.parse("[verse]\n" + (line + "\n") * 20), "歌", duration=20)
+    with caplog.at_level(logging.WARNING):
+        writer.compose(Lyrics.parse("[verse]\n" + (line + "\n") * 4), "歌", duration=12)
+    assert "a second is fast to sing" in caplog.text
+    with pytest.raises(LyricsError, match="1 to 32 syllables"):
+        writer.compose(Lyrics.parse("[verse]\n" + "天" * 33), "歌", duration=60)
+
+
+def test_bad_requests_are_named(writer: Writer, tmp_path: Path) -> None:
+    for text in ("", " 。，"):
+        with pytest.raises(RequestError, match="at least one word"):
+            writer.plan(text)
+    with pytest.raises(RequestError, match="no 'tempi'"):
+        writer.plan(TEXT, tempi=3)
+    with pytest.raises(RequestError, match="genre '土嗨' isn't known: choose one of"):
+        writer.plan(TEXT, genre="土嗨")
+    with pytest.raises(CheckpointError, match="holds no lyric model"):
+        Writer.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError):
+        Writer.from_pretrained(tmp_path)
+
+
+def test_a_saved_writer_writes_the_same(writer: Writer, tmp_path: Path) -> None:
+    writer.save_pretrained(tmp_path)
+    shape = [("verse", (4, 4))]
+    assert Writer.from_pretrained(tmp_path).write(TEXT, shape, seed=5) == writer.write(TEXT, shape, seed=5)  # type: ignore[arg-type]
+
+
+def test_rows_are_fed_as_one_by_one(writer: Writer) -> None:
+    """The sampler's cache, padding and forced tokens against a forward pass over the whole row."""
+
+    def grammar(count: int):  # type: ignore[no-untyped-def]
+        import numpy as np
+
+        for index in range(count):
+            free = np.arange(400, 500) if index % 3 else np.array([7])
+            yield free
+        return count
+
+    prompts = [[5, 6, 7], [9, 8, 7, 6, 5, 4]]
+    generators = [torch.Generator().manual_seed(s) for s in (1, 2)]
+    greedy = Temper(1e-6, 1.0)
+    _, rows = write(
+        writer.model, prompts, [grammar(9), grammar(5)], generators, greedy, writer.vocabulary.ids[PAD]
+    )
+    for prompt, row in zip(prompts, rows):
+        for place, token in enumerate(row):
+            if place % 3:
+                whole = torch.tensor([[*prompt, *row[:place]]])
+                logits = writer.model(input_ids=whole).logits[0, -1, 400:500]
+                assert int(logits.argmax()) + 400 == token
+
+
+def test_figures() -> None:
+    share = wilson(8, 10)
+    assert (share.value, share.count) == (0.8, 10)
+    assert (share.low, share.high) == pytest.approx((0.4902, 0.9433), abs=1e-3)
+    assert bootstrap([1, 1], [2, 2]).low == 0.5
+    lyrics = Lyrics.parse("<verse>\n天上的月亮\n照着我故乡\n你在哪里\n<chorus>\n月亮\n")
+    assert rhyme_rate([lyrics]).value == pytest.approx(2 / 3)
+    assert distinct([lyrics, lyrics]).value == 0.5
+    asked = [("verse", (5, 5, 4)), ("bridge", (2,))]
+    agreement = form_agreement([(asked, lyrics)])  # type: ignore[list-item]
+    assert [agreement[k].value for k in ("tags", "lines", "characters")] == [0.5, 1.0, 1.0]
