@@ -7,7 +7,8 @@ from common.description import Audience
 from common.errors import ConfigError, RequestError
 from common.frames import N_CHANNELS, ScoreFrames, render
 from dit.conditions import Conditions
-from dit.model import SIZES, SongTransformer, rotate, rotations
+from dit.layers import rotate, rotations
+from dit.model import SIZES, SongTransformer
 from tests.dit_songs import RATE, score
 
 DIM = SIZES["tiny"]["latent_dim"]

@@ -1,0 +1,245 @@
+"""The parts of the song model: what conditions become, and the blocks that they steer."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dit.conditions import NO_AUDIENCE
+from dit.lyrics import PADDING
+
+_FREQUENCIES = 128  # of a sinusoidal embedding
+
+
+class Steering(nn.Module):
+    """Time, audience and timing to one vector (B, dim)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.time = _embedder(2 * _FREQUENCIES, dim)
+        self.timing = _embedder(4 * _FREQUENCIES, dim)
+        self.no_timing = nn.Parameter(torch.zeros(dim))
+        self.audience = nn.Embedding(NO_AUDIENCE + 1, dim)
+
+    def forward(self, t: Tensor, audience: Tensor, timing: Tensor) -> Tensor:
+        known = ~timing.isnan().any(-1, keepdim=True)
+        seconds = torch.where(known, timing, 0).float()
+        place = self.timing(sinusoids(seconds * 10, longest=10_000.0).flatten(1))
+        place = torch.where(known, place, self.no_timing.to(place.dtype))
+        return F.silu(
+            self.time(sinusoids(t.float() * 1000, longest=10_000.0)) + place + self.audience(audience)
+        )
+
+
+class TextInput(nn.Module):
+    """Fragment vectors to tokens; a learned one stands there when none is left."""
+
+    def __init__(self, text_dim: int, dim: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(text_dim, dim)
+        self.none = nn.Parameter(torch.zeros(1, 1, dim))
+        self.scale = math.sqrt(text_dim)  # ChinMu's vectors have unit length, tokens unit variance
+
+    def forward(self, fragments: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """((B, 1 + F, dim), (B, 1 + F) bool)"""
+        tokens = self.project(fragments * self.scale)
+        none = self.none.to(tokens.dtype).expand(len(tokens), 1, -1)
+        return torch.cat([none, tokens], 1), torch.cat([~mask.any(1, keepdim=True), mask], 1)
+
+
+class LyricEncoder(nn.Module):
+    """Lyric tokens with their place and their neighbours; a learned one stands there when there are none."""
+
+    def __init__(self, vocabulary: int, dim: int, width: int = 7) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(vocabulary, dim)
+        self.place = nn.Linear(2 * _FREQUENCIES, dim)
+        self.near = nn.Conv1d(dim, dim, width, padding=width // 2, groups=dim)
+        self.norm = nn.LayerNorm(dim)
+        self.mix = nn.Sequential(nn.Linear(dim, 2 * dim), nn.SiLU(), nn.Linear(2 * dim, dim))
+        self.none = nn.Parameter(torch.zeros(1, 1, dim))
+
+    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """((B, 1 + L, dim), (B, 1 + L) bool)"""
+        mask = ids != PADDING
+        place = torch.arange(ids.shape[1], device=ids.device, dtype=torch.float32)
+        x = (self.embed(ids) + self.place(sinusoids(place, longest=10_000.0))) * mask[..., None]
+        if ids.shape[1]:
+            x = x + self.near(x.mT).mT
+            x = x + self.mix(self.norm(x))
+        none = self.none.to(x.dtype).expand(len(x), 1, -1)
+        return torch.cat([none, x], 1), torch.cat([~mask.any(1, keepdim=True), mask], 1)
+
+
+class Modulation(nn.Module):
+    """`parts` vectors (B, 1, dim) from the steering vector; zero at the start."""
+
+    def __init__(self, dim: int, rank: int, parts: int) -> None:
+        super().__init__()
+        self.parts = parts
+        self.narrow = nn.Linear(dim, rank) if rank else nn.Identity()
+        self.wide = nn.Linear(rank or dim, parts * dim)
+
+    def forward(self, steering: Tensor) -> tuple[Tensor, ...]:
+        return self.wide(self.narrow(steering))[:, None].chunk(self.parts, -1)
+
+    def zero(self) -> None:
+        nn.init.zeros_(self.wide.weight)
+        nn.init.zeros_(self.wide.bias)
+
+
+class Block(nn.Module):
+    """Joint self-attention, cross-attention to the lyrics (in some), MLP; each steered by adaLN-zero."""
+
+    def __init__(self, dim: int, heads: int, hidden: int, rank: int, cross: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.modulation = Modulation(dim, rank, 6)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.merge = nn.Linear(dim, dim)
+        self.cross = CrossAttention(dim, heads) if cross else None
+        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU("tanh"), nn.Linear(hidden, dim))
+
+    def forward(
+        self,
+        x: Tensor,
+        steering: Tensor,
+        turns: tuple[Tensor, Tensor],
+        keys: Tensor | None,
+        words: Tensor,
+        word_mask: Tensor,
+    ) -> Tensor:
+        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = self.modulation(steering)
+        x = x + gate * self._attend(modulate(x, shift, scale), turns, keys)
+        if self.cross is not None:
+            x = x + self.cross(x, words, word_mask)
+        return x + gate_mlp * self.mlp(modulate(x, shift_mlp, scale_mlp))
+
+    def _attend(self, x: Tensor, turns: tuple[Tensor, Tensor], keys: Tensor | None) -> Tensor:
+        q, k, v = split_heads(self.qkv(x), self.heads, 3)
+        attended = F.scaled_dot_product_attention(rotate(q, turns), rotate(k, turns), v, attn_mask=keys)
+        return self.merge(attended.transpose(1, 2).flatten(2))
+
+
+class CrossAttention(nn.Module):
+    """From every token to the lyrics; its output starts at zero."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(dim)
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim)
+        self.merge = nn.Linear(dim, dim)
+        self.gate = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x: Tensor, words: Tensor, mask: Tensor) -> Tensor:
+        (q,) = split_heads(self.q(self.norm(x)), self.heads, 1)
+        k, v = split_heads(self.kv(words), self.heads, 2)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None])
+        return self.gate.to(x.dtype) * self.merge(attended.transpose(1, 2).flatten(2))
+
+
+class Output(nn.Module):
+    """Tokens to frames, plus a share of the input that depends on the steering; zero at the start.
+
+    With `width` frames are finished at the frame rate by `depth` convolutional blocks that also see
+    the noisy latents and the score: long tokens then cost no sharpness.
+    """
+
+    def __init__(self, dim: int, latent_dim: int, patch: int, score: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.modulation = Modulation(dim, 0, 2)
+        self.width = width or latent_dim
+        self.frames = nn.Linear(dim, patch * self.width)
+        self.share = nn.Linear(dim, latent_dim)
+        self.near = nn.ModuleList(FrameBlock(width, dim) for _ in range(depth if width else 0))
+        self.beside = nn.Linear(latent_dim + score, width) if width else None
+        self.last = nn.Linear(width, latent_dim) if width else None
+
+    def forward(
+        self, x: Tensor, steering: Tensor, latents: Tensor, score: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        shift, scale = self.modulation(steering)
+        frames = self.frames(modulate(x, shift, scale))
+        frames = frames.reshape(frames.shape[0], -1, self.width)[:, : latents.shape[1]]
+        if self.beside is not None and self.last is not None:
+            frames = frames + self.beside(torch.cat([latents, score], -1))
+            for block in self.near:
+                frames = block(frames, steering, mask)
+            frames = self.last(frames)
+        return frames.float() + self.share(steering)[:, None].float() * latents
+
+    def zero(self) -> None:
+        for layer in (self.frames if self.last is None else self.last, self.share):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+
+class FrameBlock(nn.Module):
+    """A ConvNeXt block (Liu 2022) on frames, steered by adaLN."""
+
+    def __init__(self, width: int, dim: int, kernel: int = 7) -> None:
+        super().__init__()
+        self.near = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.modulation = Modulation(dim, width, 2)
+        self.modulation.wide = nn.Linear(width, 2 * width)
+        self.mix = nn.Sequential(nn.Linear(width, 3 * width), nn.GELU("tanh"), nn.Linear(3 * width, width))
+
+    def forward(self, x: Tensor, steering: Tensor, mask: Tensor | None) -> Tensor:
+        shift, scale = self.modulation(steering)
+        inside = x if mask is None else x * mask[..., None]
+        return x + self.mix(modulate(self.near(inside.mT).mT, shift, scale))
+
+
+def sinusoids(x: Tensor, longest: float) -> Tensor:
+    """(…) to (…, 256): sines and cosines of periods from 2π to 2π · `longest`."""
+    power = torch.arange(_FREQUENCIES, device=x.device, dtype=torch.float32) / _FREQUENCIES
+    angle = x.float()[..., None] * torch.exp(-math.log(longest) * power)
+    return torch.cat([angle.cos(), angle.sin()], -1)
+
+
+def rotations(
+    before: int, tokens: int, patch: int, head_dim: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (before + tokens, head_dim / 4) of RoPE (Su 2021); none for the tokens before.
+
+    A token stands at its first frame; the fastest pair turns by one radian a token, the slowest
+    by one in 10,000, so a place beyond the training length is no new kind of place.
+    """
+    pairs = head_dim // 4
+    frames = torch.arange(tokens, device=device, dtype=torch.float32) * patch
+    speed = torch.exp(-math.log(10_000.0) * torch.arange(pairs, device=device) / pairs) / patch
+    angle = F.pad(frames[:, None] * speed, (0, 0, before, 0))
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn the first half of each head of (B, heads, N, head_dim); the other half sees content only."""
+    cos, sin = (part.to(x.dtype) for part in turns)
+    pairs = cos.shape[-1]
+    a, b, rest = x.split([pairs, pairs, x.shape[-1] - 2 * pairs], -1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos, rest], -1)
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
+
+
+def split_heads(x: Tensor, heads: int, parts: int) -> tuple[Tensor, ...]:
+    """(B, N, parts · dim) to `parts` tensors (B, heads, N, head_dim)."""
+    x = x.reshape(x.shape[0], x.shape[1], parts, heads, -1)
+    return tuple(part.transpose(1, 2) for part in x.unbind(2))
+
+
+def key_mask(text: Tensor, audio: Tensor | None, tokens: int) -> Tensor | None:
+    """(B, 1, 1, before + N) bool: what may be looked at; None for everything."""
+    if audio is None:
+        audio = text.new_ones(len(text), tokens)
+    mask = torch.cat([text, audio], 1)
+    return mask[:, None, None]
+
+
+def _embedder(width: int, dim: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, dim), nn.SiLU(), nn.Linear(dim, dim))
