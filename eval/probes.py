@@ -360,7 +360,8 @@ def _judge_command(argv: Sequence[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: 0, or 2 with one sentence for a wrong input."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logger.setLevel(logging.INFO)  # our own progress, not every resampling
     arguments = list(sys.argv[1:] if argv is None else argv)
     commands = {"train": _train_command, "judge": _judge_command}
     if not arguments or arguments[0] not in commands:

@@ -281,7 +281,8 @@ class Settings:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table: 0, or 2 with one sentence for a wrong input."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logger.setLevel(logging.INFO)  # our own progress, not every resampling
     try:
         settings = configs.parse(Settings, argv)
         rows = measure(settings.model, settings.manifest, settings.pools, settings.each, settings.seed)
