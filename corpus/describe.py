@@ -42,7 +42,8 @@ def describe(
         for dimension, rows in answers(audience).items():
             for length, count in _COUNTS.items():
                 for text in _answers(speaker, rows[length], count, held_out):
-                    out[audience, dimension, text] = Description(text, audience, dimension, length)
+                    said = Description(text, audience, dimension, length)
+                    out.setdefault((audience, dimension, text), said)  # said shorter already
     return tuple(out.values())
 
 

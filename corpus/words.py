@@ -71,7 +71,7 @@ _COMMON = {"when": 2, "turn": 3, "call": 2}  # how often a song may use an opene
 _PLACE = re.compile(
     "操场|教室|街|巷|窗|路口|站台|月台|房间|屋|院|厨房|车站|走廊|看台|跑道|田|山坡|河|桥|海|湖|城|镇|楼|路上|沙滩|草原|门"
 )
-_ADVERBS = ("独自", "又", "总", "还", "常", "正", "也", "偶尔", "时常", "默默", "依旧")  # 独自: not 我们
+_ADVERBS = ("独自", "又", "总", "常", "正", "也", "偶尔", "时常", "默默", "依旧")  # 独自: not 我们
 _BEARS = re.compile("我们?[^们一两第没不也又总还再都正把为替给]")
 _ATTEMPTS = 4  # at a stanza
 _TWO = 8  # characters from which a line may be two clauses
@@ -103,7 +103,7 @@ class _Song:
     theme: str
     valence: str  # bright, dark or calm
     world: dict[str, str]
-    used: set[str] = field(default_factory=set)  # templates and openers
+    used: set[str] = field(default_factory=set)  # templates, openers and lines
     common: dict[str, int] = field(default_factory=dict)  # openers of no theme, by kind
     written: dict[tuple[SectionTag, tuple[int, ...]], tuple[str, ...]] = field(default_factory=dict)
 
@@ -263,8 +263,8 @@ def _try(song: _Song, role: str, count: int, rhyme: str | None, ends: set[str], 
     for _ in range(min(len(found), 12)):
         clause = pick(song.rng, found)
         opener = _opener(song, clause, role, count - len(clause.text))
-        if opener is not None:
-            song.used |= {clause.template} | ({opener} if opener else set())
+        if opener is not None and opener + clause.text not in song.used:
+            song.used |= {clause.template, opener + clause.text} | ({opener} if opener else set())
             return opener + clause.text
     return None
 

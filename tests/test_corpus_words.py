@@ -28,7 +28,7 @@ def song(seed, theme=None, mood=None):
 
 @pytest.fixture(scope="module")
 def songs():
-    return [song(seed) for seed in range(120)]
+    return [song(seed) for seed in range(80)]
 
 
 def test_every_line_has_its_characters(songs):
@@ -82,7 +82,7 @@ def test_lines_are_seldom_shared_between_songs(songs):
 
 def test_a_song_keeps_to_one_season_hour_and_weather(songs):
     """What a line names belongs to the song's world; only lines marked as memories may differ."""
-    for seed in range(40):
+    for seed in range(30):
         _, lyrics = song(seed)
         named = {}
         for line in lyrics.lines:

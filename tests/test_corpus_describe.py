@@ -1,0 +1,336 @@
+"""Descriptions and prompts: true, varied, in two registers, some phrasings kept out; read back again."""
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+
+import pytest
+
+from common.description import Audience
+from common.score import ChordChange, Groove, Note, Score, Section
+from common.seeds import generator
+from common.theory import Key
+from corpus.describe import attributes, describe, prompt, tempo_class
+from corpus.facts import Facts, key_names, tempo_term
+from corpus.genres import GENRES
+from corpus.phrases import pick
+from corpus.plan import plan
+from corpus.speech import (
+    answers,
+    forms,
+    held_out_forms,
+    held_out_templates,
+    instrument_names,
+    read,
+    scene,
+    words,
+)
+
+PROFESSIONAL = [
+    "风格或流派", "速度与节奏", "调式和声", "曲式结构", "乐器编配", "人声", "情绪", "主题", "音色", "适用场景",
+]  # fmt: skip
+AMATEUR = ["特色感受", "快慢感受", "情绪感受", "像什么", "什么时候听", "乐器", "谁在唱", "讲了什么"]
+
+
+def small_score(planned, drums=True, lead=True, pad=True):
+    """A lead sheet of the plan's tempo and key: verse and chorus, with what is asked to be heard."""
+    groove = Groove("X...X...X...X...", "....X.......X...", "x.x.x.x.x.x.x.x.") if drums else None
+    sung = planned.singer != "none"
+    melody = tuple(
+        Note(12 * i, 12, 60 + i, "啦" if sung else None, "la1" if sung else None) for i in range(4)
+    )
+    played = (Note(0, 48, 67),) if lead else ()
+    chords = tuple(ChordChange(48 * i, symbol) for i, symbol in enumerate(("C", "Am", "F", "G")))
+    energy = (0.3, 0.4) if not pad else (0.5, 0.9)
+    return Score(
+        tempo=planned.tempo,
+        key=planned.key,
+        sections=(
+            Section("intro", 1, chords[:1], played, groove, energy=energy[0]),
+            Section("verse", 4, chords, melody, groove, energy=energy[0]),
+            Section("chorus", 4, chords, melody, groove, energy=energy[1]),
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def songs():
+    return [(planned, small_score(planned)) for planned in (plan(seed) for seed in range(60))]
+
+
+def texts(songs, held_out=False):
+    """(plan, audience, text) of every description and of some prompts."""
+    for seed, (planned, score) in enumerate(songs):
+        for said in describe(planned, score, generator(seed, "describe"), held_out):
+            yield planned, said.audience, said.text
+        for audience in Audience:
+            for again in range(4):
+                rng = generator(seed, "prompt", audience, again)
+                yield planned, audience, prompt(planned, score, rng, audience, held_out)
+
+
+# ---- what is said ----------------------------------------------------------------------------
+
+
+def test_both_audiences_answer_all_their_questions_at_all_lengths(songs):
+    assert list(answers(Audience.PROFESSIONAL)) == PROFESSIONAL and list(answers(Audience.AMATEUR)) == AMATEUR
+    for seed, (planned, score) in enumerate(songs):
+        said = describe(planned, score, generator(seed, "describe"))
+        for audience, dimensions in ((Audience.PROFESSIONAL, PROFESSIONAL), (Audience.AMATEUR, AMATEUR)):
+            for dimension in dimensions:
+                lengths = {d.length for d in said if (d.audience, d.dimension) == (audience, dimension)}
+                silent = planned.singer == "none" and dimension in ("主题", "讲了什么")
+                assert lengths - {"phrase"} == (set() if silent else {"word", "sentence"}), (
+                    dimension,
+                    planned,
+                )
+                assert (
+                    silent or "phrase" in lengths or dimension in ("人声", "谁在唱")
+                )  # said as a word already
+
+
+def test_no_slot_is_left_open(songs):
+    for held_out in (False, True):
+        for _, _, text in texts(songs, held_out):
+            assert text.strip() == text and not set(text) & set("<>[]{}|_"), text
+
+
+def test_sentences_are_longer_than_words(songs):
+    lengths = defaultdict(list)
+    for seed, (planned, score) in enumerate(songs[:20]):
+        for said in describe(planned, score, generator(seed, "describe")):
+            lengths[said.length].append(len(said.text))
+    mean = {length: sum(sizes) / len(sizes) for length, sizes in lengths.items()}
+    assert mean["word"] < 6 < mean["phrase"] < 12 < mean["sentence"]
+
+
+def test_the_same_generator_says_the_same(songs):
+    planned, score = songs[0]
+    assert describe(planned, score, generator(3, "x")) == describe(planned, score, generator(3, "x"))
+    assert describe(planned, score, generator(3, "x")) != describe(planned, score, generator(4, "x"))
+
+
+def test_prompts_are_short_and_long_and_of_their_audience(songs):
+    said = [(audience, text) for _, audience, text in texts(songs) if len(text) < 200]
+    prompts = defaultdict(list)
+    for seed, (planned, score) in enumerate(songs):
+        for audience in Audience:
+            prompts[audience].append(prompt(planned, score, generator(seed, "p", audience), audience))
+    assert min(map(len, prompts[Audience.AMATEUR])) <= 8 and max(map(len, prompts[Audience.AMATEUR])) >= 30
+    bpm = {audience: sum("BPM" in t or "拍" in t for t in ts) for audience, ts in prompts.items()}
+    assert bpm[Audience.PROFESSIONAL] > 10 and bpm[Audience.AMATEUR] == 0
+    assert said
+
+
+# ---- truth -----------------------------------------------------------------------------------
+
+
+def test_what_is_said_is_true(songs):
+    """Read back by the lexicon, nothing contradicts the plan, but for the few names with two meanings."""
+    right, wrong = Counter(), defaultdict(list)
+    for planned, _, text in texts(songs):
+        found = attributes(text)
+        names = {i.name for i in planned.instruments.values()}
+        truth = {
+            "genre": planned.genre,
+            "singer": planned.singer,
+            "tempo_class": tempo_class(planned.tempo),
+            "mode": planned.key.family,
+            "tempo": float(round(planned.tempo)),
+        }
+        for name, value in truth.items():
+            if name in found:
+                ok = found[name] == value
+                right[name] += ok
+                if not ok:
+                    wrong[name].append((value, text))
+        for name in found.get("instruments", ()):
+            right["instruments"] += name in names
+            if name not in names:
+                wrong["instruments"].append((names, name, text))
+    for name in ("genre", "singer", "mode", "tempo"):
+        assert not wrong[name], wrong[name]
+    for name in ("tempo_class", "instruments"):  # 行板 begins at 76, four beats below medium
+        assert len(wrong[name]) <= 0.02 * right[name], wrong[name]
+    assert min(right[name] for name in ("genre", "singer", "tempo_class", "mode", "instruments")) > 100
+
+
+def test_only_what_is_heard_is_named():
+    planned = plan(4, singer="female")
+    quiet = small_score(planned, drums=False, lead=False, pad=False)
+    assert set(Facts(planned, quiet).instruments) == {"harmony", "bass"}
+    names = {instrument_names(planned.instruments[role].name) for role in ("drums", "lead")}
+    silent = {name for group in names for name in group} - {
+        name for role in ("harmony", "bass") for name in instrument_names(planned.instruments[role].name)
+    }
+    for seed in range(20):
+        for said in describe(planned, quiet, generator(seed, "quiet")):
+            assert not any(name in said.text for name in silent), said
+        text = prompt(planned, quiet, generator(seed, "quiet"), Audience.AMATEUR)
+        assert not any(name in text for name in silent), text
+
+
+def test_an_instrumental_has_neither_voice_nor_theme():
+    planned = plan(8, singer="none")
+    score = small_score(planned)
+    for seed in range(20):
+        said = describe(planned, score, generator(seed, "none"))
+        assert not any("theme" in attributes(d.text) and d.dimension in ("主题", "讲了什么") for d in said)
+        for audience in Audience:
+            found = attributes(prompt(planned, score, generator(seed, "none", audience), audience))
+            assert found.get("singer", "none") == "none"
+
+
+def test_facts_of_harmony_and_form():
+    planned = replace(plan(1), key=Key(0, "major"), tempo=96.0)
+    facts = Facts(planned, small_score(planned))
+    assert facts.degrees("chorus") == "1-6-4-5"
+    minor = Facts(planned, replace(small_score(planned), key=Key(9, "minor")))
+    assert minor.degrees("chorus") == "1-6-4-5", "degrees are those of the major scale with the same notes"
+    assert Facts(planned, replace(small_score(planned), key=Key(1, "major"))).degrees("chorus") is None
+    assert (facts.form, facts.build, facts.bpm) == (("前奏", "主歌", "副歌"), "副歌更饱满", 96)
+    assert key_names(3, "minor") == ("降E小调", "Eb小调") and key_names(0, "gong") == ("C宫调式",)
+
+
+@pytest.mark.parametrize(
+    ("bpm", "name"), [(58, "广板"), (72, "柔板"), (90, "行板"), (114, "中板"), (140, "快板")]
+)
+def test_tempo_terms(bpm, name):
+    assert tempo_term(bpm) == name
+
+
+def test_tempo_classes_end_where_they_are_said_to():
+    assert [tempo_class(b) for b in (40, 79, 80, 110, 111, 200)] == [
+        "slow",
+        "slow",
+        "medium",
+        "medium",
+        "fast",
+        "fast",
+    ]
+
+
+# ---- variety and what is kept out ------------------------------------------------------------
+
+
+def test_every_value_has_eight_names_in_each_register():
+    for kind in ("mood", "genre", "tempo", "singer", "theme"):
+        for value in read("speech")[kind]:
+            for audience in Audience:
+                assert len(forms(kind, value, audience)) >= 8, (kind, value, audience)
+    for role, row in read("speech")["frame"].items():
+        for register in ("pro", "ama"):
+            assert len(words(row["both"]) + words(row[register])) >= 8, role
+
+
+def test_every_value_of_the_corpus_has_its_names():
+    for genre in GENRES.values():
+        assert genre.name in read("speech")["genre"]
+        for mood in genre.moods:
+            assert mood in read("speech")["mood"] and all(
+                scene(mood, kind) for kind in ("feel", "like", "when", "use")
+            )
+        used = {i.name for i in (*genre.basses, *genre.leads, *(p for p in genre.pads if p))}
+        used |= {c.instrument.name for c in genre.comping} | {kit.name for kit in genre.kits}
+        assert used <= set(read("speech")["instrument"])
+
+
+def test_about_fifteen_percent_of_the_names_are_kept_out_and_none_is_all():
+    total = kept = 0
+    for kind in ("mood", "genre", "tempo", "singer", "theme"):
+        for value in read("speech")[kind]:
+            for audience in Audience:
+                names = forms(kind, value, audience)
+                out = [name for name in names if name in held_out_forms()]
+                assert len(out) < len(names) / 2 and names[0] not in out, (kind, value)
+                total, kept = total + len(names), kept + len(out)
+    assert 0.10 < kept / total < 0.20
+
+
+def test_held_out_phrasings_are_never_said_in_training(songs):
+    """Thousands of texts: no held-out name is part of any, and no held-out template is used."""
+    said = "\n".join(text for _, _, text in texts(songs))
+    assert said.count("\n") > 4000
+    leaked = [name for name in held_out_forms() if name in said]
+    assert not leaked, leaked
+
+
+def test_held_out_phrasings_are_said_when_asked(songs):
+    said = [text for _, _, text in texts(songs[:30], held_out=True)]
+    share = sum(any(name in text for name in held_out_forms()) for text in said) / len(said)
+    assert share > 0.4
+
+
+def test_held_out_templates_are_other_templates():
+    for audience in Audience:
+        for rows in answers(audience).values():
+            for templates in rows.values():
+                out = held_out_templates(templates)
+                assert out < set(templates) and (len(templates) < 4 or 1 <= len(out) <= len(templates) / 2)
+
+
+# ---- reading descriptions back ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "一首下雨天想家的慢歌，女声，钢琴",
+            {
+                "theme": "下雨天",
+                "mood": "思乡",
+                "tempo_class": "slow",
+                "singer": "female",
+                "instruments": ("钢琴",),
+            },
+        ),
+        (
+            "抒情，72 BPM，小调，弦乐铺底",
+            {
+                "genre": "抒情",
+                "tempo": 72.0,
+                "tempo_class": "slow",
+                "mode": "minor",
+                "instruments": ("弦乐",),
+            },
+        ),
+        ("纯音乐，不要人声", {"singer": "none"}),
+        ("不要鼓和吉他，要钢琴", {"instruments": ("钢琴",), "without": ("架子鼓", "木吉他")}),
+        ("没有歌词的古筝曲", {"singer": "none", "instruments": ("古筝",)}),
+        ("关于孤独的歌", {"theme": "孤独"}),
+        ("很孤独的歌", {"mood": "孤独"}),
+        ("以青春为主题的快歌", {"theme": "青春", "tempo_class": "fast"}),
+        ("降E大调，每分钟120拍", {"key": "Eb major", "mode": "major", "tempo": 120.0, "tempo_class": "fast"}),
+        ("F#m 的摇滚", {"key": "F# minor", "mode": "minor", "genre": "摇滚"}),
+        ("副歌用Em-C-G-D", {}),
+        ("C-Pop，R&B，rapper", {"genre": "流行"}),
+        ("送给我女朋友的甜蜜情歌", {"mood": "浪漫", "genre": "抒情"}),
+        ("像冬天的雨", {}),
+        ("今天天气怎么样", {}),
+    ],
+)
+def test_attributes(text, expected):
+    assert attributes(text) == expected
+
+
+def test_attributes_don_t_depend_on_width_and_spaces():
+    assert attributes("摇滚，１２０ＢＰＭ， 男声") == attributes("摇滚,120 BPM,男声")
+
+
+def test_every_name_is_read_back_as_its_value():
+    """Own names are; of the synonyms only a few belong to two values."""
+    doubtful = Counter()
+    for kind, field in (("genre", "genre"), ("singer", "singer"), ("tempo", "tempo_class"), ("mood", "mood")):
+        for value in read("speech")[kind]:
+            for audience in Audience:
+                for name in (n for n in forms(kind, value, audience) if len(n) > 1):
+                    found = attributes(name).get(field)
+                    doubtful[kind, found == value] += 1
+                    assert found == value or name != value, (kind, value, name)
+    wrong = sum(count for (_, ok), count in doubtful.items() if not ok)
+    assert wrong / doubtful.total() < 0.04
+
+
+def test_pick_takes_each_option():
+    rng = generator(1, "pick")
+    assert {pick(rng, "abc") for _ in range(50)} == set("abc")
