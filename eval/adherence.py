@@ -29,11 +29,11 @@ from common.audio import Audio, read_audio
 from common.errors import ManifestError, SongError
 from common.score import Score
 from common.seeds import generator
+from common.statistics import Estimate, bootstrap
 from common.theory import Chord, Key
 from corpus import manifest
 from eval import listening
 from eval.listening import Frames
-from eval.statistics import Estimate, bootstrap
 
 logger = logging.getLogger(__name__)
 

@@ -28,12 +28,12 @@ from common import config as configs
 from common.audio import Audio, read_audio
 from common.errors import CheckpointError, ManifestError, SongError
 from common.seeds import derive_seed, generator
+from common.statistics import Estimate, wilson
 from corpus import manifest
 from corpus.attributes import tempo_class
 from corpus.record import SongRecord
 from eval import descriptors, tempo
 from eval.listening import mono
-from eval.statistics import Estimate, wilson
 
 logger = logging.getLogger(__name__)
 

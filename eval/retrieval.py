@@ -28,11 +28,11 @@ from common.audio import read_audio
 from common.description import Audience, Description
 from common.errors import ManifestError, SongError
 from common.seeds import generator
+from common.statistics import Estimate, bootstrap, mrr_chance, top_k_chance
 from corpus import manifest
 from corpus.attributes import attributes
 from corpus.describe import prompt
 from corpus.record import SongRecord
-from eval.statistics import Estimate, bootstrap, mrr_chance, top_k_chance
 
 logger = logging.getLogger(__name__)
 

@@ -32,6 +32,7 @@ from common.pinyin import units
 from common.rhyme import group
 from common.score import Score
 from common.seeds import derive_seed, generator
+from common.statistics import Estimate, bootstrap, wilson
 from corpus.attributes import attributes, tempo_class
 from corpus.synth import Sheet, sheet
 from lyrics_llm.data import says
@@ -39,7 +40,6 @@ from lyrics_llm.sketch import SongSketch
 from lyrics_llm.write import Writer
 
 logger = logging.getLogger(__name__)
-_Z = 1.96  # of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -51,40 +51,6 @@ class EvaluateConfig:
     duration: float = 30.0  # seconds of the songs that are written
     batch: int = 10  # songs written together
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Share:
-    """A share of a count, with its interval."""
-
-    value: float
-    low: float
-    high: float
-    count: int
-
-    def __str__(self) -> str:
-        return f"{100 * self.value:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}] of {self.count}"
-
-
-def wilson(hits: int, count: int) -> Share:
-    """A share with its 95 % interval (Wilson 1927)."""
-    if count == 0:
-        return Share(float("nan"), 0.0, 1.0, 0)
-    p, z2 = hits / count, _Z**2
-    middle = (p + z2 / (2 * count)) / (1 + z2 / count)
-    half = _Z * np.sqrt(p * (1 - p) / count + z2 / (4 * count**2)) / (1 + z2 / count)
-    return Share(p, float(max(0.0, middle - half)), float(min(1.0, middle + half)), count)
-
-
-def bootstrap(hits: Sequence[int], counts: Sequence[int], seed: int = 0) -> Share:
-    """Σ hits / Σ counts over songs, with the 95 % interval of 1,000 draws of songs."""
-    top, bottom = np.array(hits), np.array(counts)
-    if bottom.sum() == 0:
-        return Share(float("nan"), 0.0, 1.0, 0)
-    drawn = generator(seed, "bootstrap").integers(len(top), size=(1000, len(top)))
-    values = top[drawn].sum(1) / np.maximum(bottom[drawn].sum(1), 1)
-    low, high = np.quantile(values, [0.025, 0.975])
-    return Share(float(top.sum() / bottom.sum()), float(low), float(high), int(bottom.sum()))
 
 
 @dataclass(frozen=True)
@@ -117,7 +83,7 @@ def written(writer: Writer, config: EvaluateConfig) -> list[Written]:
 # ---- figures -----------------------------------------------------------------------------------
 
 
-def evaluate(writer: Writer, config: EvaluateConfig) -> dict[str, Share]:
+def evaluate(writer: Writer, config: EvaluateConfig) -> dict[str, Estimate]:
     """All figures of a writer, by name."""
     songs = written(writer, config)
     figures = {"parsed": wilson(sum(_reads_back(s) for s in songs), len(songs))}
@@ -127,7 +93,8 @@ def evaluate(writer: Writer, config: EvaluateConfig) -> dict[str, Share]:
     figures["distinct"] = distinct([s.lyrics for s in songs])
     for name, agrees in _FIELDS.items():
         said = [s for s in songs if name in attributes(s.description)]
-        figures[name] = wilson(sum(agrees(s) for s in said), len(said))
+        if said:
+            figures[name] = wilson(sum(agrees(s) for s in said), len(said))
     return figures
 
 
@@ -136,7 +103,7 @@ def _reads_back(song: Written) -> bool:
     return Lyrics.parse(str(words)) == words and from_abc(to_abc(song.score)) == song.score
 
 
-def form_agreement(rows: Sequence[tuple[Sequence[tuple[str, Sequence[int]]], Lyrics]]) -> dict[str, Share]:
+def form_agreement(rows: Sequence[tuple[Sequence[tuple[str, Sequence[int]]], Lyrics]]) -> dict[str, Estimate]:
     """Sections with the asked tag, number of lines, and syllables, of (asked shape, lyrics) pairs."""
     hits, count = {"tags": 0, "lines": 0, "characters": 0}, 0
     for shape, lyrics in rows:
@@ -148,23 +115,24 @@ def form_agreement(rows: Sequence[tuple[Sequence[tuple[str, Sequence[int]]], Lyr
     return {name: wilson(n, count) for name, n in hits.items()}
 
 
-def rhyme_rate(songs: Sequence[Lyrics]) -> Share:
-    """Share of lines, in sections of at least two, that another line of their section rhymes with."""
+def rhyme_rate(songs: Sequence[Lyrics]) -> Estimate:
+    """Estimate of lines, in sections of at least two, that another line of their section rhymes with."""
     hits, counts = [], []
     for lyrics in songs:
         sections = [[group(line) for line in s.lines] for s in lyrics.sections if len(s.lines) > 1]
         hits.append(sum(bool(g) and groups.count(g) > 1 for groups in sections for g in groups))
         counts.append(sum(map(len, sections)))
-    return bootstrap(hits, counts)
+    rows = np.array([hits, counts], dtype=float).T
+    return bootstrap(rows, statistic=lambda drawn: drawn[:, 0].sum() / max(1.0, drawn[:, 1].sum()))
 
 
-def distinct(songs: Sequence[Lyrics]) -> Share:
-    """Share of different lines among the lines of all songs, repeated sections counted once."""
+def distinct(songs: Sequence[Lyrics]) -> Estimate:
+    """Estimate of different lines among the lines of all songs, repeated sections counted once."""
     lines: list[str] = []
     for lyrics in songs:
         for section in dict.fromkeys(lyrics.sections):
             lines += section.lines
-    return wilson(len(set(lines)), len(lines))
+    return wilson(len(set(lines)), max(1, len(lines)))
 
 
 def _tempo_agrees(song: Written) -> bool:

@@ -17,7 +17,7 @@ from typing import Literal
 
 from common.config import parse
 from common.errors import SongError
-from eval.statistics import Estimate
+from common.statistics import Estimate
 from recipes import song_figures
 
 Part = Literal["vae", "chinmu", "lyrics", "songs"]
@@ -56,8 +56,10 @@ def vae_rows(settings: Settings) -> list[Row]:
     """The codec on held-out songs, beside a baseline that learned nothing."""
     from app.folder import check
     from vae.evaluate import evaluate
+    from vae.load import load
 
-    table = evaluate(check(settings.model) / "vae", settings.corpus("test"), songs=_few(settings, 24))
+    codec = load(check(settings.model) / "vae")
+    table = evaluate(codec, settings.corpus("test"), _few(settings, 24), seconds=20.0)
     return [Row(f"{name}, {system}", value) for system, row in table.items() for name, value in row.items()]
 
 
@@ -67,17 +69,19 @@ def chinmu_rows(settings: Settings) -> list[Row]:
     from eval.retrieval import evaluate
 
     pools = (100, 666) if settings.size == "demo" else (4,)
-    table = evaluate(check(settings.model) / "chinmu", settings.corpus("pool"), pools=pools)
+    table = evaluate(check(settings.model) / "chinmu", settings.corpus("pool"), pools)
     return [Row(name, value) for name, value in table.items()]
 
 
 def lyrics_rows(settings: Settings) -> list[Row]:
     """Forms kept, rhymes found and wishes granted by the writer."""
     from app.folder import check
-    from lyrics_llm.evaluate import evaluate
+    from lyrics_llm.evaluate import EvaluateConfig, evaluate
+    from lyrics_llm.write import Writer
 
-    table = evaluate(check(settings.model) / "writer", prompts=_few(settings, settings.lyrics))
-    return [Row(name, value) for name, value in table.items()]
+    folder = check(settings.model) / "writer"
+    asked = EvaluateConfig(str(folder), songs=_few(settings, settings.lyrics))
+    return [Row(name, value) for name, value in evaluate(Writer.from_pretrained(folder), asked).items()]
 
 
 def song_rows(settings: Settings) -> list[Row]:

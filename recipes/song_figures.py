@@ -19,11 +19,11 @@ from common.description import Audience
 from common.errors import RequestError
 from common.score import Score
 from common.seeds import generator
+from common.statistics import Estimate, bootstrap
 from corpus.attributes import attributes, tempo_class
 from corpus.record import SongRecord
 from eval import adherence, tempo
 from eval.probes import Probes
-from eval.statistics import Estimate, bootstrap
 
 if TYPE_CHECKING:
     from app.pipeline import SongPipeline

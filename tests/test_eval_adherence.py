@@ -8,6 +8,7 @@ import pytest
 from common.audio import Audio
 from common.errors import AudioError
 from common.score import ChordChange, Groove, Note, Score, Section
+from common.statistics import bootstrap
 from common.theory import Chord, Key
 from eval import listening, tempo
 from eval.adherence import (
@@ -22,7 +23,6 @@ from eval.adherence import (
     summary,
     template,
 )
-from eval.statistics import bootstrap
 
 RATE = 22050
 PITCHES = (60, 64, 67, 69, 65, 62, 59, 67)

@@ -12,17 +12,16 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from common.audio import Audio, read_audio, resample, to_channels
 from common.errors import ManifestError
-from common.seeds import generator
+from common.statistics import Estimate, bootstrap
 from corpus.manifest import read
 from corpus.record import SongRecord
 from vae import measures
@@ -36,24 +35,10 @@ logger = logging.getLogger(__name__)
 Copier = Callable[[Float[Tensor, "2 time"]], Float[Tensor, "2 time"]]
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A mean over songs with its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-    songs: int
-
-
-def figure(values: Sequence[float], seed: int = 1, draws: int = 2000) -> Figure:
-    """Mean and percentile bootstrap interval of per-song values; NaN ones are left out and not counted."""
-    known = np.array([v for v in values if not math.isnan(v)])
-    if not len(known):
-        return Figure(math.nan, math.nan, math.nan, 0)
-    picks = generator(seed, "bootstrap").integers(len(known), size=(draws, len(known)))
-    low, high = np.percentile(known[picks].mean(axis=1), [2.5, 97.5])
-    return Figure(float(known.mean()), float(low), float(high), len(known))
+def figure(values: Sequence[float]) -> Estimate | None:
+    """The mean of per-song values; NaN ones (no note, silence) aren't counted; None when none is left."""
+    known = [v for v in values if not math.isnan(v)]
+    return bootstrap(known) if known else None
 
 
 def mel_baseline(
@@ -101,7 +86,7 @@ def compare(original: Tensor, copy: Tensor, notes: Sequence[SungNote], rate: int
 
 def evaluate(
     codec: Codec, manifest: str | Path, songs: int | None = None, seconds: float | None = None
-) -> dict[str, dict[str, Figure]]:
+) -> dict[str, dict[str, Estimate]]:
     """Figures by method (`codec`, `baseline`) and name.
 
     Args:
@@ -118,7 +103,9 @@ def evaluate(
         rows["baseline"].append(compare(wav, mel_baseline(wav, codec.sample_rate), notes, codec.sample_rate))
         logger.info("%s %s", record.id, {k: round(v, 3) for k, v in rows["codec"][-1].items()})
     return {
-        method: {name: figure([row[name] for row in table]) for name in table[0]}
+        method: {
+            name: value for name in table[0] if (value := figure([row[name] for row in table])) is not None
+        }
         for method, table in rows.items()
     }
 
@@ -151,7 +138,7 @@ def _copy(codec: Codec, wav: Tensor) -> tuple[Tensor, dict[str, float]]:
     }
 
 
-def table(report: dict[str, dict[str, Figure]]) -> str:
+def table(report: dict[str, dict[str, Estimate]]) -> str:
     """The report as Markdown."""
     lines = [
         "| figure | codec | 95 % | 64 mel bands, untrained | 95 % | songs |",
@@ -160,12 +147,12 @@ def table(report: dict[str, dict[str, Figure]]) -> str:
     for name, mine in report["codec"].items():
         other = report["baseline"].get(name)
         cells = [_cell(mine), _cell(other) if other else " | "]
-        lines.append(f"| {name} | {cells[0]} | {cells[1]} | {mine.songs} |")
+        lines.append(f"| {name} | {cells[0]} | {cells[1]} | {mine.count} |")
     return "\n".join(lines)
 
 
-def _cell(value: Figure) -> str:
-    return f"{value.mean:.3f} | {value.low:.3f} … {value.high:.3f}"
+def _cell(value: Estimate) -> str:
+    return f"{value.value:.3f} | {value.low:.3f} … {value.high:.3f}"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import RequestError
+from common.statistics import bootstrap, mrr_chance, top_k_chance, wilson
 from eval.fad import frechet_distance, gaussian_distance
-from eval.statistics import bootstrap, mrr_chance, top_k_chance, wilson
 
 
 def test_wilson_against_its_published_values():
