@@ -5,7 +5,7 @@ harmony, form and arrangement, and eight for amateurs, who say how it feels, wha
 would hear it. Each is answered in words, phrases and sentences.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -36,22 +36,30 @@ def describe(
         held_out: say it in the phrasings kept for evaluation; else these are never used.
     """
     facts = Facts(plan, score)
-    out: dict[tuple[str, str, str], Description] = {}
+    out: list[Description] = []
     for audience in Audience:
         speaker = Speaker(facts, audience, rng, held_out)
         for dimension, rows in answers(audience).items():
+            said: set[str] = set()
             for length, count in _COUNTS.items():
-                for text in _answers(speaker, rows[length], count, held_out):
-                    said = Description(text, audience, dimension, length)
-                    out.setdefault((audience, dimension, text), said)  # said shorter already
-    return tuple(out.values())
+                for text in _answers(speaker, rows[length], count, said):
+                    out.append(Description(text, audience, dimension, length))
+    return tuple(out)
 
 
-def _answers(speaker: Speaker, templates: tuple[str, ...], count: int, held_out: bool) -> Sequence[str]:
-    usable = [t for t in choose_templates(templates, held_out) if speaker.can_say(t)]
+def _answers(speaker: Speaker, templates: tuple[str, ...], count: int, said: set[str]) -> Iterator[str]:
+    """Up to `count` answers that haven't been said yet."""
+    usable = [t for t in choose_templates(templates, speaker.held_out) if speaker.can_say(t)]
     if not usable:
         usable = [t for t in choose_templates(templates, False) if speaker.can_say(t)]
-    return [speaker.say(pick(speaker.rng, usable)) for _ in range(count)] if usable else []
+    for _ in range(4 * count if usable else 0):
+        text = speaker.say(pick(speaker.rng, usable))
+        if text not in said:
+            said.add(text)
+            count -= 1
+            yield text
+        if count == 0:
+            return
 
 
 def prompt(
