@@ -37,6 +37,7 @@ _SINGLE = "慢快燃酷雨哭鼓箫"  # one-character names that may be trusted
 _NOT = "不要|不用|不需要|没有|不带|不含|去掉|不想要|别用|别加|别有|无|别"
 _NEGATION = re.compile(rf"(?:{_NOT})[^，,。；;、\s]{{0,2}}$")
 _AND = ("和", "跟", "与", "、", "及", "或", "也不要")  # a refusal goes on behind these
+_TIMBRE = re.compile("(?:音色|质感|音响)$")  # what follows describes an instrument, not the song
 _THEME_BEFORE = re.compile(r"(?:关于|讲的是|讲|写|说|主题[为是]?|唱的是|说的是|围绕|取材于|以)[^，,。]{0,1}$")
 _THEME_AFTER = re.compile(r"(?:的?主题|为主题|的事|的故事)")
 _BPM = re.compile(r"(\d{2,3})(?:\.\d+)?\s*(?:bpm|拍)|(?:bpm|速度)\s*[为是:]?\s*(\d{2,3})", re.IGNORECASE)
@@ -99,6 +100,8 @@ def _said(text: str) -> list[tuple[str, str, bool]]:
         meanings, before, after = _lexicon()[text[start:end].lower()], text[:start], text[end:]
         negated = bool(_NEGATION.search(before)) or (negated and text[last:start] in _AND)
         last = end
+        if meanings[0][0] == "mood" and _TIMBRE.search(before):
+            continue
         themes = [m for m in meanings if m[0] == "theme"]
         if themes and (_THEME_BEFORE.search(before) or _THEME_AFTER.match(after)):
             clear.append((*themes[0], negated))
