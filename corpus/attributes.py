@@ -34,7 +34,7 @@ _MORE: dict[str, dict[str, str]] = {
     "instrument": {"架子鼓": "鼓 打击乐", "木吉他": "吉他", "电吉他": "电吉它", "弦乐": "提琴组"},
 }  # fmt: skip
 _SINGLE = "慢快燃酷雨哭鼓箫"  # one-character names that may be trusted
-_NOT = "不要|不用|不需要|没有|不带|不含|去掉|不想要|别用|别加|别有|无|别"
+_NOT = "不太|不那么|不要|不用|不需要|没有|不带|不含|去掉|不想要|别用|别加|别有|无|别"
 _NEGATION = re.compile(rf"(?:{_NOT})[^，,。；;、\s]{{0,2}}$")
 _AND = ("和", "跟", "与", "、", "及", "或", "也不要")  # a refusal goes on behind these
 _TIMBRE = re.compile("(?:音色|质感|音响)$")  # what follows describes an instrument, not the song
