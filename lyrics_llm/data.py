@@ -72,17 +72,24 @@ class Songs(Dataset):
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         pool, place = divmod(step, self.config.pool)
-        songs = self._drawn(pool)
+        batches = self._drawn(pool)
         # Which of the pool's batches comes first is drawn, so that short ones aren't always early.
         order = generator(self.seed, "order", self.split, self.process, pool).permutation(self.config.pool)
-        start = int(order[place]) * self.config.songs
-        return self._padded(songs[start : start + self.config.songs])
+        return self._padded(batches[int(order[place])])
 
-    def _draw(self, pool: int) -> list[tuple[list[int], list[bool]]]:
-        """A pool of songs, by length."""
+    def _draw(self, pool: int) -> list[list[tuple[list[int], list[bool]]]]:
+        """A pool of songs, sorted by length and cut into batches of about as many tokens each."""
         count = self.config.songs * self.config.pool
-        songs = [self._song(pool * count + i) for i in range(count)]
-        return sorted(songs, key=lambda song: len(song[0]))
+        songs = sorted((self._song(pool * count + i) for i in range(count)), key=lambda song: len(song[0]))
+        ends = np.cumsum([len(ids) for ids, _ in songs])
+        share = np.minimum(ends * self.config.pool // (ends[-1] + 1), self.config.pool - 1)
+        # A single long song may be more than a share: every batch has at least one.
+        first = np.searchsorted(share, np.arange(self.config.pool))
+        for number in range(1, self.config.pool):
+            first[number] = max(first[number], first[number - 1] + 1)
+        for number in range(self.config.pool - 1, 0, -1):
+            first[number] = min(first[number], count - self.config.pool + number)
+        return [songs[a:b] for a, b in zip(first, [*first[1:], count])]
 
     def _song(self, index: int) -> tuple[list[int], list[bool]]:
         seed = derive_seed(self.seed, "lyrics song", self.split, self.process, index)

@@ -45,10 +45,10 @@ def test_resuming_equals_not_stopping(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_it_learns(tmp_path: Path) -> None:
-    train(settings(tmp_path / "run", 40))
+    train(settings(tmp_path / "run", 30))
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     losses = [row["loss/token"] for row in rows if "loss/token" in row]
-    assert losses[-1] < 0.75 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 def test_batches_are_functions_of_the_step() -> None:
@@ -59,6 +59,10 @@ def test_batches_are_functions_of_the_step() -> None:
     assert torch.equal(again[3][0], want[0])
     assert torch.equal(again[3][1], want[1])
     assert not torch.equal(first[2][0][0], want[0][0])
+    many = data.Songs(DataConfig(songs=3, pool=4), vocabulary, seed=1)
+    sizes = [len(many[step][0]) for step in range(4)]
+    assert sum(sizes) == 12
+    assert min(sizes) >= 1
     elsewhere = data.Songs(config, vocabulary, seed=1, process=1)
     assert not torch.equal(elsewhere[3][0][:, :20], want[0][:, :20])
     ids, labels = want
