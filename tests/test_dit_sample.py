@@ -89,7 +89,7 @@ def test_callback_counts_evaluations() -> None:
 # ---- guidance --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scales", [(1.0, 1.0), (2.5, 1.0), (1.0, 3.0), (2.5, 3.0), (0.0, 0.0)])
+@pytest.mark.parametrize("scales", [(1.0, 1.0), (2.5, 1.0), (1.0, 3.0), (2.5, 3.0), (3.0, 3.0), (0.0, 0.0)])
 def test_guidance_is_the_formula(scales: tuple[float, float]) -> None:
     model, x, c = awake(), noisy(FRAMES, 0), song(FRAMES, 0)
     t = torch.tensor([0.6])
