@@ -344,7 +344,7 @@ class EarVAE(ModelMixin, ConfigMixin):
         self,
         latents: Float[Tensor, "batch latent_dim frames"],
         length: int | None = None,
-        score: None = None,
+        score: object = None,
     ) -> Float[Tensor, "batch 2 length"]:
         """Waveforms of `length` samples, of all frames when None.
 

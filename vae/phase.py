@@ -51,7 +51,17 @@ def _add(frames: Float[Tensor, "*batch frames parts hop"]) -> Float[Tensor, "*ba
 def initial_phase(
     magnitude: Float[Tensor, "*batch frames bins"], n_fft: int, hop: int
 ) -> Float[Tensor, "*batch frames bins"]:
-    """Phases in (−π, π] that advance at the frequency of the nearest spectral peak.
+    """Phases in (−π, π] that advance at the frequency of the nearest spectral peak."""
+    return to_phase(turns(magnitude, n_fft, hop))
+
+
+def turns(
+    magnitude: Float[Tensor, "*batch frames bins"],
+    n_fft: int,
+    hop: int,
+    before: Float[Tensor, "*batch bins"] | None = None,
+) -> Float[Tensor, "*batch frames bins"]:
+    """Turns that every bin has made up to each frame, float64; `before` is where the last frame left off.
 
     A peak's frequency comes from a parabola through its log magnitude; the bins around a peak,
     out to the valleys, move with it.
@@ -64,10 +74,14 @@ def initial_phase(
     bins = torch.arange(magnitude.shape[-1], device=magnitude.device)
     owner = _owner(peak, (magnitude <= left) & (magnitude < right), bins)
     frequency = owner + torch.where(peak, offset, torch.zeros_like(offset)).gather(-1, owner)
-    advance = (frequency.double() * (hop / n_fft)).cumsum(dim=-2)
-    # Neighbouring bins of one sinusoid alternate in sign under a window that starts at its frame.
-    turns = advance + 0.5 * bins
-    return ((turns - turns.round()) * (2 * math.pi)).float()
+    made = (frequency.double() * (hop / n_fft)).cumsum(dim=-2)
+    return made if before is None else made + before[..., None, :]
+
+
+def to_phase(made: Float[Tensor, "*batch frames bins"]) -> Float[Tensor, "*batch frames bins"]:
+    """Radians in (−π, π]; bins of one sinusoid alternate in sign, for a window starts at its frame."""
+    made = made + 0.5 * torch.arange(made.shape[-1], device=made.device)
+    return ((made - made.round()) * (2 * math.pi)).float()
 
 
 def _owner(peak: Tensor, valley: Tensor, bins: Tensor) -> Tensor:

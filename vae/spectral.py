@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vae.analysis import SHORT, SUBFRAMES, Analysis
-from vae.phase import frame_transform, griffin_lim, initial_phase, overlap_add
+from vae.phase import frame_transform, griffin_lim, overlap_add, to_phase, turns
 from vae.posterior import Posterior, check_stereo
 
 BINS = SHORT // 2 + 1
-_CHUNK = 512  # latents whose phases are found at once
+_CHUNK = 512  # latents decoded at once
 
 
 class Block(nn.Module):
@@ -55,6 +55,7 @@ class MagnitudeDecoder(nn.Module):
     def __init__(self, latent_dim: int, width: int, depth: int, expansion: int) -> None:
         super().__init__()
         out = SUBFRAMES * 2 * BINS
+        self.margin = 1 + 3 * depth  # latents on each side that a frame depends on
         self.straight = nn.Linear(latent_dim, out)
         self.enter = nn.Conv1d(latent_dim, width, 3, padding=1)
         self.blocks = nn.Sequential(*[Block(width, expansion) for _ in range(depth)])
@@ -145,35 +146,46 @@ class SpectralVAE(ModelMixin, ConfigMixin):
         self,
         latents: Float[Tensor, "batch latent_dim frames"],
         length: int | None = None,
-        score: None = None,
+        score: object = None,
     ) -> Float[Tensor, "batch 2 length"]:
         """Waveforms of `length` samples (all frames when None); the same latents give the same samples.
 
         Args:
             score: accepted for the sake of codecs that need one; this one doesn't.
         """
-        logs = self.decoder(latents.to(self.encoder.weight.dtype))
-        sizes = (logs.exp() - self.floor).clamp(min=0)
-        wav = torch.stack([self._sound(s) for s in sizes])
+        latents = latents.to(self.encoder.weight.dtype)
+        wav = torch.stack([self._sound(song) for song in latents])
         return wav[..., :length] if length is not None else wav
 
-    def _sound(self, sizes: Float[Tensor, "2 subframes bins"]) -> Float[Tensor, "2 time"]:
-        """Both channels with the phases of their mean, found chunk by chunk.
+    def _sound(self, latents: Float[Tensor, "latent_dim frames"]) -> Float[Tensor, "2 time"]:
+        """Both channels with the phases of their mean, chunk by chunk, so that memory doesn't grow.
 
-        A chunk reaches as far into its neighbours as the iterations can carry anything, so the
-        result doesn't depend on where the cuts are.
+        A chunk reaches as far into its neighbours as the iterations can carry anything, and goes on
+        from the phases of the one before: the result doesn't depend on where the cuts are.
         """
         window, hop = self.analysis.short_window, self.hop_length // SUBFRAMES
-        mid = sizes.mean(dim=0)
-        phase = initial_phase(mid, SHORT, hop)
-        reach = (SHORT // hop - 1) * (self.iterations + 1)
-        phasors = []
-        for start in range(0, len(mid), _CHUNK * SUBFRAMES):
-            stop = min(len(mid), start + _CHUNK * SUBFRAMES)
-            first, last = max(0, start - reach), min(len(mid), stop + reach)
-            found = griffin_lim(mid[first:last], phase[first:last], window, hop, self.iterations)
-            phasors.append(found[start - first : stop - first])
-        return overlap_add(sizes * torch.cat(phasors), window, hop)
+        reach = -(-(SHORT // hop - 1) * (self.iterations + 2) // SUBFRAMES)
+        before, out = torch.zeros(BINS, dtype=torch.float64, device=latents.device), []
+        for start in range(0, latents.shape[1], _CHUNK):
+            stop = min(latents.shape[1], start + _CHUNK)
+            first, last = max(0, start - reach), min(latents.shape[1], stop + reach)
+            sizes = self._sizes(latents, first, last)
+            mid = sizes.mean(dim=0)
+            made = turns(mid, SHORT, hop, before)
+            done = (max(0, stop - reach) - first) * SUBFRAMES
+            before = made[done - 1] if done else before
+            phasors = griffin_lim(mid, to_phase(made), window, hop, self.iterations)
+            wav = overlap_add(sizes * phasors, window, hop)
+            out.append(wav[:, (start - first) * self.hop_length : (stop - first) * self.hop_length])
+        return torch.cat(out, dim=1)
+
+    def _sizes(self, latents: Tensor, first: int, last: int) -> Float[Tensor, "2 subframes bins"]:
+        """Magnitudes of the frames `first` to `last`, decoded with what the convolutions see around them."""
+        margin = self.decoder.margin
+        low, high = max(0, first - margin), min(latents.shape[1], last + margin)
+        logs = self.decoder(latents[None, :, low:high])[0]
+        logs = logs[:, (first - low) * SUBFRAMES : (last - low) * SUBFRAMES]
+        return (logs.exp() - self.floor).clamp(min=0)
 
     # ---- the closed form -----------------------------------------------------------------
 
