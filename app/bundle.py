@@ -43,7 +43,7 @@ def bundle(
     """Assemble `out` from the folders of its parts; whole or not at all.
 
     Args:
-        scheduler: its folder; None: a `scheduler/` beside the transformer's weights, else the default path.
+        scheduler: its folder; None: the `scheduler/` in or beside that of the transformer, else the default.
         bf16: store matrices in half the space.
     Returns:
         The folder.
@@ -81,10 +81,10 @@ def _scheduler(folder: str | Path | None, transformer: Path) -> Any:
     from app.parts import load_part
     from dit.scheduler import InterpolantScheduler
 
-    beside = transformer / "scheduler"
-    if folder is None and not beside.is_dir():
-        return InterpolantScheduler()
-    return load_part("scheduler", folder or beside)
+    if folder is None:  # `dit.train` writes it next to the folder of the weights
+        places = (transformer / "scheduler", transformer.parent / "scheduler")
+        folder = next((place for place in places if place.is_dir()), None)
+    return InterpolantScheduler() if folder is None else load_part("scheduler", folder)
 
 
 def _halve(folder: Path) -> None:

@@ -40,9 +40,18 @@ def tiny_parts() -> dict[str, object]:
         "vae": SpectralVAE(latent_dim=8, width=16, depth=1, iterations=2),
         "chinmu": tiny_chinmu(),
         "writer": tiny_writer(),
-        "transformer": SongTransformer.named("tiny"),
+        "transformer": tiny_transformer(),
         "scheduler": InterpolantScheduler(solver="euler"),
     }
+
+
+def tiny_transformer() -> SongTransformer:
+    """A new one is the identity and hears no condition; this one hears them all."""
+    model = SongTransformer.named("tiny")
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape))
+    return model
 
 
 def tiny_writer() -> Writer:
