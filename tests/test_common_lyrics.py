@@ -8,7 +8,7 @@ from common.errors import LyricsError
 from common.lyrics import Lyrics, LyricSection, tag_of
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(lyrics)
 def test_parsing_what_was_written_gives_the_same_lyrics(words: Lyrics) -> None:
     assert Lyrics.parse(str(words)) == words

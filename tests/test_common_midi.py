@@ -16,7 +16,7 @@ from common.score import HOLD, ChordChange, Note, Score, Section
 from common.theory import Key
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(scores())
 def test_reading_what_was_written_gives_the_same_score(score: Score) -> None:
     with TemporaryDirectory() as folder:

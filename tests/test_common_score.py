@@ -23,7 +23,7 @@ VERSE = Section("verse", 2, (ChordChange(0, "C"), ChordChange(48, "G")), LINE)
 SONG = Score(120, Key(0), (Section("intro", 1), VERSE), lead_in=0.5, tail=1.0, title="光")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(scores())
 def test_json_brings_the_score_back(score: Score) -> None:
     assert Score.from_json(json.loads(json.dumps(score.to_json()))) == score
