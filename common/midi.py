@@ -237,7 +237,7 @@ class _Reader:
 
     def score(self) -> Score:
         melody = self._melody_track()
-        whole = next((data for _, data in self.texts if "bars" in data), None)
+        whole = self._own()
         notes = self._notes(melody)
         end = max(note.start + note.duration for note in notes) if notes else 0
         bars = whole["bars"] if whole else max(1, -(-end // self.bar_ticks))
@@ -248,13 +248,17 @@ class _Reader:
         sections = tuple(self._sections(notes, chords, bars))
         return Score(tempo, key, sections, self.metre, title=self.title, **options)
 
+    def _own(self) -> dict[str, Any] | None:
+        """What our own files say of the whole song."""
+        return next((data for _, data in self.texts if "bars" in data), None)
+
     def _melody_track(self) -> _Track:
         sung = [track for track in self.tracks if not track.drums and track.notes]
+        if self._own():
+            return next((track for track in sung if track.name == "melody"), _Track())
         named = [t for t in sung if re.search(r"melod|vocal|voice|sing|lead|主旋律|人声", t.name.lower())]
         worded = [track for track in sung if track.words]
         if not sung:
-            if any("bars" in data for _, data in self.texts):
-                return _Track()
             raise ScoreError(f"{self.path} has no notes besides drums: a score needs a melody")
         pick = named or worded or [t for t in sung if _overlap(t) < 0.1] or sung
         return max(pick, key=lambda track: sum(n[2] for n in track.notes) / len(track.notes))

@@ -23,7 +23,7 @@ def test_reading_what_was_written_gives_the_same_score(score: Score) -> None:
 VERSE = (
     Note(0, 12, 69, "我", "wo3"),
     Note(12, 8, 71, "还", "huan2"),
-    Note(20, 4, 72, HOLD),
+    Note(20, 4, 72, HOLD, "huan2"),
     Note(24, 30, 74, "你", "ni3", ends_line=True),
     Note(60, 4, 73),
     Note(64, 4, 73),

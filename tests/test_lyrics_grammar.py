@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def song(seed: int) -> tuple[SongPlan, Lyrics, Score]:
     return planned, lyrics, compose(planned, lyrics)
 
 
-def fed(vocabulary: Vocabulary, grammar: Generator, row: list[str]):  # type: ignore[no-untyped-def]
+def fed(vocabulary: Vocabulary, grammar: Generator[Any, int, Any], row: list[str]):  # type: ignore[no-untyped-def]
     """What a grammar makes of a row, each token of which it must allow."""
     allowed = next(grammar)
     for index, token in enumerate(row):
@@ -49,7 +50,7 @@ def fed(vocabulary: Vocabulary, grammar: Generator, row: list[str]):  # type: ig
     raise AssertionError("the grammar wants more")
 
 
-def at_random(grammar: Generator, seed: int):  # type: ignore[no-untyped-def]
+def at_random(grammar: Generator[Any, int, Any], seed: int):  # type: ignore[no-untyped-def]
     """What comes of a grammar when any allowed token may be drawn."""
     rng = np.random.default_rng(seed)
     allowed = next(grammar)
