@@ -39,8 +39,9 @@ class Settings:
     lyrics: int = 100  # held-out descriptions that lyrics are written for
     docs: str | None = None  # file for the tables; docs/figures.md for the size `demo`
 
-    def corpus(self, split: str) -> Path:
-        return Path(self.work) / "corpus" / split / "manifest.jsonl"
+
+def _manifest(settings: Settings, split: str) -> Path:
+    return Path(settings.work) / "corpus" / split / "manifest.jsonl"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def vae_rows(settings: Settings) -> list[Row]:
     from vae.load import load
 
     codec = load(check(settings.model) / "vae")
-    table = evaluate(codec, settings.corpus("test"), _few(settings, 24), seconds=20.0)
+    table = evaluate(codec, _manifest(settings, "test"), _few(settings, 24), seconds=20.0)
     return [Row(f"{name}, {system}", value) for system, row in table.items() for name, value in row.items()]
 
 
@@ -69,7 +70,7 @@ def chinmu_rows(settings: Settings) -> list[Row]:
     from eval.retrieval import evaluate
 
     pools = (100, 666) if settings.size == "demo" else (4,)
-    table = evaluate(check(settings.model) / "chinmu", settings.corpus("pool"), pools)
+    table = evaluate(check(settings.model) / "chinmu", _manifest(settings, "pool"), pools)
     return [Row(name, value) for name, value in table.items()]
 
 
@@ -90,7 +91,7 @@ def song_rows(settings: Settings) -> list[Row]:
     from eval.probes import Probes
 
     probes = Probes.load(Path(settings.work) / "probes")
-    records = manifest.read(settings.corpus("test"))
+    records = manifest.read(_manifest(settings, "test"))
     asked = song_figures.choose(records, _few(settings, settings.prompts))
     study = song_figures.Study(
         folder=Path(settings.work) / "figures" / "songs",
@@ -101,7 +102,7 @@ def song_rows(settings: Settings) -> list[Row]:
         bare_seeds=settings.bare_seeds,
     )
     rows = []
-    for system, songs in study.systems(asked, settings.corpus("test").parent).items():
+    for system, songs in study.systems(asked, _manifest(settings, "test").parent).items():
         for name, value in song_figures.judge(songs, probes).items():
             rows.append(Row(f"{name}, {system}", value))
     return rows
