@@ -383,8 +383,10 @@ class _Reader:
     def end_line(self, heads: list[_Head]) -> None:
         sung = [head for head in heads if head.words[self.verse] and not head.goes_on(self.verse)]
         readings = default_readings([head.words[self.verse] or "" for head in sung])
+        before = None  # a held note goes on with the reading before it
         for place, (head, reading) in enumerate(zip(sung, readings), 1):
-            head.readings[self.verse] = self.special.get(place, reading)
+            usual = before if head.words[self.verse] == HOLD else reading
+            before = head.readings[self.verse] = self.special.get(place, usual)
         if sung and not self.row_open:
             sung[-1].ends[self.verse] = True
         self.row_open, self.special, self.verse = False, {}, self.verse + 1

@@ -260,10 +260,11 @@ def _only_han(syllable: str) -> str | None:
 def _readings(sung: Sequence[Note]) -> Iterator[str]:
     """Readings that the words alone don't give: place in the line and reading, `-` for none."""
     usual = default_readings([note.syllable or "" for note in sung])
-    special = [
-        f"{place}:{note.reading or '-'}"
-        for place, (note, reading) in enumerate(zip(sung, usual), 1)
-        if note.reading != reading
-    ]
+    special, before = [], None
+    for place, (note, reading) in enumerate(zip(sung, usual), 1):
+        expected = before if note.syllable == HOLD else reading
+        if note.reading != expected:
+            special.append(f"{place}:{note.reading or '-'}")
+        before = note.reading
     if special:
         yield "%%baihua-readings " + " ".join(special)
