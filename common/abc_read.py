@@ -4,14 +4,26 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
+from common.abc_parts import (
+    Head,
+    Measure,
+    Part,
+    broken_factor,
+    characters,
+    expanded,
+    notes_of,
+    quarters,
+    tempo_of,
+    uncommented,
+    word_tokens,
+)
 from common.abc_write import default_readings
 from common.errors import ScoreError
-from common.lyrics import SectionTag, tag_of
-from common.score import HOLD, TICKS, ChordChange, Groove, Note, Score, Section
+from common.lyrics import tag_of
+from common.score import HOLD, TICKS, ChordChange, Groove, Score, Section
 from common.theory import LETTERS, Key, foreign_chord, key_signature, pitch_class
 
 logger = logging.getLogger(__name__)
@@ -41,51 +53,6 @@ _MODES = {
 _NEAREST_SCALE = {"lydian": "major", "phrygian": "minor", "locrian": "minor"}
 
 
-@dataclass
-class _Head:
-    """A note head or a rest (pitch None), in ticks, with a word for each verse below it."""
-
-    duration: Fraction
-    pitch: int | None = None
-    chords: list[str] = field(default_factory=list)  # symbols that stand over it
-    tied: bool = False  # goes on with the head before it
-    words: list[str | None] = field(default_factory=list)  # by verse; None: played; HOLD: held
-    ends: list[bool] = field(default_factory=list)
-    readings: list[str | None] = field(default_factory=list)
-
-    def word(self, verse: int) -> tuple[str | None, str | None, bool]:
-        if not self.words:
-            return None, None, False
-        verse = min(verse, len(self.words) - 1)
-        return self.words[verse], self.readings[verse], self.ends[verse]
-
-    def goes_on(self, verse: int) -> bool:
-        """Whether it is the same note as the head before it: tied, and without a word of its own."""
-        return self.tied and self.word(verse)[0] in (None, HOLD)
-
-
-@dataclass
-class _Measure:
-    line: int
-    part: int
-    heads: list[_Head] = field(default_factory=list)
-    opens: bool = False  # behind |:
-    closes: bool = False  # before :|
-    ending: int = 0  # the first measure of [1 or [2
-
-    @property
-    def length(self) -> Fraction:
-        return sum((head.duration for head in self.heads), Fraction(0))
-
-
-@dataclass
-class _Part:
-    """A section under way."""
-
-    tag: SectionTag
-    settings: dict[str, Any] = field(default_factory=dict)
-
-
 class _Reader:
     """Walks the lines of one tune and gathers what a score needs."""
 
@@ -96,19 +63,19 @@ class _Reader:
         self.unit = Fraction(0)  # ticks of the unit length
         self.key: Key | None = None
         self.signature: dict[str, int] = {}
-        self.parts: list[_Part] = []
-        self.measures: list[_Measure] = []
+        self.parts: list[Part] = []
+        self.measures: list[Measure] = []
         self.bar: dict[tuple[str, int], int] = {}  # accidentals of this bar by letter and octave
-        self.row: list[tuple[_Head, int]] = []  # heads of the last line of music, and their measure
+        self.row: list[tuple[Head, int]] = []  # heads of the last line of music, and their measure
         self.verse = 0
         self.row_open = False  # the line of lyrics goes on below
         self.special: dict[int, str | None] = {}  # readings of the next line by place
-        self.current: _Measure | None = None
+        self.current: Measure | None = None
         self.opens, self.ending = False, 0  # of the measure to come
         self.chords: list[str] = []
         self.tuplet = 0, Fraction(1)  # notes left in it, factor of their lengths
         self.broken = ""
-        self.tie: _Head | None = None
+        self.tie: Head | None = None
         self.tie_place: tuple[str, int] = "", 0
         self.voice: str | None = None
         self.other_voice = False
@@ -130,11 +97,11 @@ class _Reader:
                     logger.warning("the file has several tunes: only the first is read")
                     return
                 begun = True
-                self.field(line[0], _uncommented(line[2:]).strip())
+                self.field(line[0], uncommented(line[2:]).strip())
             elif not line and self.key is not None and self.measures:
                 break  # an empty line ends the tune
             elif line and not line.startswith("%") and self.key is not None:
-                self.music(_uncommented(line).rstrip("\\"))
+                self.music(uncommented(line).rstrip("\\"))
 
     def directive(self, name: str, value: str) -> None:
         try:
@@ -223,11 +190,11 @@ class _Reader:
         if tag is None:
             logger.warning("ABC line %d: part %r is taken for a verse", self.number, label)
         self.close_measure()
-        self.parts.append(_Part(tag or "verse"))
+        self.parts.append(Part(tag or "verse"))
 
-    def part(self) -> _Part:
+    def part(self) -> Part:
         if not self.parts:
-            self.parts.append(_Part("verse"))
+            self.parts.append(Part("verse"))
         return self.parts[-1]
 
     # ---- music -----------------------------------------------------------------------------
@@ -256,31 +223,34 @@ class _Reader:
         elif match["broken"]:
             self.broken = match["broken"]
             if self.row:
-                self.row[-1][0].duration *= _broken(self.broken, first=True)
+                self.row[-1][0].duration *= broken_factor(self.broken, first=True)
         elif match["tie"]:
             self.tie = self.row[-1][0] if self.row else None
         elif match["note"] or match["chord"] or match["rest"]:
             self.add(self.head(match))
 
-    def add(self, head: _Head) -> None:
+    def add(self, head: Head) -> None:
         count, factor = self.tuplet
-        head.duration *= (factor if count else 1) * (_broken(self.broken, first=False) if self.broken else 1)
+        if count:
+            head.duration *= factor
+        if self.broken:
+            head.duration *= broken_factor(self.broken, first=False)
         self.tuplet = max(count - 1, 0), factor
         head.chords, self.chords, self.broken = self.chords, [], ""
         head.tied = self.tie is not None and head.pitch is not None and self.tie.pitch == head.pitch
         self.tie = None
         if self.current is None:
             self.part()
-            self.current = _Measure(self.number, len(self.parts) - 1, opens=self.opens, ending=self.ending)
+            self.current = Measure(self.number, len(self.parts) - 1, opens=self.opens, ending=self.ending)
             self.opens, self.ending = False, 0
         self.current.heads.append(head)
         self.row.append((head, len(self.measures)))
 
-    def head(self, match: re.Match[str]) -> _Head:
+    def head(self, match: re.Match[str]) -> Head:
         if match["rest"]:
             length = self.length(match["rest_length"])
             whole = match["rest"][0] in "ZX"
-            return _Head(length / self.unit_ticks * self.bar_ticks if whole else length)
+            return Head(length / self.unit_ticks * self.bar_ticks if whole else length)
         if match["chord"]:
             notes = [m for m in _TOKEN.finditer(match["members"]) if m["note"]]
             if not notes:
@@ -290,8 +260,8 @@ class _Reader:
             )
             pitch = max(self.pitch(note) for note in notes)
             inner = self.length(notes[0]["length"]) / self.unit_ticks
-            return _Head(self.length(match["chord_length"]) * inner, pitch)
-        return _Head(self.length(match["length"]), self.pitch(match))
+            return Head(self.length(match["chord_length"]) * inner, pitch)
+        return Head(self.length(match["length"]), self.pitch(match))
 
     def pitch(self, match: re.Match[str]) -> int:
         letter, octave = match["letter"], match["octave"]
@@ -353,9 +323,9 @@ class _Reader:
     def words(self, text: str) -> None:
         """A `w:` line: a word for each head of the line of music above it; a line of lyrics ends with it."""
         heads = [(head, measure) for head, measure in self.row if head.pitch is not None]
-        tokens = _word_tokens(text)
+        tokens = word_tokens(text)
         if len(tokens) < len(heads):
-            tokens = [part for token in tokens for part in _characters(token)]
+            tokens = [part for token in tokens for part in characters(token)]
         if len([t for t in tokens if t != "|"]) > len(heads):
             raise self.fail(f"{len(tokens)} words stand under {len(heads)} notes")
         place = 0
@@ -374,13 +344,13 @@ class _Reader:
             place += 1
         self.end_line([head for head, _ in heads])
 
-    def word(self, head: _Head, token: str) -> None:
+    def word(self, head: Head, token: str) -> None:
         if token == "_":
             head.words[self.verse] = HOLD
         elif token != "*":
             head.words[self.verse] = token
 
-    def end_line(self, heads: list[_Head]) -> None:
+    def end_line(self, heads: list[Head]) -> None:
         sung = [head for head in heads if head.words[self.verse] and not head.goes_on(self.verse)]
         readings = default_readings([head.words[self.verse] or "" for head in sung])
         before = None  # a held note goes on with the reading before it
@@ -408,13 +378,13 @@ class _Reader:
             options["meta"] = json.loads(self.extra["meta"])
         key = Key.parse(self.extra["key"]) if "key" in self.extra else self.key
         title = json.loads(self.extra["title"]) if "title" in self.extra else self.fields.get("T", "")
-        tempo = float(self.extra["tempo"]) if "tempo" in self.extra else _tempo(self.fields.get("Q"))
+        tempo = float(self.extra["tempo"]) if "tempo" in self.extra else tempo_of(self.fields.get("Q"))
         return Score(tempo, key, tuple(sections), self.metre or (4, 4), title=title, **options)
 
-    def grouped(self) -> Iterator[tuple[_Part, list[tuple[int, _Measure]]]]:
+    def grouped(self) -> Iterator[tuple[Part, list[tuple[int, Measure]]]]:
         """Sections: runs of measures of one part on one pass of its repeat, with the pass."""
         last, rows = None, []  # type: ignore[var-annotated]
-        for verse, measure in _expanded(self.measures):
+        for verse, measure in expanded(self.measures):
             if rows and (measure.part, verse) != last:
                 yield self.parts[rows[0][1].part], rows
                 rows = []
@@ -422,7 +392,7 @@ class _Reader:
             rows.append((verse, measure))
         yield self.parts[rows[0][1].part], rows
 
-    def section(self, part: _Part, rows: list[tuple[int, _Measure]]) -> Section:
+    def section(self, part: Part, rows: list[tuple[int, Measure]]) -> Section:
         bar, chords, played = 0, [], []  # type: ignore[var-annotated]
         for start, verse, measure in self.placed(rows):
             position = start
@@ -438,11 +408,11 @@ class _Reader:
             part.tag,
             max(bar, 1),
             tuple(ChordChange(at, symbol) for at, symbol in sorted(changes.items()) if at < end),
-            _notes(played),
+            notes_of(played),
             **part.settings,
         )
 
-    def placed(self, rows: list[tuple[int, _Measure]]) -> Iterator[tuple[Fraction, int, _Measure]]:
+    def placed(self, rows: list[tuple[int, Measure]]) -> Iterator[tuple[Fraction, int, Measure]]:
         """Where each measure starts; a pickup is moved to the end of its bar, and two halves make one bar."""
         position, full = Fraction(0), self.bar_ticks
         for index, (verse, measure) in enumerate(rows):
@@ -450,111 +420,13 @@ class _Reader:
             filled, last = measure.length + into, index == len(rows) - 1
             if filled > full or (into and filled != full and not last):
                 raise ScoreError(
-                    f"ABC line {measure.line}: a bar has {_quarters(filled)} quarter notes, "
-                    f"the metre asks for {_quarters(full)}"
+                    f"ABC line {measure.line}: a bar has {quarters(filled)} quarter notes, "
+                    f"the metre asks for {quarters(full)}"
                 )
             if index == 0 and measure.length < full and len(rows) > 1:
                 position = full - measure.length
             yield position, verse, measure
             position += measure.length
-
-
-def _quarters(ticks: Fraction | int) -> str:
-    return f"{float(ticks) / TICKS:g}"
-
-
-def _broken(marks: str, first: bool) -> Fraction:
-    """The factor of `>` (the first longer) or `<` on one of its two notes."""
-    short = Fraction(1, 2 ** len(marks))
-    return 2 - short if (marks[0] == ">") == first else short
-
-
-def _uncommented(line: str) -> str:
-    return re.sub(r"(?<!\\)%.*$", "", line)
-
-
-def _word_tokens(text: str) -> list[str]:
-    """Words, `*`, `_` and `|` of a w: line; `-` parts words and `~` joins them."""
-    tokens = re.findall(r"(?:\\.|[^\s\-_*|])+|[_*|]|(?<=[-\s])-", text)
-    return [
-        "_" if t == "-" else t if t in "_*|" else re.sub(r"\\(.)", r"\1", t.replace("~", "")) for t in tokens
-    ]
-
-
-def _characters(token: str) -> list[str]:
-    """A run of Han characters written without spaces, taken apart; punctuation stays with the one before."""
-    if len(token) < 2 or not re.search("[\u4e00-\u9fff]", token):
-        return [token]
-    return re.findall("[\u4e00-\u9fff][^\u4e00-\u9fffA-Za-z0-9]*|[^\u4e00-\u9fff]+", token)
-
-
-def _expanded(measures: list[_Measure]) -> Iterator[tuple[int, _Measure]]:
-    """Measures in the order of playing, with the pass (0 or 1): |: … :| twice, [1 and [2 once each."""
-    start = 0
-    while start < len(measures):
-        stop = next((i for i in range(start, len(measures)) if measures[i].closes), None)
-        opened = next((i for i in range(start + 1, len(measures)) if measures[i].opens), len(measures))
-        if stop is None or opened <= stop:
-            until = len(measures) if stop is None and opened == len(measures) else opened
-            yield from ((0, m) for m in measures[start:until])
-            start = until
-            continue
-        first = next((i for i in range(start, stop + 1) if measures[i].ending == 1), stop + 1)
-        yield from ((0, m) for m in measures[start : stop + 1])
-        yield from ((1, m) for m in measures[start:first])
-        start = stop + 1
-        if start < len(measures) and measures[start].ending == 2:
-            second = next(
-                (i for i in range(start + 1, len(measures)) if _apart(measures[i - 1], measures[i])), None
-            )
-            second = len(measures) if second is None else second
-            yield from ((1, m) for m in measures[start:second])
-            start = second
-
-
-def _apart(before: _Measure, measure: _Measure) -> bool:
-    """Whether a second ending is over: a new repeat or a new part begins."""
-    return measure.opens or measure.part != before.part
-
-
-def _notes(played: list[tuple[Fraction, Fraction, _Head, int]]) -> tuple[Note, ...]:
-    """Notes in whole ticks: ties joined, words set."""
-    notes: list[Note] = []
-    moved = 0
-    for start, end, head, verse in played:
-        left, right = round(start), round(end)
-        moved += left != start or right != end
-        before = notes[-1] if notes else None
-        word, reading, ends = head.word(verse)
-        if (
-            head.goes_on(verse)
-            and before
-            and before.start + before.duration == left
-            and before.pitch == head.pitch
-        ):
-            notes[-1] = replace(before, duration=right - before.start)
-        elif right > left:
-            if word == HOLD and not (before and before.sung):
-                word, reading, ends = None, None, False
-            notes.append(Note(left, right - left, head.pitch or 0, word, reading, ends))
-    if moved:
-        logger.warning("%d notes were moved to the nearest twelfth of a quarter note", moved)
-    return tuple(notes)
-
-
-def _tempo(text: str | None) -> float:
-    """Quarter notes a minute of a Q: field; 100 when there is none."""
-    if text is None:
-        logger.warning("the ABC tune names no tempo: 100 quarter notes a minute are taken")
-        return 100.0
-    bare = re.sub(r'"[^"]*"', "", text).strip()
-    match = re.fullmatch(r"(?:(\d+)/(\d+)|C)?\s*=?\s*(\d+(?:\.\d+)?)", bare)
-    if not match:
-        if not bare:
-            return 100.0
-        raise ScoreError(f"tempo {text!r} isn't understood: write one such as Q:1/4=100")
-    unit = 4 * int(match[1]) / int(match[2]) if match[1] else 1.0
-    return float(match[3]) * unit
 
 
 def read(text: str) -> Score:
