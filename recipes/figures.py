@@ -126,9 +126,10 @@ TITLES: dict[Part, str] = {
 }
 
 
-def table(title: str, rows: Sequence[Row]) -> str:
-    """A Markdown table."""
-    lines = [f"## {title}", "", "| figure | value | 95 % interval | n | chance |", "|---|---|---|---|---|"]
+def table(title: str, command: str, rows: Sequence[Row]) -> str:
+    """A Markdown table under the command that measured it."""
+    lines = [f"## {title}", "", f"`{command}`", ""]
+    lines += ["| figure | value | 95 % interval | n | chance |", "|---|---|---|---|---|"]
     for row in rows:
         v = row.value
         chance = "" if v.chance is None else f"{v.chance:.3g}"
@@ -136,21 +137,32 @@ def table(title: str, rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _command(settings: Settings, part: Part) -> str:
+    """The command that measures this part alone in this way."""
+    usual = Settings()
+    names = ("work", "model", "size", "prompts", "seeds", "bare_seeds", "duration", "steps", "lyrics")
+    changed = [n for n in names if getattr(settings, n) != getattr(usual, n)]
+    return " ".join(
+        ["python -m recipes.figures", f"--parts '[{part}]'"]
+        + [f"--{name} {getattr(settings, name)}" for name in changed]
+    )
+
+
 def measure(settings: Settings) -> str:
     """Measure the asked parts, keep each as JSON, and return the tables of all that is kept."""
     folder = Path(settings.work) / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     for part in settings.parts:
-        rows = PARTS[part](settings)
-        kept = [{"name": r.name, "value": asdict(r.value), "note": r.note} for r in rows]
+        measured = [asdict(row) for row in PARTS[part](settings)]
+        kept = {"command": _command(settings, part), "rows": measured}
         (folder / f"{part}.json").write_text(json.dumps(kept, indent=1), encoding="utf-8")
     tables = []
     for part in PARTS:
         file = folder / f"{part}.json"
         if file.is_file():
             kept = json.loads(file.read_text(encoding="utf-8"))
-            rows = [Row(r["name"], Estimate(**r["value"]), r["note"]) for r in kept]
-            tables.append(table(TITLES[part], rows))
+            rows = [Row(r["name"], Estimate(**r["value"]), r["note"]) for r in kept["rows"]]
+            tables.append(table(TITLES[part], kept["command"], rows))
     return "\n".join(tables)
 
 
@@ -165,7 +177,7 @@ def main(argv: list[str] | None = None) -> int:
     print(tables)
     target = settings.docs or ("docs/figures.md" if settings.size == "demo" else None)
     if target:
-        head = "# Figures of the bundled models\n\nPrinted by `make demo-figures`.\n\n"
+        head = "# Figures of the bundled models\n\nPrinted by `make demo-figures`, or part by part.\n\n"
         Path(target).write_text(head + tables, encoding="utf-8")
     return 0
 
