@@ -102,6 +102,7 @@ def _halve(folder: Path) -> None:
             for name, t in tensors.items()
         }
         save_file(small, path, metadata)
+        path.chmod(0o644)  # as any file of a package; safetensors writes for the owner alone
 
 
 def measure(pipeline: "SongPipeline") -> pace.Pace:

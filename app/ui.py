@@ -177,7 +177,7 @@ def _request_fields() -> list[gr.Component]:
     with gr.Row():
         duration = gr.Slider(SHORTEST, LONGEST, DURATION, step=1, label="时长 · Seconds", scale=3)
         seed = gr.Number(1, precision=0, minimum=0, label="种子 · Seed", min_width=90, scale=1)
-        instrumental = gr.Checkbox(label="纯音乐 · Instrumental", min_width=120, scale=1)
+        instrumental = gr.Checkbox(label="纯音乐 · Instrumental", min_width=150, scale=1)
     with gr.Accordion("高级 · Advanced", open=False):
         with gr.Row():
             steps = gr.Slider(4, 100, STEPS, step=1, label="步数 · Steps")
@@ -200,7 +200,7 @@ def _plan_fields() -> tuple[gr.Textbox, gr.Textbox, gr.Button, gr.Button]:
 
 def _result_fields() -> list[gr.Component]:
     """Outputs in the order of `Page.sing`."""
-    player = gr.Audio(label="歌 · Song", type="filepath", interactive=False)
+    player = gr.Audio(label="歌 · Song", type="filepath", interactive=False, buttons=["download"])
     sung = gr.Textbox(label="唱的词 · Sung words", lines=8, max_lines=24, interactive=False)
     files = gr.File(label="下载 · Downloads", file_count="multiple", interactive=False)
     with gr.Accordion("乐谱 · Score (ABC)", open=False):
