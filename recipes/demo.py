@@ -1,7 +1,7 @@
 """From nothing to the bundled models: corpus, VAE, ChinMu, lyric model, latents, MuSiT, figures.
 
     python -m recipes.demo                        # everything: hours on two cores, minutes on a GPU
-    python -m recipes.demo --size tiny --work /tmp/tiny   # the same road in a few minutes, for a look
+    python -m recipes.demo --size tiny --work runs/tiny   # the same road in a few minutes, for a look
     python -m recipes.demo --stages '[dit, bundle]'       # some stages again
 
 Every stage is a command of its room, printed before it runs, so each can be run by hand. A stage
