@@ -13,6 +13,9 @@ The application shows the message of these and nothing else, so a message says w
 needed, what came, and what to do.
 """
 
+import sys
+from collections.abc import Callable
+
 
 class SongError(Exception):
     """A fault of the input, told to the user in one sentence."""
@@ -44,3 +47,12 @@ class CheckpointError(SongError):
 
 class RequestError(SongError):
     """A request can't be served."""
+
+
+def run_command(main: Callable[[], int | None]) -> None:
+    """End the process with a command's status: a user's fault is one sentence and status 2."""
+    try:
+        sys.exit(main() or 0)
+    except SongError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

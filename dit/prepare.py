@@ -19,7 +19,7 @@ import torch
 from common.audio import Audio, read_audio
 from common.config import parse
 from common.description import Audience
-from common.errors import ConfigError, ManifestError
+from common.errors import ConfigError, ManifestError, run_command
 from common.seeds import generator
 from corpus.record import SongRecord
 from dit.lyrics import TimedTokens, encode, encode_score
@@ -242,4 +242,4 @@ def embed_missing(folder: Path, mine: Sequence[int], chinmu: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from common.config import parse
 from common.ema import EMA
+from common.errors import run_command
 from common.run import Run
 from common.seeds import derive_seed
 from dit.config import TrainConfig
@@ -245,4 +246,4 @@ def faster_precision() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.audio import write_audio
+from common.errors import run_command
 from common.loudness import limit
 from vae.latents import decode_audio, read_latents
 from vae.load import load
@@ -31,4 +32,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.audio import read_audio
+from common.errors import run_command
 from vae.latents import encode_audio, write_latents
 from vae.load import load
 
@@ -30,4 +31,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

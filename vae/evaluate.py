@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from common.audio import Audio, read_audio, resample, to_channels
-from common.errors import ManifestError
+from common.errors import ManifestError, run_command
 from common.statistics import Estimate, bootstrap
 from corpus.manifest import read
 from corpus.record import SongRecord
@@ -172,4 +172,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.audio import read_audio, write_audio
+from common.errors import run_command
 from common.loudness import limit
 from vae.latents import decode_audio, encode_audio
 from vae.load import load
@@ -34,4 +35,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from common.config import parse
 from common.ema import EMA
-from common.errors import ConfigError
+from common.errors import ConfigError, run_command
 from common.run import Run
 from common.seeds import derive_seed
 from vae.config import TrainConfig
@@ -145,4 +145,4 @@ def export(objective: Objective, ema: EMA, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)
