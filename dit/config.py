@@ -47,6 +47,7 @@ class TrainConfig:
     data: str  # folder of dit.prepare
     out: str  # run folder
     valid: str | None = None  # folder of dit.prepare with songs that training doesn't see
+    init: str | None = None  # folder of trained weights to begin from, of the same shape as `model`
     model: ModelConfig = field(default_factory=ModelConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
     dropout: Dropout = field(default_factory=Dropout)

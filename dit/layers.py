@@ -13,7 +13,7 @@ _FREQUENCIES = 128  # of a sinusoidal embedding
 
 
 class Steering(nn.Module):
-    """Time, audience and timing to one vector (B, dim)."""
+    """Time, audience, timing and what else is given as (B, dim), to one vector (B, dim)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -22,14 +22,41 @@ class Steering(nn.Module):
         self.no_timing = nn.Parameter(torch.zeros(dim))
         self.audience = nn.Embedding(NO_AUDIENCE + 1, dim)
 
-    def forward(self, t: Tensor, audience: Tensor, timing: Tensor) -> Tensor:
+    def forward(self, t: Tensor, audience: Tensor, timing: Tensor, also: Tensor | float = 0.0) -> Tensor:
         known = ~timing.isnan().any(-1, keepdim=True)
         seconds = torch.where(known, timing, 0).float()
         place = self.timing(sinusoids(seconds * 10, longest=10_000.0).flatten(1))
         place = torch.where(known, place, self.no_timing.to(place.dtype))
         return F.silu(
-            self.time(sinusoids(t.float() * 1000, longest=10_000.0)) + place + self.audience(audience)
+            self.time(sinusoids(t.float() * 1000, longest=10_000.0)) + place + self.audience(audience) + also
         )
+
+
+class PooledText(nn.Module):
+    """The mean of a description's fragments as a share of the steering vector; zero at the start.
+
+    What the whole song is (genre, singer, instruments) reaches every block at once, as in
+    Esser 2024 (section 4); attention to the fragments alone took a small model too long to find.
+    """
+
+    def __init__(self, text_dim: int, dim: int) -> None:
+        super().__init__()
+        self.embed = _embedder(text_dim, dim)
+        self.none = nn.Parameter(torch.zeros(dim))
+        self.scale = math.sqrt(text_dim)
+
+    def forward(self, fragments: Tensor, mask: Tensor) -> Tensor:
+        """(B, dim)"""
+        count = mask.sum(1, keepdim=True)
+        mean = (fragments * mask[..., None]).sum(1) / count.clamp(min=1)
+        pooled = self.embed(mean * self.scale)
+        return torch.where(count > 0, pooled, self.none.to(pooled.dtype))
+
+    def zero(self) -> None:
+        last = self.embed[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
 
 class TextInput(nn.Module):

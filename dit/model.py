@@ -3,6 +3,7 @@
 - Time and label embeddings steer every block through adaLN-zero: at the start each block is the
   identity, and the output is zero plus a learned share of the input.
 - The description is a row of fragment vectors put before the audio tokens: joint self-attention.
+  With `pooled_text` their mean also joins the steering: it is what tells a small model the genre.
 - Lyrics come by cross-attention, in every `cross_every`-th block.
 - The score comes frame by frame, added to the audio tokens at the input and again half way.
 - RoPE turns half of each head, of audio tokens only, by their place in frames: fragments are a set.
@@ -10,7 +11,7 @@
   convolutional blocks that see the noisy latents and the score again.
 - Padding is masked in the attention logits and zeroed at the input, so it changes nothing.
 
-Differs from the paper: the score (it has none), and the skip from input to output, whose share is
+Differs from the paper: the score and the pooled description (it has neither), and the skip from input to output, whose share is
 a function of t: the network needn't learn to copy noise through its bottleneck.
 """
 
@@ -26,11 +27,29 @@ from common.errors import ConfigError
 from common.frames import N_CHANNELS
 from common.pinyin import FINALS, INITIALS
 from dit.conditions import TEXT_DIM, Conditions
-from dit.layers import Block, LyricEncoder, Modulation, Output, Steering, TextInput, key_mask, rotations
+from dit.layers import (
+    Block,
+    LyricEncoder,
+    Modulation,
+    Output,
+    PooledText,
+    Steering,
+    TextInput,
+    key_mask,
+    rotations,
+)
 from dit.lyrics import VOCABULARY_SIZE
 
 SIZES: dict[str, dict[str, Any]] = {
-    "tiny": {"latent_dim": 8, "dim": 32, "depth": 2, "heads": 2, "patch": 2, "modulation_rank": 8},
+    "tiny": {
+        "latent_dim": 8,
+        "dim": 32,
+        "depth": 2,
+        "heads": 2,
+        "patch": 2,
+        "modulation_rank": 8,
+        "pooled_text": True,
+    },
     "demo": {
         "latent_dim": 96,
         "dim": 320,
@@ -39,6 +58,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "patch": 4,
         "modulation_rank": 64,
         "frame_width": 128,
+        "pooled_text": True,
     },
     # Wang 2025 gives 380M parameters and no shape; 16 × 1024 with cross-attention in every block fits.
     "paper": {"latent_dim": 64, "dim": 1024, "depth": 16, "heads": 16, "patch": 1, "cross_every": 1},
@@ -53,6 +73,7 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         patch: latent frames in a token, 1–4.
         modulation_rank: width of the bottleneck of each block's adaLN; 0 for none.
         cross_every: every how many blocks one looks at the lyrics.
+        pooled_text: whether the description's mean also steers every block.
         syllable_dim: size of the embeddings of a frame's initial and final.
         frame_width, frame_depth: of the blocks that finish the output at the frame rate; width 0 for none.
         lyric_vocabulary, score_channels, initials, finals: sizes of the inputs, kept with the weights.
@@ -74,6 +95,7 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         modulation_rank: int = 0,
         cross_every: int = 2,
         text_dim: int = TEXT_DIM,
+        pooled_text: bool = False,
         syllable_dim: int = 16,
         frame_width: int = 0,
         frame_depth: int = 1,
@@ -89,6 +111,7 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.input = nn.Linear(patch * latent_dim, dim)
         self.steering = Steering(dim)
         self.text = TextInput(text_dim, dim)
+        self.pooled = PooledText(text_dim, dim) if pooled_text else None
         self.words = LyricEncoder(lyric_vocabulary, dim)
         frame = score_channels + 2 * syllable_dim
         self.syllables = nn.ModuleList(
@@ -130,7 +153,8 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
             mask = None
         if mask is not None:
             latents = latents * mask[..., None]
-        steering = self.steering(t, conditions.audience, conditions.timing)
+        pooled = 0.0 if self.pooled is None else self.pooled(conditions.fragments, conditions.fragment_mask)
+        steering = self.steering(t, conditions.audience, conditions.timing, pooled)
         frames = self._frames(conditions, mask)
         score = self._score(frames, conditions.has_score)
         audio = self.input(self._patches(latents)) + score
@@ -180,7 +204,7 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
         for module in self.modules():
-            if isinstance(module, Modulation | Output):
+            if isinstance(module, Modulation | Output | PooledText):
                 module.zero()
         nn.init.zeros_(self.again.weight)
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from common.config import parse
 from common.ema import EMA
-from common.errors import run_command
+from common.errors import CheckpointError, run_command
 from common.run import Run
 from common.seeds import derive_seed
 from dit.config import TrainConfig
@@ -97,6 +97,8 @@ def begin(config: TrainConfig) -> State:
     set_seed(derive_seed(config.seed, "weights") % 2**32)
     overrides = config.model.overrides | {"latent_dim": songs.facts.latent_dim}
     model = SongTransformer.named(config.model.size, **overrides)
+    if config.init is not None:
+        begin_from(model, config.init)
     ema = EMA(model, config.ema)
     optimizer = torch.optim.AdamW(
         groups(model, config.weight_decay), lr=config.lr, betas=(0.9, 0.98), fused=True
@@ -112,6 +114,22 @@ def begin(config: TrainConfig) -> State:
     return State(
         accelerator, prepared, ema, optimizer, run, batches, valid_batches(config, accelerator.device)
     )
+
+
+def begin_from(model: SongTransformer, folder: str) -> None:
+    """Take over the weights of a trained song model, all of them.
+
+    Raises:
+        CheckpointError: no readable song model is there, or it has another shape.
+    """
+    try:
+        trained = SongTransformer.from_pretrained(folder, torch_dtype=torch.float32).state_dict()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{folder} holds no readable song model: {error}") from error
+    shapes = [{name: value.shape for name, value in s.items()} for s in (model.state_dict(), trained)]
+    if differs := sorted({name for name, _ in shapes[0].items() ^ shapes[1].items()}):
+        raise CheckpointError(f"the song model in {folder} has another shape, first at {differs[0]}")
+    model.load_state_dict(trained)
 
 
 def valid_batches(config: TrainConfig, device: torch.device) -> list[Batch]:

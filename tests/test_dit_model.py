@@ -51,6 +51,20 @@ def test_named_sizes_have_their_parameters(name: str) -> None:
     assert RANGES[name][0] < count < RANGES[name][1]
 
 
+def test_the_pooled_description_steers_and_its_order_is_nothing_to_it() -> None:
+    model = awake(pooled_text=True)
+    conditions = song(8, 0)
+    assert model.pooled is not None
+    steered = model.pooled(conditions.fragments, conditions.fragment_mask)
+    turned = model.pooled(conditions.fragments.flip(1), conditions.fragment_mask.flip(1))
+    torch.testing.assert_close(steered, turned)
+    padded = torch.cat([conditions.fragments, torch.ones(1, 2, 512)], 1)
+    mask = torch.cat([conditions.fragment_mask, torch.zeros(1, 2, dtype=torch.bool)], 1)
+    torch.testing.assert_close(model.pooled(padded, mask), steered)
+    assert torch.equal(model.pooled(padded, torch.zeros_like(mask))[0], model.pooled.none)
+    assert SongTransformer.named("tiny", pooled_text=False).pooled is None
+
+
 @pytest.mark.parametrize("patch", [1, 2, 3, 4])
 @pytest.mark.parametrize("frames", [1, 7, 12])
 def test_any_length_comes_back_at_any_patch(patch: int, frames: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from common.config import parse
-from common.errors import ConfigError
+from common.errors import CheckpointError, ConfigError
 from dit.config import FlowConfig, ModelConfig, TrainConfig
 from dit.data import Batch, Batches, LatentSongs
 from dit.flow import Bezier
@@ -61,6 +61,18 @@ def test_what_is_exported_samples(folder: Path, tmp_path: Path) -> None:
     batch = Batches(LatentSongs(folder, 2.0), 2, 0).batch(0)
     out = sample(model, batch.conditions, batch.conditions.frames, scheduler, 2)
     assert out.shape == batch.latents.shape
+
+
+def test_training_goes_on_from_trained_weights_of_the_same_shape_only(folder: Path, tmp_path: Path) -> None:
+    first = train(config(folder, tmp_path / "first", 2))
+    settings = replace(config(folder, tmp_path / "second", 1), init=str(first), lr=0.0)
+    second = train(settings)
+    a, b = (SongTransformer.from_pretrained(str(f)).state_dict() for f in (first, second))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    with pytest.raises(CheckpointError, match="another shape"):
+        train(replace(settings, out=str(tmp_path / "third"), model=ModelConfig("tiny", patch=4)))
+    with pytest.raises(CheckpointError, match="no readable song model"):
+        train(replace(settings, out=str(tmp_path / "fourth"), init=str(tmp_path)))
 
 
 def test_accumulated_batches_are_one_step(folder: Path, tmp_path: Path) -> None:
