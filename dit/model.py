@@ -11,8 +11,8 @@
   convolutional blocks that see the noisy latents and the score again.
 - Padding is masked in the attention logits and zeroed at the input, so it changes nothing.
 
-Differs from the paper: the score and the pooled description (it has neither), and the skip from input to output, whose share is
-a function of t: the network needn't learn to copy noise through its bottleneck.
+Differs from the paper: the score and the pooled description (it has neither), and the skip from
+input to output, whose share is a function of t: the network needn't learn to copy noise.
 """
 
 from typing import Any

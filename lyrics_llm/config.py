@@ -47,6 +47,7 @@ class DataConfig:
     songs: int = 12  # sheets a step, of one process
     pool: int = 4  # steps whose songs are drawn together and sorted by length, to waste less padding
     scored: float = 0.3  # share of songs whose score is learned: three quarters of a song's tokens
+    told: int = 0  # further descriptions of every song, of which the plan alone is learned
     longest: int = 1024  # tokens; of a longer song the beginning is learned
     seconds: tuple[float, float] | None = None  # shortest and longest song; None as in the corpus
     workers: int = 0  # processes that compose ahead of the training
@@ -54,6 +55,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.songs < 1 or self.pool < 1:
             raise ConfigError(f"a step needs at least one song, but got {self.songs} songs, pool {self.pool}")
+        if self.told < 0:
+            raise ConfigError(f"a song has no fewer than 0 further descriptions, but told is {self.told}")
         if not 0 <= self.scored <= 1:
             raise ConfigError(f"the share of songs with a score lies between 0 and 1, but got {self.scored}")
 

@@ -22,6 +22,9 @@ from lyrics_llm.sequence import lyrics_tokens, plan_tokens, prompt_tokens, score
 from lyrics_llm.sketch import SongSketch
 from lyrics_llm.tokens import Vocabulary
 
+Rows = list[tuple[list[int], list[bool]]]  # ids, and which of them are learned
+Padded = tuple[Tensor, Tensor]  # ids (B, T), labels (B, T), padded at the end
+
 IGNORED = -100  # a label that isn't learned
 _MOST_DESCRIPTION = 160  # characters
 
@@ -54,6 +57,13 @@ def song_row(
     return vocabulary.encode(row), learned
 
 
+def told_row(vocabulary: Vocabulary, written: Sheet, description: str) -> tuple[list[int], list[bool]]:
+    """A description and the plan alone: a tenth of a song's tokens, and all that tells what it means."""
+    prompt = prompt_tokens(vocabulary, normalise(description)[:_MOST_DESCRIPTION])
+    plan = plan_tokens(SongSketch.of_plan(written.plan))
+    return vocabulary.encode([*prompt, *plan]), [False] * len(prompt) + [True] * len(plan)
+
+
 def _chosen(words: list[str]) -> list[bool]:
     """Of the words' tokens those that aren't given by the form; a section's first line or its repeat is."""
     firsts = [False] + [token.startswith("<section:") for token in words[:-1]]
@@ -61,7 +71,7 @@ def _chosen(words: list[str]) -> list[bool]:
 
 
 class Songs(Dataset):
-    """Item n is the batch of step n: (ids (B, T), labels (B, T)), padded at the end."""
+    """Item n is what step n reads: a padded batch of songs and, with `told`, one of further descriptions."""
 
     def __init__(
         self, config: DataConfig, vocabulary: Vocabulary, seed: int, process: int = 0, split: Split = "train"
@@ -70,17 +80,20 @@ class Songs(Dataset):
         self.process, self.split = process, split
         self._drawn = lru_cache(maxsize=2)(self._draw)
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, step: int) -> list[Padded]:
         pool, place = divmod(step, self.config.pool)
-        batches = self._drawn(pool)
+        songs, told = self._drawn(pool)
         # Which of the pool's batches comes first is drawn, so that short ones aren't always early.
         order = generator(self.seed, "order", self.split, self.process, pool).permutation(self.config.pool)
-        return self._padded(batches[int(order[place])])
+        rows = [self._padded(songs[int(order[place])])]
+        return [*rows, self._padded(told[place])] if self.config.told else rows
 
-    def _draw(self, pool: int) -> list[list[tuple[list[int], list[bool]]]]:
+    def _draw(self, pool: int) -> tuple[list[Rows], list[Rows]]:
         """A pool of songs, sorted by length and cut into batches of about as many tokens each."""
         count = self.config.songs * self.config.pool
-        songs = sorted((self._song(pool * count + i) for i in range(count)), key=lambda song: len(song[0]))
+        drawn = [self._song(pool * count + i) for i in range(count)]
+        told = [row for _, rows in drawn for row in rows]
+        songs = sorted((song for song, _ in drawn), key=lambda song: len(song[0]))
         ends = np.cumsum([len(ids) for ids, _ in songs])
         share = np.minimum(ends * self.config.pool // (ends[-1] + 1), self.config.pool - 1)
         # A single long song may be more than a share: every batch has at least one.
@@ -89,17 +102,23 @@ class Songs(Dataset):
             first[number] = max(first[number], first[number - 1] + 1)
         for number in range(self.config.pool - 1, 0, -1):
             first[number] = min(first[number], count - self.config.pool + number)
-        return [songs[a:b] for a, b in zip(first, [*first[1:], count])]
+        each = len(told) // self.config.pool
+        return (
+            [songs[a:b] for a, b in zip(first, [*first[1:], count])],
+            [told[i * each : (i + 1) * each] for i in range(self.config.pool)],
+        )
 
-    def _song(self, index: int) -> tuple[list[int], list[bool]]:
+    def _song(self, index: int) -> tuple[tuple[list[int], list[bool]], Rows]:
+        """A song's row, and the short rows of further descriptions of it."""
         seed = derive_seed(self.seed, "lyrics song", self.split, self.process, index)
         written = sheet(seed, self.split, durations=self.config.seconds)
         rng = generator(seed, "says", self.split)
         scored = bool(rng.random() < self.config.scored)
         ids, learned = song_row(self.vocabulary, written, says(written, rng), scored)
-        return ids[: self.config.longest], learned[: self.config.longest]
+        told = [told_row(self.vocabulary, written, says(written, rng)) for _ in range(self.config.told)]
+        return (ids[: self.config.longest], learned[: self.config.longest]), told
 
-    def _padded(self, songs: list[tuple[list[int], list[bool]]]) -> tuple[Tensor, Tensor]:
+    def _padded(self, songs: Rows) -> Padded:
         width = max(len(ids) for ids, _ in songs)
         rows = torch.full((len(songs), width), self.vocabulary.ids[t.PAD])
         labels = torch.full((len(songs), width), IGNORED)
@@ -123,7 +142,7 @@ class _From:
             step += self.stride
 
 
-def batches(songs: Songs, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(songs: Songs, first: int) -> Iterator[list[Padded]]:
     """The batches of steps `first`, `first` + 1, …; composed in worker processes where asked."""
     loader = DataLoader(songs, batch_size=None, sampler=_From(first, 1), num_workers=songs.config.workers)  # type: ignore[arg-type]
     return iter(loader)

@@ -32,6 +32,8 @@ from lyrics_llm.tokens import build as tokenizer
 
 logger = logging.getLogger(__name__)
 
+_BATCHES = ("token", "told")  # what the batches of a step are called in the metrics: songs, descriptions
+
 
 @dataclass
 class State:
@@ -102,41 +104,42 @@ def losses(network: torch.nn.Module, ids: Tensor, labels: Tensor) -> tuple[Tenso
     return torch.nn.functional.cross_entropy(logits[learned].float(), target[learned]), int(learned.sum())
 
 
-def step(state: State, batch: tuple[Tensor, Tensor]) -> dict[str, float]:
-    """One update of the weights and of their average."""
+def step(state: State, batches: Sequence[data.Padded]) -> dict[str, float]:
+    """One update of the weights and of their average; the losses of songs and of descriptions add up."""
     config, run = state.config, state.run
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(config, run.step, run.progress)
     state.model.train()
-    ids, labels = (tensor.to(state.accelerator.device) for tensor in batch)
-    with state.accelerator.autocast():
-        loss, count = losses(state.model, ids, labels)
-    state.accelerator.backward(loss)
+    report: dict[str, float] = {}
+    for name, batch in zip(_BATCHES, batches):
+        ids, labels = (tensor.to(state.accelerator.device) for tensor in batch)
+        with state.accelerator.autocast():
+            loss, count = losses(state.model, ids, labels)
+        state.accelerator.backward(loss)
+        report |= {f"loss/{name}": float(loss.detach()), f"train/{name}s": float(count)}
     norm = state.accelerator.clip_grad_norm_(state.model.parameters(), config.clip)
     state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
     state.ema.update(state.bare)
-    return {
-        "loss/token": float(loss.detach()),
-        "train/tokens": float(count),
-        "train/grad_norm": float(norm),
-        "train/lr": state.optimizer.param_groups[0]["lr"],
-    }
+    return report | {"train/grad_norm": float(norm), "train/lr": state.optimizer.param_groups[0]["lr"]}
 
 
 @torch.no_grad()
 def validate(state: State) -> dict[str, float]:
-    """Loss of the averaged model on songs of the split `valid`."""
+    """Losses of the averaged model on songs of the split `valid`."""
     songs = data.Songs(state.config.data, state.vocabulary, state.config.seed, split="valid")
-    total, number = 0.0, 0
+    found: dict[str, list[tuple[float, int]]] = {}
     state.model.eval()
     with state.ema.swapped(state.bare), state.accelerator.autocast():
         for index in range(state.config.valid_steps):
-            ids, labels = (tensor.to(state.accelerator.device) for tensor in songs[index])
-            loss, count = losses(state.bare, ids, labels)
-            total, number = total + float(loss) * count, number + count
+            for name, batch in zip(_BATCHES, songs[index]):
+                ids, labels = (tensor.to(state.accelerator.device) for tensor in batch)
+                loss, count = losses(state.bare, ids, labels)
+                found.setdefault(name, []).append((float(loss) * count, count))
     state.model.train()
-    return {"valid/token": total / max(1, number)}
+    return {
+        f"valid/{name}": sum(s for s, _ in rows) / sum(n for _, n in rows) for name, rows in found.items()
+    }
 
 
 def export(state: State) -> Path:

@@ -11,7 +11,7 @@ from common import config as configs
 from lyrics_llm import data
 from lyrics_llm.config import DataConfig, TrainConfig
 from lyrics_llm.model import load
-from lyrics_llm.tokens import Vocabulary, build
+from lyrics_llm.tokens import PLAN_FIELDS, Vocabulary, build
 from lyrics_llm.train import train
 
 TINY = "lyrics_llm/configs/tiny.yaml"
@@ -55,22 +55,36 @@ def test_batches_are_functions_of_the_step() -> None:
     vocabulary = Vocabulary(build())
     config = DataConfig(songs=2, pool=2, seconds=(12.0, 16.0))
     first, again = (data.Songs(config, vocabulary, seed=1) for _ in range(2))
-    want = first[3]
-    assert torch.equal(again[3][0], want[0])
-    assert torch.equal(again[3][1], want[1])
-    assert not torch.equal(first[2][0][0], want[0][0])
+    (want,) = first[3]
+    assert torch.equal(again[3][0][0], want[0])
+    assert torch.equal(again[3][0][1], want[1])
+    assert not torch.equal(first[2][0][0][0], want[0][0])
     many = data.Songs(DataConfig(songs=3, pool=4), vocabulary, seed=1)
-    sizes = [len(many[step][0]) for step in range(4)]
+    sizes = [len(many[step][0][0]) for step in range(4)]
     assert sum(sizes) == 12
     assert min(sizes) >= 1
     elsewhere = data.Songs(config, vocabulary, seed=1, process=1)
-    assert not torch.equal(elsewhere[3][0][:, :20], want[0][:, :20])
+    assert not torch.equal(elsewhere[3][0][0][:, :20], want[0][:, :20])
     ids, labels = want
     assert ids.shape == labels.shape
     known = labels != data.IGNORED
     assert torch.equal(ids[known], labels[known])
     assert not known[:, 0].any()
     assert 0.5 < known.float().mean() <= 1
+
+
+def test_further_descriptions_teach_the_plan_alone() -> None:
+    vocabulary = Vocabulary(build())
+    songs = data.Songs(DataConfig(songs=2, pool=2, told=3, seconds=(12.0, 16.0)), vocabulary, seed=1)
+    whole, told = songs[1]
+    assert torch.equal(songs[1][1][0], told[0])
+    ids, labels = told
+    assert len(ids) == 6
+    for row, learned in zip(ids, labels != data.IGNORED):
+        assert [vocabulary.names[int(i)].split(":")[0] for i in row[learned]] == [
+            f"<{f}" for f in PLAN_FIELDS
+        ]
+    assert ids.shape[1] < whole[0].shape[1]
 
 
 def test_every_configuration_is_read() -> None:
