@@ -4,7 +4,6 @@ A synthetic song's plan is drawn again from its seed, so that new sentences can 
 every batch; of any other song the descriptions of its record are used.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,10 +16,8 @@ from common.errors import ConfigError, ManifestError
 from common.theory import Key
 from corpus.attributes import Attributes, attributes, tempo_class
 from corpus.describe import describe, prompt
-from corpus.plan import SongPlan, plan
+from corpus.plan import SongPlan, plan_of
 from corpus.record import SongRecord
-
-logger = logging.getLogger(__name__)
 
 HIDDEN = "\ue000"  # a character that no vocabulary has: read as [UNK]
 _LONGEST = 160  # characters of a text made of several descriptions
@@ -98,21 +95,6 @@ class Teller:
         """Of which songs a text is true, as far as is known: it was written of them, or all it names fits."""
         named: Attributes = attributes(text) if kind in ("word", "phrase") else {}
         return [text in self.written[s] or (bool(named) and fits(named, self.records[s])) for s in songs]
-
-
-def plan_of(record: SongRecord) -> SongPlan | None:
-    """The plan that a synthetic song was made from; None for another song, or when it can't be had."""
-    if record.source != "synthetic" or record.seed is None or record.score is None:
-        return None
-    seconds = round(record.duration, 2)
-    # Songs of a given length were drawn between two limits, others from the corpus's own mix.
-    for limits in ((seconds, seconds), None):
-        drawn = plan(record.seed, record.split, durations=limits)
-        names = tuple(dict.fromkeys(i.name for i in drawn.instruments.values()))
-        if (drawn.genre, drawn.tempo, names) == (record.genre, record.tempo, record.instruments):
-            return drawn
-    logger.warning("the plan of song %s can't be drawn again: its written descriptions are used", record.id)
-    return None
 
 
 def fits(named: Attributes, record: SongRecord) -> bool:

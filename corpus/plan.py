@@ -5,6 +5,7 @@ the promise of the evaluation: the triples genre × singer × instrument of `is_
 occur in the splits `train` and `valid`, and in half of the songs of `test` one does.
 """
 
+import logging
 from dataclasses import dataclass
 from functools import cache
 from typing import get_args
@@ -18,9 +19,11 @@ from common.seeds import derive_seed, generator
 from common.theory import Key
 from corpus.forms import Form, FormSection, form
 from corpus.genres import GENRES
-from corpus.record import Singer, Split
+from corpus.record import Singer, SongRecord, Split
 from corpus.styles import Genre, Instrument
 from corpus.words import THEMES
+
+logger = logging.getLogger(__name__)
 
 SINGERS: tuple[str, ...] = get_args(Singer)
 _SINGER_SHARES = {"female": 0.40, "male": 0.35, "child": 0.10, "none": 0.15}
@@ -267,3 +270,23 @@ def plan(
         sections=_sections(rng, row, shape),
         held_out=held,
     )
+
+
+def plan_of(record: SongRecord) -> SongPlan | None:
+    """The plan that a synthetic song was made from, drawn again from its seed.
+
+    None for a song of another source, and for one that this version of the corpus wouldn't make.
+    """
+    if record.source != "synthetic" or record.seed is None or record.score is None:
+        return None
+    seconds = round(record.duration, 2)
+    made_as = (record.genre, record.mood, record.theme, record.singer, record.tempo, record.instruments)
+    # Songs of a given length were drawn between two limits, others from the corpus's own mix.
+    for limits in ((seconds, seconds), None):
+        drawn = plan(record.seed, record.split, durations=limits)
+        names = tuple(dict.fromkeys(i.name for i in drawn.instruments.values()))
+        theme = None if drawn.singer == "none" else drawn.theme
+        if (drawn.genre, drawn.mood, theme, drawn.singer, drawn.tempo, names) == made_as:
+            return drawn
+    logger.warning("the plan of song %s can't be drawn again: its written descriptions are used", record.id)
+    return None

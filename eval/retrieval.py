@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from chinmu.model import ChinMu
-from chinmu.telling import fits, joined, plan_of
+from chinmu.telling import fits, joined
 from common import config as configs
 from common.audio import read_audio
 from common.description import Audience, Description
@@ -32,6 +32,7 @@ from common.statistics import Estimate, bootstrap, mrr_chance, top_k_chance
 from corpus import manifest
 from corpus.attributes import attributes
 from corpus.describe import prompt
+from corpus.plan import plan_of
 from corpus.record import SongRecord
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chinmu.telling import plan_of
 from common.audio import Audio, read_audio, write_audio
 from common.description import Audience
 from common.errors import RequestError
@@ -21,6 +20,7 @@ from common.score import Score
 from common.seeds import generator
 from common.statistics import Estimate, bootstrap
 from corpus.attributes import attributes, tempo_class
+from corpus.plan import plan_of
 from corpus.record import SongRecord
 from eval import adherence, tempo
 from eval.probes import Probes

@@ -13,7 +13,7 @@ from chinmu import data, train
 from chinmu.config import AudioConfig, ModelConfig, TextConfig
 from chinmu.data import DataConfig, Pairs
 from chinmu.model import ChinMu
-from chinmu.telling import HIDDEN, TellConfig, Teller, fits, hide, plan_of
+from chinmu.telling import HIDDEN, TellConfig, Teller, fits, hide
 from chinmu.text import canonical
 from common.audio import Audio, write_audio
 from common.config import parse
@@ -21,6 +21,7 @@ from common.description import Audience, Description
 from common.errors import CheckpointError, ConfigError, ManifestError
 from common.seeds import generator
 from corpus import manifest
+from corpus.plan import plan_of
 from corpus.record import SongRecord
 from corpus.synth import sheet
 
