@@ -32,8 +32,8 @@ from common.seeds import generator
 from common.statistics import Estimate, bootstrap
 from common.theory import Chord, Key
 from corpus import manifest
-from eval import listening
-from eval.listening import Frames
+from eval import hearing
+from eval.hearing import Frames
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Adherence:
 
 def onsets(audio: Audio) -> Frames:
     """Onset strength (frames,) at 86 Hz."""
-    return listening.onset_strength(listening.mono(audio))
+    return hearing.onset_strength(hearing.mono(audio))
 
 
 def strokes(score: Score) -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +113,7 @@ def beats_kept(strength: Frames, score: Score, seed: int = 0) -> tuple[float, fl
     beats = beats[_nearest(beats, times) < 1e-3] if len(times) else beats[:0]
     if not len(beats):
         return None
-    found = listening.onset_times(strength)
+    found = hearing.onset_times(strength)
     shifts = generator(seed, "shifted beats").uniform(0, score.beat_seconds, _SHIFTS)
     null = np.mean([(_nearest(beats + s, found) <= NEAR).mean() for s in shifts])
     return float((_nearest(beats, found) <= NEAR).mean()), float(null)
@@ -133,7 +133,7 @@ def _nearest(times: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def chroma(audio: Audio) -> Frames:
     """Pitch classes (12, frames) of unit length at 10.8 Hz."""
-    return listening.chromagram(listening.mono(audio))
+    return hearing.chromagram(hearing.mono(audio))
 
 
 def template(chord: Chord) -> np.ndarray:
@@ -201,9 +201,9 @@ def note_salience(heard: Frames, score: Score) -> tuple[np.ndarray, np.ndarray]:
 
 def pitch_hits(salience: np.ndarray, pitches: np.ndarray) -> np.ndarray:
     """(notes,) whether the strongest pitch within ±6 semitones is the note's own, to the semitone."""
-    steps = listening.STEPS
+    steps = hearing.STEPS
     reach = np.arange(-6 * steps, 6 * steps)
-    columns = (pitches[:, None] - listening.LOWEST) * steps + reach
+    columns = (pitches[:, None] - hearing.LOWEST) * steps + reach
     inside = np.take_along_axis(salience, np.clip(columns, 0, salience.shape[1] - 1), axis=1)
     inside = np.where((columns >= 0) & (columns < salience.shape[1]), inside, -np.inf)
     return np.abs(reach[inside.argmax(1)]) <= steps // 2
@@ -211,7 +211,7 @@ def pitch_hits(salience: np.ndarray, pitches: np.ndarray) -> np.ndarray:
 
 def melody(audio: Audio, score: Score, seed: int = 0) -> tuple[float, float, int] | None:
     """Share of sung notes whose pitch class is heard, that of shuffled pitches, and the number of notes."""
-    salience, pitches = note_salience(listening.pitch_salience(listening.mono(audio)), score)
+    salience, pitches = note_salience(hearing.pitch_salience(hearing.mono(audio)), score)
     if not len(pitches):
         return None
     rng = generator(seed, "shuffled pitches")

@@ -9,8 +9,8 @@ import numpy as np
 from scipy import ndimage, signal
 
 from common.audio import Audio
-from eval import listening
-from eval.listening import RATE
+from eval import hearing
+from eval.hearing import RATE
 
 WINDOW = 16.0  # seconds described at once
 _GROUPS = 8  # bands of modulation
@@ -21,7 +21,7 @@ SIZE = 4 * 64 + _GROUPS * 16 + 60 + 64
 
 def describe(samples: np.ndarray) -> np.ndarray:
     """The vector (508,) of samples (time,) at 22,050 Hz, whatever their length; float32."""
-    mel = listening.log_mel(samples)
+    mel = hearing.log_mel(samples)
     levels = np.maximum(mel.values, mel.values.max() - 80)
     levels = levels - levels.mean()
     low, high = np.percentile(levels, [10, 90], axis=1)
@@ -32,7 +32,7 @@ def describe(samples: np.ndarray) -> np.ndarray:
         np.abs(np.diff(levels, axis=1)).mean(1) if levels.shape[1] > 1 else np.zeros(64),
         _modulation(levels, mel.rate).ravel(),
         _pitches(samples),
-        _repetition(listening.onset_strength(samples)),
+        _repetition(hearing.onset_strength(samples)),
     ]
     return np.concatenate(parts).astype(np.float32)
 
@@ -52,13 +52,13 @@ def _modulation(levels: np.ndarray, rate: float) -> np.ndarray:
 
 def _pitches(samples: np.ndarray) -> np.ndarray:
     """How often each semitone is the most salient one, blurred, (60,)."""
-    salience = listening.pitch_salience(samples).values
-    loudest = salience.argmax(0) // listening.STEPS
+    salience = hearing.pitch_salience(samples).values
+    loudest = salience.argmax(0) // hearing.STEPS
     counts = np.bincount(loudest, minlength=60) / max(1, len(loudest))
     return np.sqrt(ndimage.gaussian_filter1d(counts, 1.0))
 
 
-def _repetition(strength: listening.Frames) -> np.ndarray:
+def _repetition(strength: hearing.Frames) -> np.ndarray:
     """Autocorrelation of onset strength at lags from a quarter to two and a half seconds, (64,)."""
     values = strength.values - strength.values.mean()
     power = np.abs(np.fft.rfft(values, 2 * len(values))) ** 2

@@ -33,7 +33,7 @@ from corpus import manifest
 from corpus.attributes import tempo_class
 from corpus.record import SongRecord
 from eval import descriptors, tempo
-from eval.listening import mono
+from eval.hearing import mono
 
 logger = logging.getLogger(__name__)
 

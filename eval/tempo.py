@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.audio import Audio
-from eval.listening import Frames, mono, onset_strength
+from eval.hearing import Frames, mono, onset_strength
 
 SLOWEST, FASTEST = 50.0, 210.0
 TOLERANCE = 0.04

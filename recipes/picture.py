@@ -13,7 +13,7 @@ from common.abc import from_abc
 from common.audio import read_audio
 from common.errors import SongError
 from common.score import Score
-from eval.listening import log_mel, mono
+from eval.hearing import log_mel, mono
 
 BANDS = 96
 

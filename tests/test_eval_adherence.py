@@ -10,7 +10,7 @@ from common.errors import AudioError
 from common.score import ChordChange, Groove, Note, Score, Section
 from common.statistics import bootstrap
 from common.theory import Chord, Key
-from eval import listening, tempo
+from eval import hearing, tempo
 from eval.adherence import (
     chords_kept,
     chroma,
@@ -72,7 +72,7 @@ def test_every_onset_of_a_click_track_is_found_within_twelve_milliseconds():
     samples = np.zeros(RATE * 10, dtype=np.float32)
     for time in times:
         samples[int(time * RATE) :][:200] += np.hanning(200).astype(np.float32)
-    found = listening.onset_times(listening.onset_strength(samples))
+    found = hearing.onset_times(hearing.onset_strength(samples))
     assert len(found) == len(times)
     np.testing.assert_allclose(found, times, atol=0.012)
 

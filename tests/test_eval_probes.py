@@ -12,7 +12,7 @@ from common.seeds import generator
 from corpus import manifest
 from corpus.record import SongRecord
 from eval import descriptors, probes
-from eval.listening import RATE
+from eval.hearing import RATE
 from eval.probes import Examples, Probes, TrainConfig
 
 SECONDS = 4.0
