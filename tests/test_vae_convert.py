@@ -1,0 +1,300 @@
+"""Published checkpoints become our folder, key by key, and compute what the published formulas say."""
+
+import hashlib
+import logging
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from common.errors import CheckpointError
+from vae import convert
+from vae.load import load
+from vae.model import EarVAE
+
+KEYS = Path(__file__).parent / "fixtures" / "ear_vae_44k_keys.tsv"
+SMALL = {"channels": 4, "multipliers": (1, 2, 3), "strides": (2, 4, 5), "latent_dim": 8}
+
+
+def published(rows: list[tuple[str, tuple[int, ...]]], seed: int = 0) -> dict[str, Tensor]:
+    """Random tensors as a training would leave them: Snakes tied, norm shifts zero, rotary as defined.
+
+    Convolutions' values vary along one axis alone, so that the file of 148M numbers is small.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    state: dict[str, Tensor] = {}
+    for key, shape in rows:
+        if key.endswith("inv_freq"):
+            state[key] = 10000.0 ** -(torch.arange(shape[0]) / shape[0])
+        elif key.endswith("norm.beta"):
+            state[key] = torch.zeros(shape)
+        else:
+            values = torch.randn(shape[-1], generator=generator) * 0.3
+            state[key] = values.expand(shape)
+    return tie(state)
+
+
+def tie(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    for key in state:
+        if key.count(".layers.") == 3 and ".layers.2." in key[-16:] and key.endswith(("alpha", "beta")):
+            head, _, name = key.rpartition(".layers.2.")
+            state[key] = state[f"{head}.layers.0.{name}"]
+    return state
+
+
+def dense(seed: int = 0, **changes: object) -> dict[str, Tensor]:
+    """A small model of the same family with every value its own, saved as the authors save theirs."""
+    torch.manual_seed(seed)
+    state = EarVAE(**(SMALL | changes)).state_dict()  # type: ignore[arg-type]
+    generator = torch.Generator().manual_seed(seed)
+    for key, value in state.items():
+        if not key.endswith(("inv_freq", "norm.beta")):
+            state[key] = value + 0.2 * torch.randn(value.shape, generator=generator)
+    return tie(state)
+
+
+def saved(state: dict[str, Tensor], folder: Path) -> Path:
+    path = folder / "checkpoint.pyt"
+    torch.save(state, path)
+    return path
+
+
+# ---- an independent evaluation of the published formulas ------------------------------------
+
+
+def weight(state: dict[str, Tensor], name: str) -> Tensor:
+    g, v = state[f"{name}.weight_g"], state[f"{name}.weight_v"]
+    return g * v / v.pow(2).sum((1, 2), keepdim=True).sqrt()
+
+
+def snake(state: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
+    a, b = (state[f"{name}.{k}"].exp().view(1, -1, 1) for k in ("alpha", "beta"))
+    return x + (a * x).sin() ** 2 / (b + 1e-9)
+
+
+def residual(state: dict[str, Tensor], name: str, x: Tensor, dilation: int) -> Tensor:
+    y = snake(state, f"{name}.layers.0", x)
+    y = F.conv1d(
+        y, weight(state, f"{name}.layers.1"), state[f"{name}.layers.1.bias"], 1, 3 * dilation, dilation
+    )
+    y = snake(state, f"{name}.layers.2", y)
+    return x + F.conv1d(y, weight(state, f"{name}.layers.3"), state[f"{name}.layers.3.bias"])
+
+
+def encoder(state: dict[str, Tensor], wav: Tensor, strides: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    x = F.conv1d(wav, weight(state, "encoder.layers.0"), state["encoder.layers.0.bias"], padding=3)
+    for i, s in enumerate(strides, 1):
+        name = f"encoder.layers.{i}.layers"
+        for unit, dilation in enumerate((1, 3, 9)):
+            x = residual(state, f"{name}.{unit}", x, dilation)
+        x = snake(state, f"{name}.3", x)
+        x = F.conv1d(x, weight(state, f"{name}.4"), state[f"{name}.4.bias"], s, math.ceil(s / 2))
+    x = snake(state, f"encoder.layers.{len(strides) + 1}", x)
+    last = f"encoder.layers.{len(strides) + 2}"
+    x = F.conv1d(x, weight(state, last), state[f"{last}.bias"], padding=1)
+    half = x.shape[1] // 2
+    return x[:, :half], (1 + x[:, half:].exp()).log()
+
+
+def transformer(state: dict[str, Tensor], z: Tensor, heads: int) -> Tensor:
+    """Positions turn pairs (i, i + 16) as complex numbers; attention is written as a softmax."""
+    x = z.mT
+    dim, frames = x.shape[2], x.shape[1]
+    for i in range(sum(k.endswith("pre_norm.gamma") for k in state)):
+        name = f"transformers.layers.{i}"
+        y = norm(x) * state[f"{name}.pre_norm.gamma"]
+        mixed = []
+        qkv = y @ state[f"{name}.self_attn.to_qkv.weight"].mT
+        turn = torch.polar(
+            torch.ones(()), torch.arange(frames)[:, None] * state["transformers.rotary_pos_emb.inv_freq"]
+        )
+        for head in range(heads):
+            part = slice(head * dim // heads, (head + 1) * dim // heads)
+            q, k, v = (m[..., part] for m in qkv.chunk(3, dim=-1))
+            q, k = (turn * torch.complex(*m.chunk(2, dim=-1)) for m in (q, k))
+            scores = (q @ k.mH).real / math.sqrt(dim // heads)
+            mixed.append(scores.softmax(-1) @ v)
+        x = x + torch.cat(mixed, -1) @ state[f"{name}.self_attn.to_out.weight"].mT
+        y = norm(x) * state[f"{name}.ff_norm.gamma"]
+        value, gate = (
+            y @ state[f"{name}.ff.ff.0.proj.weight"].mT + state[f"{name}.ff.ff.0.proj.bias"]
+        ).chunk(2, -1)
+        y = value * gate / (1 + (-gate).exp())
+        x = x + y @ state[f"{name}.ff.ff.2.weight"].mT + state[f"{name}.ff.ff.2.bias"]
+    return x.mT
+
+
+def norm(x: Tensor) -> Tensor:
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / (centred.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt()
+
+
+def decoder(state: dict[str, Tensor], z: Tensor, strides: tuple[int, ...], heads: int) -> Tensor:
+    x = transformer(state, z, heads)
+    x = F.conv1d(x, weight(state, "decoder.layers.0"), state["decoder.layers.0.bias"], padding=3)
+    for i, s in enumerate(strides[::-1], 1):
+        name = f"decoder.layers.{i}.layers"
+        x = snake(state, f"{name}.0", x)
+        bias = state[f"{name}.1.bias"]
+        x = F.conv_transpose1d(x, weight(state, f"{name}.1"), bias, s, math.ceil(s / 2), s % 2)
+        for unit, dilation in enumerate((1, 3, 9), 2):
+            x = residual(state, f"{name}.{unit}", x, dilation)
+    x = snake(state, f"decoder.layers.{len(strides) + 1}", x)
+    return F.conv1d(x, weight(state, f"decoder.layers.{len(strides) + 2}"), padding=3)
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+def test_forward_pass_is_the_published_formulas(depth: int, tmp_path: Path) -> None:
+    state = dense(3, transformer_depth=depth)
+    model = convert.convert(saved(state, tmp_path), sample_rate=16000)
+    strides = (2, 4, 5)
+    wav = 0.3 * torch.randn(2, 2, 40 * 30, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        posterior = model.encode(wav)
+        mean, std = encoder(state, wav, strides)
+        torch.testing.assert_close(posterior.mean, mean, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(posterior.std, std, atol=1e-5, rtol=1e-5)
+        expected = decoder(state, mean, strides, 2)
+        torch.testing.assert_close(model.decode(posterior.mode()), expected, atol=1e-5, rtol=1e-5)
+
+
+# ---- the published checkpoints --------------------------------------------------------------
+
+
+def rows_44k() -> list[tuple[str, tuple[int, ...]]]:
+    lines = [line.split("\t") for line in KEYS.read_text().splitlines() if not line.startswith("#")]
+    return [(key, tuple(map(int, shape.split()))) for key, shape in lines]
+
+
+def rows_48k() -> list[tuple[str, tuple[int, ...]]]:
+    with torch.device("meta"):
+        return [(k, tuple(v.shape)) for k, v in EarVAE.named("paper_48k").state_dict().items()]
+
+
+def test_the_44_khz_checkpoint_converts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    state = published(rows_44k())
+    path = saved(state, tmp_path)
+    with caplog.at_level(logging.WARNING):
+        convert.main([str(path), str(tmp_path / "model")])
+    assert (
+        "147,831,810 parameters, 44100 Hz, 64 latents at 43.07 Hz, a transformer" in capsys.readouterr().out
+    )
+    assert "0362dc7e" in caplog.text and "other weights" in caplog.text
+    model = load(tmp_path / "model")
+    found = model.state_dict()
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[key], value) for key, value in state.items())
+
+
+def test_the_48_khz_checkpoint_is_told_apart() -> None:
+    rows = rows_48k()
+    assert len(rows) == 365
+    state = published(rows)
+    config = convert.configuration(state)
+    assert (config["sample_rate"], config["strides"]) == (48000, (2, 2, 4, 6, 10))
+    assert (config["transformer_depth"], config["latent_dim"], config["channels"]) == (0, 64, 128)
+    with torch.device("meta"):
+        model = EarVAE(**config)
+    convert.check(state, model)
+    assert sum(p.numel() for p in model.parameters()) == 168_408_706
+
+
+def test_known_checksum_is_no_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = saved(dense(), tmp_path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(convert, "PUBLISHED", {(2, 4, 5): (16000, "small.pyt", digest)})
+    with caplog.at_level(logging.WARNING):
+        assert convert.convert(path).sample_rate == 16000
+    assert not caplog.records
+
+
+# ---- what doesn't fit -----------------------------------------------------------------------
+
+SOME = "encoder.layers.2.layers.1.layers.1.weight_v"
+
+
+def refused(state: dict[str, Tensor], folder: Path, match: str) -> None:
+    with pytest.raises(CheckpointError, match=match):
+        convert.convert(saved(state, folder), sample_rate=16000)
+
+
+@pytest.mark.parametrize("key", [SOME, "decoder.layers.0.weight_v", "encoder.layers.1.layers.4.weight_v"])
+def test_a_missing_tensor_is_named(key: str, tmp_path: Path) -> None:
+    state = dense()
+    del state[key]
+    refused(state, tmp_path, key)
+
+
+def test_a_renamed_tensor_is_named_under_both_names(tmp_path: Path) -> None:
+    state = dense()
+    state["module." + SOME] = state.pop(SOME)
+    refused(state, tmp_path, f"lacks '{SOME}' and has the unknown 'module.{SOME}'")
+
+
+def test_a_wrong_shape_is_named(tmp_path: Path) -> None:
+    state = dense()
+    state[SOME] = state[SOME][:, :2]
+    refused(state, tmp_path, rf"'{SOME}' has shape 4×2×7, but the model needs 4×4×7")
+
+
+def test_a_value_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    state = dense()
+    state[SOME] = state[SOME] * torch.nan
+    refused(state, tmp_path, f"'{SOME}' holds NaN")
+
+
+def test_untied_snakes_are_named(tmp_path: Path) -> None:
+    state, key = dense(), "decoder.layers.1.layers.3.layers.2.beta"
+    state[key] = state[key] + 1
+    refused(state, tmp_path, key)
+
+
+def test_other_positions_are_refused(tmp_path: Path) -> None:
+    state = dense()
+    state["transformers.rotary_pos_emb.inv_freq"] = state["transformers.rotary_pos_emb.inv_freq"] * 2
+    refused(state, tmp_path, "inv_freq")
+
+
+def test_what_is_no_tensor_is_named(tmp_path: Path) -> None:
+    refused(dense() | {"step": 3}, tmp_path, "'step' is a int")  # type: ignore[dict-item]
+    refused({"state_dict": dense()}, tmp_path, "'state_dict' is a")  # type: ignore[dict-item]
+
+
+def test_unknown_strides_need_a_rate(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="--sample_rate"):
+        convert.convert(saved(dense(), tmp_path))
+
+
+def test_a_cut_file_and_no_file(tmp_path: Path) -> None:
+    path = saved(dense(), tmp_path)
+    path.write_bytes(path.read_bytes()[:-3000])
+    with pytest.raises(CheckpointError, match="cut short or damaged"):
+        convert.convert(path)
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        convert.convert(tmp_path / "gone.pyt")
+
+
+def test_flipped_bytes_name_their_tensor(tmp_path: Path) -> None:
+    state = dense()
+    path = saved(state, tmp_path)
+    data, needle = bytearray(path.read_bytes()), state[SOME].contiguous().numpy().tobytes()
+    place = data.find(needle)
+    assert place > 0
+    data[place + 1] ^= 0x55
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=SOME):
+        convert.convert(path)
+
+
+def test_pickled_code_is_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "bad.pyt"
+    torch.save({"encoder.layers.0.weight_v": Path("x")}, path)
+    with pytest.raises(CheckpointError, match="can't be read"):
+        convert.convert(path)
