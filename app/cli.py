@@ -1,4 +1,4 @@
-"""The `baihua` command: sing, write lyrics or a score, open the page, look after the installation.
+"""The `baihua` command: sing (again), write lyrics or a score, open the page, look after the installation.
 
     baihua sing "一首下雨天想家的慢歌，女声，钢琴" --duration 30 --seed 7 --out rain.flac
 
@@ -85,6 +85,14 @@ def parser() -> argparse.ArgumentParser:
     )
     add.set_defaults(run=_sing)
 
+    add = commands.add_parser("again", help="make a song again from the recipe in its file")
+    add.add_argument("song", metavar="SONG", help="a .flac that `baihua sing` wrote")
+    add.add_argument(
+        "--out", metavar="FILE", help="the .flac to write (default: named after the description)"
+    )
+    _add_model(add)
+    add.set_defaults(run=_again)
+
     add = commands.add_parser("lyrics", help="write only the words")
     _add_description(add)
     add.add_argument("--out", metavar="FILE", help="the .txt to write (default: print)")
@@ -143,9 +151,28 @@ def _number(text: str) -> float:
 
 def _sing(args: argparse.Namespace) -> int:
     request = _request(args)
-    target = Path(args.out) if args.out else free_name(request)
-    check_output(target, ".flac")
+    target = _song_file(args, request)
+    return _sung(_load(args.model), request, target)
+
+
+def _again(args: argparse.Namespace) -> int:
+    from app.again import differences, request_of
+    from common.song import recipe_of
+
+    recipe = recipe_of(args.song)
+    request = request_of(recipe)
+    target = _song_file(args, request)
     pipeline = _load(args.model)
+    for difference in differences(recipe, pipeline):
+        _say(f"note: {difference}")
+    return _sung(pipeline, request, target)
+
+
+def _song_file(args: argparse.Namespace, request: Request) -> Path:
+    return check_output(Path(args.out) if args.out else free_name(request), ".flac")
+
+
+def _sung(pipeline: "SongPipeline", request: Request, target: Path) -> int:
     _say(pipeline.estimate_sentence(request))
     began = time.monotonic()
     with _progress() as progress:

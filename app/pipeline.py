@@ -265,6 +265,16 @@ class SongPipeline(DiffusionPipeline):
         measured = pace.read(self.folder) if self.folder else None
         return measured.seconds(request, pace.probe()) if measured else None
 
+    @property
+    def model_hashes(self) -> dict[str, str]:
+        """Of each component; empty for models made in memory."""
+        return dict(self._hashes)
+
+    @property
+    def stack(self) -> dict[str, str]:
+        """Versions and machine: what the last bit of a sample depends on beside weights and seed."""
+        return _stack(self._execution_device)
+
     # ---- its steps -----------------------------------------------------------------------
 
     def _plan(self, request: Request, stages: Stages) -> "_Plan":
@@ -361,7 +371,7 @@ class SongPipeline(DiffusionPipeline):
             "lyrics": str(plan.lyrics),
             "score": to_abc(plan.score) if plan.score else None,
             "models": self._hashes or "made in memory",
-            "stack": _stack(self._execution_device),
+            "stack": self.stack,
         }
 
 
@@ -388,7 +398,6 @@ def _mastered(audio: Audio) -> Audio:
 
 
 def _stack(device: torch.device) -> dict[str, str]:
-    """What the last bit of a sample depends on beside weights and seed."""
     packages = {name: version(name) for name in ("torch", "transformers", "diffusers", "numpy")}
     machine = {
         "python": platform.python_version(),

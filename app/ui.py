@@ -7,6 +7,7 @@ queue, because one song fills the cores.
 """
 
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,11 @@ class Page:
         self.pipeline = pipeline
         self.folder = folder  # where the songs of the session are written
         self.made = 0
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """停: give up the song that is being made, at the next step of the sampler."""
+        self._stopped.set()
 
     def write(self, *values: Any) -> str:
         """写词: words for the description, to edit."""
@@ -81,8 +87,11 @@ class Page:
         """生成: (player, words, score, downloads, recipe)."""
 
         def show(stage: str, share: float) -> None:
+            if self._stopped.is_set():
+                raise SongError("已停止：没有写入任何文件 · stopped: nothing was written")
             progress(share, desc=stage)
 
+        self._stopped.clear()
         request = _told(lambda: _request(*values, words=words, score=sheet))
         song = _told(lambda: self.pipeline.sing(request, progress=show))
         self.made += 1
@@ -155,11 +164,14 @@ def build(pipeline: "SongPipeline", folder: Path | None = None) -> gr.Blocks:
                 values = _request_fields()
                 words, sheet, write, compose = _plan_fields()
             with gr.Column(scale=4):
-                sing = gr.Button("生成 · Generate", variant="primary", size="lg")
+                with gr.Row():
+                    sing = gr.Button("生成 · Generate", variant="primary", size="lg", scale=3)
+                    stop = gr.Button("停 · Stop", size="lg", min_width=90, scale=1)
                 outputs = _result_fields()
         write.click(page.write, values, words, concurrency_id=QUEUE, concurrency_limit=1)
         compose.click(page.compose, [words, *values], sheet, concurrency_id=QUEUE)
         sing.click(page.sing, [words, sheet, *values], outputs, concurrency_id=QUEUE, api_name="sing")
+        stop.click(page.stop, queue=False)
     return blocks
 
 
