@@ -146,7 +146,7 @@ def test_files_there_and_back(folder: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_latents_of_another_codec_are_refused(folder: Path, tmp_path: Path) -> None:
-    write_latents(tmp_path / "a.safetensors", Latents(np.zeros((3, 5), np.float32), 100, RATE))
+    write_latents(tmp_path / "a.safetensors", Latents(np.zeros((3, 5), np.float32), 100, RATE, 128, "x"))
     with pytest.raises(AudioError, match="the latents have 3"):
         decode_audio(EarVAE.named("tiny"), read_latents(tmp_path / "a.safetensors"))
 

@@ -1,6 +1,6 @@
-"""Files of latents to sound files, limited to −1 dBTP.
+"""Files of latents to sound files, limited to −1 dBTP, in constant memory.
 
-python -m vae.decode --model runs/vae/model latents/song.safetensors sound/
+python -m vae.decode --model app/models/demo/vae latents/song.safetensors sound/
 """
 
 import argparse
@@ -8,11 +8,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.audio import write_audio
 from common.errors import run_command
-from common.loudness import limit
-from vae.latents import decode_audio, read_latents
-from vae.load import load
+from vae.encode import check_names, watched
+from vae.latents import Latents, decode_blocks, read_latents
+from vae.load import Codec, load
+from vae.stream import limited, write_blocks
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -22,13 +22,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, metavar="OUT_DIR", help="gets NAME.flac of each")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    check_names(options.inputs)
     codec = load(options.model)
-    options.folder.mkdir(parents=True, exist_ok=True)
     for path in options.inputs:
-        audio = decode_audio(codec, read_latents(path))
         target = options.folder / f"{path.stem}.flac"
-        write_audio(target, limit(audio))
-        print(f"{target}: {audio.duration:.1f} s")
+        written = decode_to(target, codec, read_latents(path))
+        print(f"{target}: {written / codec.sample_rate:.1f} s")
+
+
+def decode_to(path: Path, codec: Codec, latents: Latents) -> int:
+    """Decode, limit and write piece by piece; returns the samples written."""
+    rate = codec.sample_rate
+    blocks = watched(decode_blocks(codec, latents), rate, latents.length / rate, path.name)
+    return write_blocks(path, limited(blocks, rate), rate)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Load any codec from its folder."""
+"""Load any codec from its folder, and tell codecs apart."""
 
+import hashlib
 import json
+import weakref
 from pathlib import Path
 
 import torch
@@ -11,6 +13,7 @@ from vae.spectral import SpectralVAE
 
 Codec = EarVAE | SpectralVAE
 _KINDS: dict[str, type[EarVAE] | type[SpectralVAE]] = {"EarVAE": EarVAE, "SpectralVAE": SpectralVAE}
+_known: "weakref.WeakKeyDictionary[Codec, tuple[int, str]]" = weakref.WeakKeyDictionary()
 
 
 def load(folder: str | Path) -> Codec:
@@ -36,3 +39,32 @@ def load(folder: str | Path) -> Codec:
     if wrong:
         raise CheckpointError(f"the codec in {folder} doesn't fit its configuration: {wrong[:5]}")
     return model.eval()
+
+
+def fingerprint(codec: Codec) -> str:
+    """16 hex digits that name the latents of a codec: a hash of its encoder.
+
+    A decoder that trained on reads the same latents, so it has no say; weights are taken in bfloat16,
+    so that a model and its half-precision copy have one name.
+    """
+    parameters = list(codec.encoder.parameters())
+    version = sum(p._version for p in parameters)  # counts changes in place
+    kept = _known.get(codec)
+    if kept is not None and kept[0] == version:
+        return kept[1]
+    facts = {
+        "kind": type(codec).__name__,
+        "sample_rate": codec.sample_rate,
+        "hop_length": codec.hop_length,
+        "latent_dim": codec.latent_dim,
+        "scale": getattr(codec, "scale", None),
+        "features": codec.analysis.size if isinstance(codec, SpectralVAE) else None,
+    }
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name, value in codec.encoder.named_parameters():
+        digest.update(name.encode())
+        digest.update(
+            value.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes()
+        )
+    _known[codec] = (version, digest.hexdigest()[:16])
+    return _known[codec][1]

@@ -14,6 +14,7 @@ Differs: any length goes in and the same length comes out (theirs drops what exc
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -27,10 +28,12 @@ from common.errors import ConfigError
 from vae.posterior import Posterior, check_stereo
 
 DILATIONS = (1, 3, 9)
+TILE = 128  # latents decoded at once: at the published widths a layer's output has 67 MB
 
 SIZES: dict[str, dict[str, Any]] = {
     "paper": {},
     "paper_48k": {"sample_rate": 48000, "strides": (2, 2, 4, 6, 10), "transformer_depth": 0},
+    "demo": {"channels": 16},
     "tiny": {"channels": 4, "multipliers": (1, 2, 4), "strides": (4, 4, 8), "latent_dim": 8},
 }
 
@@ -79,6 +82,11 @@ class Conv(nn.Module):
     def weight(self) -> Tensor:
         return self.weight_v * (self.weight_g / self.weight_v.norm(dim=(1, 2), keepdim=True))
 
+    def sees(self, low: int, high: int) -> tuple[int, int]:
+        """The first and the last input that the outputs `low` … `high` depend on."""
+        reach = (self.weight_v.shape[2] - 1) * self.dilation
+        return low * self.stride - self.padding, high * self.stride - self.padding + reach
+
     def forward(self, x: Float[Tensor, "batch inputs time"]) -> Float[Tensor, "batch outputs new_time"]:
         return F.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
 
@@ -90,6 +98,11 @@ class Upsample(Conv):
         nn.Module.__init__(self)
         self.stride = stride
         self._create(torch.empty(inputs, outputs, 2 * stride), outputs)
+
+    def sees(self, low: int, high: int) -> tuple[int, int]:
+        """Output o comes from the inputs i with 0 ≤ o + padding − i · stride < 2 · stride."""
+        s, padding = self.stride, math.ceil(self.stride / 2)
+        return -(-(low + padding - 2 * s + 1) // s), (high + padding) // s
 
     def forward(self, x: Float[Tensor, "batch inputs time"]) -> Float[Tensor, "batch outputs new_time"]:
         s = self.stride
@@ -315,7 +328,7 @@ class EarVAE(ModelMixin, ConfigMixin):
 
     @classmethod
     def named(cls, name: str) -> "EarVAE":
-        """A fresh model of a known size: `paper`, `paper_48k` or `tiny`."""
+        """A fresh model of a known size: `paper`, `paper_48k`, `demo` (2.5M) or `tiny`."""
         if name not in SIZES:
             raise ConfigError(f"there is no ear-VAE {name!r}: choose one of {', '.join(SIZES)}")
         return cls(**SIZES[name])
@@ -328,6 +341,22 @@ class EarVAE(ModelMixin, ConfigMixin):
     def frames(self, length: int) -> int:
         """Latents of a waveform of `length` samples."""
         return -(-length // self.hop_length)
+
+    @property
+    def encode_context(self) -> int:
+        """Latents on each side of a tile that its encoding depends on: 9 for the published models."""
+        low = high = 0
+        for layer in reversed(_convolutions(self.encoder)):
+            low, high = layer.sees(low, high)
+        return max(-(low // self.hop_length), high // self.hop_length)
+
+    @property
+    def decode_context(self) -> int:
+        """Latents on each side of a tile that the decoder's convolutions depend on."""
+        low, high = 0, self.hop_length - 1
+        for layer in reversed(_convolutions(self.decoder)):
+            low, high = layer.sees(low, high)
+        return max(-low, high)
 
     def encode(self, wav: Float[Tensor, "batch 2 time"]) -> Posterior:
         """Compress a waveform; what follows its end counts as silence.
@@ -351,6 +380,28 @@ class EarVAE(ModelMixin, ConfigMixin):
         Args:
             score: accepted for the sake of codecs that need one; this one doesn't.
         """
-        latents = latents * self.scale
-        wav = self.decoder(self.transformers(latents) if self.transformers is not None else latents)
+        wav = self.decoder(self._mixed(latents))
         return wav[..., :length] if length is not None else wav
+
+    def decode_tiles(
+        self, latents: Float[Tensor, "batch latent_dim frames"], tile: int = TILE
+    ) -> Iterator[Float[Tensor, "batch 2 time"]]:
+        """The waveform of `decode` in pieces of `tile` latents, equal to it but for rounding.
+
+        The transformer, which sees all frames, runs once; the convolutions see a tile and its context.
+        """
+        mixed, context, hop = self._mixed(latents), self.decode_context, self.hop_length
+        for start in range(0, mixed.shape[2], tile):
+            stop = min(mixed.shape[2], start + tile)
+            first = max(0, start - context)
+            wav = self.decoder(mixed[..., first : stop + context])
+            yield wav[..., (start - first) * hop : (stop - first) * hop]
+
+    def _mixed(self, latents: Tensor) -> Float[Tensor, "batch latent_dim frames"]:
+        latents = latents * self.scale
+        return self.transformers(latents) if self.transformers is not None else latents
+
+
+def _convolutions(module: nn.Module) -> list[Conv]:
+    """In the order of the forward pass; a residual unit sees as far as its longer way."""
+    return [layer for layer in module.modules() if isinstance(layer, Conv)]

@@ -15,6 +15,8 @@ peak picking and fast Griffin–Lim (`vae.phase`), shared by both channels.
 Sources: Liu et al. 2022 "A ConvNet for the 2020s" and Siuzdak 2024 "Vocos" (the block).
 """
 
+from collections.abc import Iterator
+
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
@@ -22,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vae.analysis import SHORT, SUBFRAMES, Analysis
+from vae.analysis import LONG, SHORT, SUBFRAMES, Analysis
 from vae.phase import frame_transform, griffin_lim, overlap_add, to_phase, turns
 from vae.posterior import Posterior, check_stereo
 
@@ -117,6 +119,11 @@ class SpectralVAE(ModelMixin, ConfigMixin):
         """Latents of a waveform of `length` samples."""
         return -(-length // self.hop_length)
 
+    @property
+    def encode_context(self) -> int:
+        """Latents on each side of a tile that its encoding depends on: half of the longest window."""
+        return -(-(LONG - self.hop_length) // (2 * self.hop_length))
+
     # ---- encoding ------------------------------------------------------------------------
 
     def encode(self, wav: Float[Tensor, "batch 2 time"]) -> Posterior:
@@ -153,31 +160,43 @@ class SpectralVAE(ModelMixin, ConfigMixin):
         Args:
             score: accepted for the sake of codecs that need one; this one doesn't.
         """
-        latents = latents.to(self.encoder.weight.dtype)
-        wav = torch.stack([self._sound(song) for song in latents])
+        wav = torch.cat(list(self.decode_tiles(latents)), dim=2)
         return wav[..., :length] if length is not None else wav
 
-    def _sound(self, latents: Float[Tensor, "latent_dim frames"]) -> Float[Tensor, "2 time"]:
-        """Both channels with the phases of their mean, chunk by chunk, so that memory doesn't grow.
+    @torch.no_grad()
+    def decode_tiles(
+        self, latents: Float[Tensor, "batch latent_dim frames"], tile: int | None = None
+    ) -> Iterator[Float[Tensor, "batch 2 time"]]:
+        """The waveform of `decode` in pieces of `tile` latents, in memory that doesn't grow.
 
-        A chunk reaches as far into its neighbours as the iterations can carry anything, and goes on
-        from the phases of the one before: the result doesn't depend on where the cuts are.
+        A tile reaches as far into its neighbours as the iterations can carry anything, and goes on
+        from the phases of the one before. Cuts elsewhere change the last bits, which the iterations
+        on near-silent bins amplify: `decode` always cuts at the same places.
         """
+        latents = latents.to(self.encoder.weight.dtype)
+        songs = [self._tiles(song, tile or _CHUNK) for song in latents]
+        for pieces in zip(*songs):
+            yield torch.stack(pieces)
+
+    def _tiles(
+        self, latents: Float[Tensor, "latent_dim frames"], tile: int
+    ) -> Iterator[Float[Tensor, "2 time"]]:
+        """Both channels with the phases of their mean."""
         window, hop = self.analysis.short_window, self.hop_length // SUBFRAMES
         reach = -(-(SHORT // hop - 1) * (self.iterations + 2) // SUBFRAMES)
-        before, out = torch.zeros(BINS, dtype=torch.float64, device=latents.device), []
-        for start in range(0, latents.shape[1], _CHUNK):
-            stop = min(latents.shape[1], start + _CHUNK)
+        before = torch.zeros(BINS, dtype=torch.float64, device=latents.device)
+        for start in range(0, latents.shape[1], tile):
+            stop = min(latents.shape[1], start + tile)
             first, last = max(0, start - reach), min(latents.shape[1], stop + reach)
             sizes = self._sizes(latents, first, last)
             mid = sizes.mean(dim=0)
             made = turns(mid, SHORT, hop, before)
+            # The next tile goes on from where this one's turns stand when its own begin.
             done = (max(0, stop - reach) - first) * SUBFRAMES
             before = made[done - 1] if done else before
             phasors = griffin_lim(mid, to_phase(made), window, hop, self.iterations)
             wav = overlap_add(sizes * phasors, window, hop)
-            out.append(wav[:, (start - first) * self.hop_length : (stop - first) * self.hop_length])
-        return torch.cat(out, dim=1)
+            yield wav[:, (start - first) * self.hop_length : (stop - first) * self.hop_length]
 
     def _sizes(self, latents: Tensor, first: int, last: int) -> Float[Tensor, "2 subframes bins"]:
         """Magnitudes of the frames `first` to `last`, decoded with what the convolutions see around them."""
