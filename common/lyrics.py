@@ -1,33 +1,15 @@
-"""Lyrics: sections with tags, each with its lines."""
+"""Lyrics: sections with tags, each with its lines and, where they are known, their times."""
 
-import re
-from dataclasses import dataclass
-from typing import Literal, get_args
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from common.errors import LyricsError
+from common.lyric_notations import ESCAPE, TAGS, Row, SectionTag, is_plain, order_of, rows, stamp, tag_of
 
-SectionTag = Literal["intro", "verse", "pre-chorus", "chorus", "bridge", "interlude", "outro"]
-TAGS: tuple[str, ...] = get_args(SectionTag)
+__all__ = ["TAGS", "LyricSection", "Lyrics", "SectionTag", "check_tag", "order_of", "tag_of"]
 
-# What people write for a tag: English of several sources, MuChin's "ending", and Chinese.
-_ALIASES: dict[str, SectionTag] = {
-    "intro": "intro", "前奏": "intro", "开头": "intro",
-    "verse": "verse", "主歌": "verse",
-    "pre-chorus": "pre-chorus", "prechorus": "pre-chorus", "pre chorus": "pre-chorus", "导歌": "pre-chorus",
-    "预副歌": "pre-chorus",
-    "chorus": "chorus", "hook": "chorus", "refrain": "chorus", "副歌": "chorus",
-    "bridge": "bridge", "桥段": "bridge", "桥": "bridge", "过渡": "bridge",
-    "interlude": "interlude", "inst": "interlude", "instrumental": "interlude", "solo": "interlude",
-    "间奏": "interlude",
-    "outro": "outro", "ending": "outro", "end": "outro", "尾奏": "outro", "结尾": "outro", "尾声": "outro",
-}  # fmt: skip
-_HEADER = re.compile(
-    r"^\s*(?:<(?P<a>[^<>]+)>|\[(?P<b>[^\[\]]+)\]|\((?P<c>[^()]+)\)|（(?P<d>[^（）]+)）|【(?P<e>[^【】]+)】"
-    r"|(?P<f>[^\s:：][^:：]*?)\s*[:：])\s*$"
-)
-_ESCAPE = "\\"
-_TIME = re.compile(r"^\s*(?:\[\d+:\d+(?:[.:]\d+)?\]\s*)+")
-_LRC_META = re.compile(r"^\s*\[(?:ti|ar|al|by|offset|re|ve|length):[^\]]*\]\s*$", re.IGNORECASE)
+logger = logging.getLogger(__name__)
 
 
 def check_tag(tag: str) -> SectionTag:
@@ -37,24 +19,26 @@ def check_tag(tag: str) -> SectionTag:
     return tag  # type: ignore[return-value]
 
 
-def tag_of(name: str) -> SectionTag | None:
-    """The tag that people mean by a name such as `Verse 2`, `副歌` or `ending`; None when it's none."""
-    name = re.sub(r"[\s_\-]*[0-9一二三四五六七八九十]+$", "", name.strip().lower()).replace("_", "-")
-    return _ALIASES.get(name)
-
-
 @dataclass(frozen=True)
 class LyricSection:
     """A tag and its lines; no lines where nobody sings."""
 
     tag: SectionTag
     lines: tuple[str, ...] = ()
+    times: tuple[float | None, ...] = ()  # seconds at which each line begins, to a thousandth; () untimed
+    number: int | None = field(default=None, compare=False)  # the 2 of [Verse 2]: a label, no content
 
     def __post_init__(self) -> None:
         check_tag(self.tag)
         for line in self.lines:
             if not line.strip() or line != line.strip() or "\n" in line:
                 raise LyricsError(f"a line of <{self.tag}> is empty or has spaces at its ends: {line!r}")
+        if self.times and len(self.times) != len(self.lines):
+            raise LyricsError(f"<{self.tag}> has {len(self.lines)} lines, but {len(self.times)} times")
+        if any(t is not None and not 0 <= t < 360_000 for t in self.times):
+            raise LyricsError(f"a line of <{self.tag}> begins before the song or after a hundred hours")
+        rounded = tuple(None if t is None else round(t, 3) for t in self.times)
+        object.__setattr__(self, "times", rounded if any(t is not None for t in rounded) else ())
 
 
 @dataclass(frozen=True)
@@ -65,53 +49,137 @@ class Lyrics:
 
     @classmethod
     def parse(cls, text: str) -> "Lyrics":
-        """Read `<verse>`, `[Verse 1]`, `(verse1)`, `【主歌】`, `主歌：`, LRC, or plain text.
+        """Read any of the notations of `common.lyric_notations`, or plain text.
 
-        Plain text has a section for each block between blank lines, verse and chorus in turn.
+        Plain text and LRC have a section for each block between blank lines, verse and chorus in
+        turn; an LRC line of several times is sung as often. A header in somebody's notation that
+        names no known section, such as `[Rap]`, is left out with a warning that names its line; its
+        words are kept.
 
         Raises:
-            LyricsError: there are no words and no tags, or a header names an unknown section;
-                the message names the line.
+            LyricsError: there are no words and no tags, or a header in `<>` names an unknown
+                section; the message names the line.
         """
-        sections: list[tuple[SectionTag, list[str]]] = []
-        tagged, blank = False, True
-        for number, raw in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
-            line = "" if _LRC_META.match(raw) else _TIME.sub("", raw).strip()
-            header = _HEADER.match(line)
-            line = line.removeprefix(_ESCAPE)
-            if not line:
-                blank = True
-            elif header and (tag := _header_tag(header, number)):
-                sections.append((tag, []))
-                tagged, blank = True, False
-            elif not sections or (blank and not tagged):
-                sections.append(("verse" if len(sections) % 2 == 0 else "chorus", [line]))
-                blank = False
-            else:
-                sections[-1][1].append(line)
-                blank = False
-        if not sections:
-            raise LyricsError("the lyrics are empty: write at least one line, or a tag such as <intro>")
-        return cls(tuple(LyricSection(tag, tuple(lines)) for tag, lines in sections))
+        return cls(tuple(_Reader(rows(text)).sections()))
 
     @property
     def lines(self) -> tuple[str, ...]:
         return tuple(line for section in self.sections for line in section.lines)
 
+    @property
+    def timed(self) -> bool:
+        """Whether every line has its time."""
+        return bool(self.lines) and all(
+            len(s.times) == len(s.lines) and None not in s.times for s in self.sections
+        )
+
+    def lrc(self, title: str = "") -> str:
+        """The lines with their times, as players read them.
+
+        Raises:
+            LyricsError: a line has no time.
+        """
+        if not self.timed:
+            raise LyricsError("an LRC file needs a time for every line, but these lyrics don't have them")
+        timed = sorted((t or 0.0, line) for s in self.sections for t, line in zip(s.times, s.lines))
+        head = f"[ti:{title}]\n" if title else ""
+        return head + "".join(f"{stamp(t)}{_escaped(line)}\n" for t, line in timed)
+
     def __str__(self) -> str:
-        return "\n\n".join("\n".join((f"<{s.tag}>", *map(_escaped, s.lines))) for s in self.sections) + "\n"
+        return "\n\n".join("\n".join(_written(s)) for s in self.sections) + "\n"
+
+
+class _Reader:
+    """Makes sections of rows."""
+
+    def __init__(self, found: Sequence[Row]) -> None:
+        self.tagged = any(row.kind in ("header", "unknown") for row in found)
+        self.rows = found if self.tagged else _by_time(found)
+        # (tag, number, lines, times, line of the header)
+        self.parts: list[tuple[SectionTag, int | None, list[str], list[float | None], int]] = []
+
+    def sections(self) -> list[LyricSection]:
+        blank = True
+        for row in self.rows:
+            if row.kind == "blank":
+                blank = True
+                continue
+            if row.kind == "header" and row.tag:
+                self._header(row)
+            elif row.kind == "unknown":
+                self._unknown(row)
+            else:
+                if not self.parts or (blank and not self.tagged):
+                    self._open("verse" if len(self.parts) % 2 == 0 else "chorus", None, row.number)
+                self._line(row)
+            blank = False
+        if not self.parts:
+            raise LyricsError("the lyrics are empty: write at least one line, or a tag such as <intro>")
+        self._warn_of_silence()
+        return [LyricSection(tag, tuple(lines), tuple(times), n) for tag, n, lines, times, _ in self.parts]
+
+    def _open(self, tag: SectionTag, number: int | None, at: int) -> None:
+        self.parts.append((tag, number, [], [], at))
+
+    def _header(self, row: Row) -> None:
+        assert row.tag is not None, "a header row has a tag"
+        if row.note:
+            logger.warning("line %d: of %r only the section <%s> is kept", row.number, row.text, row.tag)
+        self._open(row.tag, row.order, row.number)
+
+    def _unknown(self, row: Row) -> None:
+        if row.ours:
+            raise LyricsError(
+                f"line {row.number}: unknown section {row.text!r}; use one of {', '.join(TAGS)}"
+            )
+        logger.warning(
+            "line %d: %r names no section that is known (%s) and is left out; the words after it are kept",
+            row.number, row.text, ", ".join(TAGS),
+        )  # fmt: skip
+        if self.parts and self.parts[-1][2]:
+            self._open(self.parts[-1][0], None, row.number)
+
+    def _line(self, row: Row) -> None:
+        if len(row.times) > 1 and self.tagged:
+            logger.warning("line %d: of its %d times the first is kept", row.number, len(row.times))
+        self.parts[-1][2].append(row.text)
+        self.parts[-1][3].append(row.times[0] if row.times else None)
+
+    def _warn_of_silence(self) -> None:
+        """A second [Chorus] without lines mostly means the first one's: say that it isn't sung."""
+        sung = set()
+        for tag, _, lines, _, at in self.parts:
+            if lines:
+                sung.add(tag)
+            elif tag in sung and tag in ("verse", "pre-chorus", "chorus"):
+                logger.warning("line %d: <%s> has no lines, so nobody sings there; write them again", at, tag)
+
+
+def _by_time(found: Sequence[Row]) -> list[Row]:
+    """Rows of an LRC file in the order in which they are sung, once for each of their times."""
+    if not any(row.times for row in found):
+        return list(found)
+    while found and found[-1].kind == "blank" and not found[-1].times:
+        found = found[:-1]
+    spread: list[tuple[float, int, Row]] = []
+    last = 0.0
+    for index, row in enumerate(found):
+        for time in row.times or (last,):
+            kept = (time,) if row.times else ()
+            spread.append((time, index, Row(row.number, row.kind, row.text, times=kept)))
+        last = row.times[0] if row.times else last
+    return [row for _, _, row in sorted(spread, key=lambda item: item[:2])]
+
+
+def _written(section: LyricSection) -> list[str]:
+    head = f"<{section.tag}>" if section.number is None else f"<{section.tag} {section.number}>"
+    times = section.times or (None,) * len(section.lines)
+    return [
+        head,
+        *(("" if t is None else stamp(t)) + _escaped(line) for t, line in zip(times, section.lines)),
+    ]
 
 
 def _escaped(line: str) -> str:
     """A line of words that looks like a header or a time gets a backslash, which `parse` takes away."""
-    special = line.startswith(_ESCAPE) or _HEADER.match(line) or _TIME.match(line) or _LRC_META.match(line)
-    return _ESCAPE + line if special else line
-
-
-def _header_tag(header: re.Match[str], number: int) -> SectionTag | None:
-    """The tag of a header line; None when the line is words that only look like one."""
-    name = next(group for group in header.groups() if group is not None)
-    tag = tag_of(name)
-    if tag is None and (header["a"] or header["b"]):
-        raise LyricsError(f"line {number}: unknown section {name!r}; use one of {', '.join(TAGS)}")
-    return tag
+    return line if is_plain(line) else ESCAPE + line

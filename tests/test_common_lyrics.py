@@ -1,11 +1,15 @@
 """Reading lyrics as people write them."""
 
+import logging
+
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from score_strategies import lyrics
 
 from common.errors import LyricsError
-from common.lyrics import Lyrics, LyricSection, tag_of
+from common.lyric_notations import stamp
+from common.lyrics import TAGS, Lyrics, LyricSection, tag_of
 
 
 @settings(max_examples=100, deadline=None)
@@ -14,31 +18,142 @@ def test_parsing_what_was_written_gives_the_same_lyrics(words: Lyrics) -> None:
     assert Lyrics.parse(str(words)) == words
 
 
-HEADERS = ["<verse>", "[Verse 1]", "(verse1)", "【主歌】", "主歌：", "主歌二:", "（主歌2）"]
+# Everything that the reader gives a meaning to, in any order.
+PIECES = [
+    *"天地;.:：()[]<>【】（）*#\\,’ -_12", "verse", "Chorus 2", "主歌", "副歌：", "[00:01.20]", "<00:02.5>",
+    "[ti:x]", "[verse]", "**", "## ", "[offset:+500]", "；", "end", "桥", "; [", "solo", "\ufeff",
+    "\u3000", "①",
+]  # fmt: skip
+LINES = (
+    st.lists(st.sampled_from(PIECES), min_size=1, max_size=6)
+    .map("".join)
+    .filter(lambda s: s.strip() == s != "")
+)
+SECTIONS = st.builds(
+    lambda tag, rows, number: LyricSection(tag, tuple(r[0] for r in rows), tuple(r[1] for r in rows), number),
+    st.sampled_from(TAGS),
+    st.lists(st.tuples(LINES, st.one_of(st.none(), st.floats(0, 7000))), max_size=4),
+    st.one_of(st.none(), st.integers(1, 99)),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(SECTIONS, min_size=1, max_size=4).map(lambda s: Lyrics(tuple(s))))
+def test_words_that_look_like_notation_come_back_with_times_and_numbers(words: Lyrics) -> None:
+    back = Lyrics.parse(str(words))
+    assert back == words
+    assert [s.number for s in back.sections] == [s.number for s in words.sections]
+    assert str(back) == str(words)
+
+
+HEADERS = [
+    "<verse>", "[Verse 1]", "(verse1)", "【主歌】", "主歌：", "主歌二:", "（主歌2）", "［主歌A］", "Verse 2",
+    "主歌", "**Verse 1**", "**[Verse]**", "## 主歌 1", "**主歌：**", "<VERSE_3>",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("header", HEADERS)
-def test_headers_of_many_kinds(header: str) -> None:
+def test_headers_of_many_kinds(header: str, caplog: pytest.LogCaptureFixture) -> None:
     words = Lyrics.parse(f"{header}\r\n月光洒在窗前\r\n\r\n我在等你\n[CHORUS]\n回家\n")
     assert [s.tag for s in words.sections] == ["verse", "chorus"]
     assert [s.lines for s in words.sections] == [("月光洒在窗前", "我在等你"), ("回家",)]
+    assert not caplog.records
+
+
+def test_numbers_are_kept() -> None:
+    words = Lyrics.parse("[Verse 1]\n天\n主歌二：\n地\n[chorus]\n人\n")
+    assert [s.number for s in words.sections] == [1, 2, None]
+    assert str(words).split()[::2] == ["<verse", "天", "2>", "<chorus>"]
+    assert words == Lyrics.parse("<verse>\n天\n<verse>\n地\n<chorus>\n人\n")
+
+
+def test_words_behind_a_header() -> None:
+    words = Lyrics.parse("[Verse 1] 月光洒在窗前\n我在等你\n副歌：回家\n")
+    assert [(s.tag, s.lines) for s in words.sections] == [
+        ("verse", ("月光洒在窗前", "我在等你")),
+        ("chorus", ("回家",)),
+    ]
 
 
 def test_plain_text_has_a_section_a_block() -> None:
-    words = Lyrics.parse("一\n二\n\n三\n\n\n四\n")
+    words = Lyrics.parse("\ufeff一\n二\n\n三\n\n\n四\n")
     assert [s.tag for s in words.sections] == ["verse", "chorus", "verse"]
     assert words.lines == ("一", "二", "三", "四")
 
 
-def test_lrc_loses_its_times() -> None:
-    words = Lyrics.parse("[ti:月光]\n[00:01.20]月光洒在窗前\n[00:05.00][00:25.00]我在等你\n")
-    assert words.lines == ("月光洒在窗前", "我在等你")
+LEVO = "[intro-short] ; [verse] 月光洒在窗前.我在等你。风吹过 ; [chorus] 回家.\n回家 ; [inst] ; [outro-long]"
+
+
+def test_the_form_of_levo() -> None:
+    words = Lyrics.parse(LEVO)
+    assert [s.tag for s in words.sections] == ["intro", "verse", "chorus", "interlude", "outro"]
+    assert [s.lines for s in words.sections][1:3] == [
+        ("月光洒在窗前", "我在等你", "风吹过"),
+        ("回家", "回家"),
+    ]
+
+
+def test_lrc_keeps_its_times_and_sings_repeated_lines_again() -> None:
+    text = "[ti:月光]\n[ar:某人]\n[00:01.20]月光洒在窗前\n[00:05.00][00:25.5]我在等你\n"
+    text += "[00:10.00]\n[00:12]<00:12.00>回<00:12.50>家\n"
+    words = Lyrics.parse(text)
+    assert [(s.tag, s.lines, s.times) for s in words.sections] == [
+        ("verse", ("月光洒在窗前", "我在等你"), (1.2, 5.0)),
+        ("chorus", ("回家", "我在等你"), (12.0, 25.5)),
+    ]
+    assert words.timed
+    assert Lyrics.parse(str(words)) == words
+    out = words.lrc("月光").splitlines()
+    assert out[0] == "[ti:月光]"
+    assert out[1:] == ["[00:01.20]月光洒在窗前", "[00:05.00]我在等你", "[00:12.00]回家", "[00:25.50]我在等你"]
+    assert Lyrics.parse("\n".join(out)).lines == words.lines
+
+
+def test_an_offset_moves_all_times() -> None:
+    assert Lyrics.parse("[offset:+500]\n[00:02.00]天\n[00:00.10]地").sections[0].times == (0.0, 1.5)
+    assert Lyrics.parse("[00:02.00]天\n[offset:-1500]").sections[0].times == (3.5,)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(LINES, st.integers(0, 10**6)), min_size=1, max_size=6))
+def test_lrc_out_and_in_again(rows: list[tuple[str, int]]) -> None:
+    section = LyricSection("verse", tuple(r[0] for r in rows), tuple(r[1] / 1000 for r in rows))
+    back = Lyrics.parse(Lyrics((section,)).lrc())
+    assert sorted(zip(back.sections[0].times, back.lines)) == sorted(zip(section.times, section.lines))
+
+
+def test_times_are_written_to_the_thousandth() -> None:
+    assert [stamp(t) for t in (0, 62.34, 62.345, 59.9996, 6000)] == [
+        "[00:00.00]", "[01:02.34]", "[01:02.345]", "[01:00.00]", "[100:00.00]",
+    ]  # fmt: skip
+    with pytest.raises(LyricsError, match="needs a time for every line"):
+        Lyrics.parse("<verse>\n[00:01.00]天\n地").lrc()
+    with pytest.raises(LyricsError, match="2 lines, but 1 times"):
+        LyricSection("verse", ("天", "地"), (1.0,))
+    with pytest.raises(LyricsError, match="begins before the song"):
+        LyricSection("verse", ("天",), (-1.0,))
 
 
 def test_words_that_look_like_headers_are_words() -> None:
-    words = Lyrics.parse("<verse>\n(我在等你)\n他说：\n\\<chorus>\n")
-    assert words.sections == (LyricSection("verse", ("(我在等你)", "他说：", "<chorus>")),)
+    words = Lyrics.parse("<verse>\n(我在等你)\n他说：\n\\<chorus>\n她说：你好\n[Oh] 天\n")
+    lines = ("(我在等你)", "他说：", "<chorus>", "她说：你好", "[Oh] 天")
+    assert words.sections == (LyricSection("verse", lines),)
     assert Lyrics.parse(str(words)) == words
+
+
+def test_what_cannot_be_kept_is_named_with_its_line(caplog: pytest.LogCaptureFixture) -> None:
+    text = "[Verse]\n[soft piano]\n天\n[Rap]\n地\n\n[Final Chorus: whispered]\n人\n"
+    text += "[Chorus]\n<bridge>\n[00:01.00][00:02.00]海\n"
+    with caplog.at_level(logging.WARNING):
+        words = Lyrics.parse(text)
+    assert [(s.tag, s.lines) for s in words.sections] == [
+        ("verse", ("天",)), ("verse", ("地",)), ("chorus", ("人",)), ("chorus", ()), ("bridge", ("海",)),
+    ]  # fmt: skip
+    said = [r.getMessage() for r in caplog.records]
+    assert [s.split(":")[0] for s in said] == ["line 2", "line 4", "line 7", "line 11", "line 9"]
+    assert "'soft piano' names no section" in said[0]
+    assert "only the section <chorus> is kept" in said[2]
+    assert "nobody sings there" in said[4]
 
 
 def test_faults_are_named() -> None:
@@ -53,10 +168,11 @@ def test_faults_are_named() -> None:
 
 
 def test_tags_in_other_words() -> None:
-    assert [tag_of(n) for n in ("Ending", "Pre_Chorus 2", "间奏", "hook", "rap")] == [
+    assert [tag_of(n) for n in ("Ending", "Pre_Chorus 2", "间奏", "hook", "outro-short", "rap")] == [
         "outro",
         "pre-chorus",
         "interlude",
         "chorus",
+        "outro",
         None,
     ]
