@@ -24,15 +24,19 @@ def make_flow(config: FlowConfig) -> Path | Diffusion:
 
 
 def draw_times(count: int, config: FlowConfig, generator: torch.Generator) -> Tensor:
-    """(count,) times: logit-normal (Esser 2024, section 3.1) or even, one from each of `count` equal shares.
+    """(count,) times: logit-normal (Esser 2024, section 3.1), even, or even near 1; see `FlowConfig`.
+
+    Each is drawn from one of `count` equal shares of its distribution.
 
     The shares make the mean loss of a batch vary less than independent draws would.
     """
     order = torch.randperm(count, generator=generator)
     share = (order + torch.rand(count, generator=generator)) / count
-    even = torch.rand(count, generator=generator) < config.uniform
+    kind = torch.rand(count, generator=generator)
     normal = torch.special.ndtri(share.clamp(1e-6, 1 - 1e-6))
-    return torch.where(even, share, torch.sigmoid(config.time_mean + config.time_std * normal))
+    t = torch.sigmoid(config.time_mean + config.time_std * normal)
+    t = torch.where(kind < config.uniform + config.near_noise, 0.9 + 0.1 * share, t)
+    return torch.where(kind < config.uniform, share, t)
 
 
 def velocity_losses(

@@ -35,7 +35,7 @@ from dit.scheduler import InterpolantScheduler, ddim
 
 logger = logging.getLogger(__name__)
 
-_VALID_TIMES = (0.5, 0.8)
+_VALID_TIMES = (0.5, 0.8, 0.98)
 
 
 @dataclass

@@ -108,12 +108,25 @@ def test_a_tiny_model_learns_to_follow_its_score(folder: Path) -> None:
 
 @pytest.mark.parametrize("uniform", [0.0, 1.0])
 def test_times_are_spread_over_their_distribution(uniform: float) -> None:
-    flow = FlowConfig(time_mean=0.5, time_std=0.8, uniform=uniform)
+    flow = FlowConfig(time_mean=0.5, time_std=0.8, uniform=uniform, near_noise=0.0)
     t = draw_times(1000, flow, torch.Generator().manual_seed(0))
     assert bool(((t > 0) & (t < 1)).all())
     logits = torch.logit(t)
     expected = (0.0, 1.81) if uniform else (0.5, 0.8)
     assert (float(logits.mean()), float(logits.std())) == pytest.approx(expected, abs=0.05)
+
+
+def test_some_times_lie_near_noise_where_only_conditions_tell() -> None:
+    def drawn(flow: FlowConfig) -> torch.Tensor:
+        return draw_times(1000, flow, torch.Generator().manual_seed(0))
+
+    near = drawn(FlowConfig(uniform=0.0, near_noise=1.0))
+    assert float(near.min()) >= 0.9 and float(near.max()) < 1
+    assert float(near.mean()) == pytest.approx(0.95, abs=0.001)
+    without = float((drawn(FlowConfig(near_noise=0.0)) > 0.95).float().mean())
+    assert float((drawn(FlowConfig()) > 0.95).float().mean()) > without + 0.08
+    with pytest.raises(ConfigError, match="at most 1 together"):
+        FlowConfig(uniform=0.6, near_noise=0.5)
 
 
 def test_the_loss_counts_no_padding(folder: Path) -> None:
