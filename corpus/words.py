@@ -24,6 +24,7 @@ from corpus.phrases import pick, templates
 THEMES: tuple[str, ...] = (
     "思乡", "下雨天", "离别", "初恋", "夏天", "青春", "城市夜晚", "旅行", "友情", "母亲",
     "梦想", "孤独", "海边", "春天", "秋天", "冬天", "重逢", "江湖", "童年", "星空",
+    "父亲", "毕业", "失恋", "告白", "婚礼", "打工", "月亮", "过年", "日常", "宠物", "草原", "失眠",
 )  # fmt: skip
 
 BRIGHT = frozenset(
@@ -35,21 +36,22 @@ DARK = frozenset(
      "低沉", "压抑", "愤怒", "沉重", "深沉")
 )  # fmt: skip
 
-# What a line says of the season, hour and weather. A song keeps to one of each.
+# What a line says of the season, hour and weather, as patterns: 青春 is no spring, 岁月 no moon. A song keeps
+# to one of each.
 WORLD: dict[str, dict[str, str]] = {
     "season": {
-        "春天": "春 桃花 燕子 柳 樱花 风筝 嫩芽 发芽",
+        "春天": "(?<!青)春(?![联节]) 桃花 燕子 柳 樱花 风筝 嫩芽 发芽",
         "夏天": "夏 蝉 西瓜 汽水 萤火 荷 蜻蜓 冰淇淋 短袖 冰棒 凉席",
         "秋天": "秋 落叶 枫 桂花 大雁 黄叶 叶落 落叶 红叶",
         "冬天": "冬 雪 炉火 围巾 寒风 梅花 手套 结冰",
     },
     "hour": {
         "day": "清晨 早晨 阳光 午后 太阳 日出 晨光 天亮 黎明 蓝天 白云 朝阳 晴",
-        "night": "夜 月 星 灯 霓虹 黄昏 晚 夕阳 日落 暮 黑暗",
+        "night": "夜 (?<![岁腊正一二三四五六七八九十])月 星(?!期) 灯 霓虹 黄昏 (?<![不嫌怕太])晚 夕阳 日落 暮 黑暗",
     },
     "weather": {
-        "clear": "阳光 太阳 晴 月 星 蓝天 白云 夕阳 晚霞 日出 日落 朝阳 晒",
-        "rain": "雨 伞 水洼 屋檐滴 雷 淋 乌云",
+        "clear": "阳光 太阳 晴 (?<![岁腊正一二三四五六七八九十])月 星(?!期) 蓝天 白云 夕阳 晚霞 日出 日落 朝阳 晒",
+        "rain": "(?<![风挡])雨 伞 水洼 屋檐滴 雷 淋 乌云",
         "snow": "雪",
     },
 }  # fmt: skip

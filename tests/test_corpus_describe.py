@@ -145,7 +145,7 @@ def test_what_is_said_is_true(songs):
     for name in ("genre", "singer", "mode", "tempo"):
         assert not wrong[name], wrong[name]
     for name in ("tempo_class", "instruments"):  # 行板 begins at 76, four beats below medium
-        assert len(wrong[name]) <= 0.02 * right[name], wrong[name]
+        assert len(wrong[name]) <= 0.03 * right[name], wrong[name]
     assert min(right[name] for name in ("genre", "singer", "tempo_class", "mode", "instruments")) > 100
 
 
