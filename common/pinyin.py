@@ -1,16 +1,22 @@
 """Readings of Chinese text: pinyin with tones, and its initials and finals.
 
 A line is a row of *units*, each sung on one note (or more, as a melisma): a Han character, a
-digit or a Latin word. Polyphones are told apart by the phrase they stand in (CC-CEDICT's
-phrases through pypinyin-dict); where that is wrong the writer says so inline: `还{huan2}给你`.
+digit, a Latin word, or a letter of an abbreviation (`KTV`). Numbers that are values are sung as
+such (`common.numerals`). Polyphones are told apart by the phrase they stand in (CC-CEDICT's
+phrases through pypinyin-dict) and the rules of `common.polyphones`; where that is wrong the
+writer says so inline, `还{huan2}给你`, or for all lyrics in a file (`load_overrides`, `annotate`).
 
 Syllables are written in ASCII, `v` for ü and a tone digit 1–5 (5 is the neutral tone): `lv4`.
 """
 
 import re
+from collections.abc import Mapping
 from functools import cache, lru_cache
+from pathlib import Path
 
 from common.errors import LyricsError
+from common.numerals import spelt
+from common.polyphones import corrections
 
 INITIALS: tuple[str, ...] = (
     "", "b", "p", "m", "f", "d", "t", "n", "l", "g", "k", "h",
@@ -64,8 +70,16 @@ _ZERO = {
 _HUMMED = {"n": "en", "ng": "en", "m": "mu", "hm": "heng", "hng": "heng", "ê": "ei", "fiao": "fou"}
 _DIGITS = ("ling2", "yi1", "er4", "san1", "si4", "wu3", "liu4", "qi1", "ba1", "jiu3")
 
+# Letters by the syllable that comes nearest to their name.
+_NAMES = "ei bi xi di yi ai ji ai ai zhei kei ai ai en ou pi qiu a ai ti you wei dou ai wai zei"
+_LETTERS = dict(zip("abcdefghijklmnopqrstuvwxyz", _NAMES.split(" ")))
+# Abbreviations that could be words in capitals; those without a vowel need no list.
+_VOWELLED = "OK VIP AI UFO SOS ID USA UK EP IP IQ EQ APP CEO DIY NBA DNA ABC KO LA"
+_ABBREVIATIONS = frozenset(_VOWELLED.split(" "))
+
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f〇"
-_UNIT = re.compile(rf"([{_HAN}])(?:\{{([^{{}}]*)\}})?|([0-9])|([A-Za-zÀ-ɏ]+(?:['’][A-Za-zÀ-ɏ]+)*)")
+_WORD = "[A-Za-zÀ-ɏ]+(?:['’][A-Za-zÀ-ɏ]+)*"
+_UNIT = re.compile(rf"([{_HAN}]|[0-9]|{_WORD})(?:\{{([^{{}}]*)\}})?")
 _READING = re.compile(r"([a-z]+)([1-5])?")
 
 
@@ -76,12 +90,12 @@ def is_han(character: str) -> bool:
 
 def plain(text: str) -> str:
     """The text without its inline readings: `plain("还{huan2}给你") == "还给你"`."""
-    return re.sub(rf"(?<=[{_HAN}])\{{[^{{}}]*\}}", "", text)
+    return re.sub(rf"(?<=[{_HAN}0-9A-Za-zÀ-ɏ])\{{[^{{}}]*\}}", "", text)
 
 
 def units(text: str) -> list[str]:
     """What is sung on a note each: Han characters, digits, Latin words; punctuation isn't sung."""
-    return [match[1] or match[3] or match[4] for match in _UNIT.finditer(text)]
+    return [unit for unit, _, _ in _units(text)]
 
 
 def read(text: str) -> list[str]:
@@ -94,31 +108,123 @@ def read(text: str) -> list[str]:
 
 
 @lru_cache(maxsize=65536)
-def _read(text: str) -> tuple[str, ...]:
-    matches = list(_UNIT.finditer(text))
-    # pypinyin sees the bare text, so that phrases stand together; its answer is one entry a Han
-    # character and one for each stretch of anything else, which the Han-only mask skips.
-    bare = plain(text)
-    han = iter(_han_readings(bare))
-    readings = []
-    for match in matches:
-        character, override, digit, word = match.groups()
-        if character:
-            guess = next(han)
-            readings.append(guess if override is None else _checked(override.strip().lower(), character))
+def _units(text: str) -> tuple[tuple[str, str | None, bool], ...]:
+    """(unit, inline reading, whether it is a letter of an abbreviation) of a text."""
+    out: list[tuple[str, str | None, bool]] = []
+    for match in _UNIT.finditer(spelt(text)):
+        unit, override = match.groups()
+        if override is None and _is_abbreviation(unit):
+            out += [(letter, None, True) for letter in unit]
         else:
-            readings.append(_DIGITS[int(digit)] if digit else word.lower())
+            out.append((unit, override, False))
+    return tuple(out)
+
+
+def _is_abbreviation(word: str) -> bool:
+    if not (word.isascii() and word.isalpha() and word.isupper()):
+        return False
+    return word in _ABBREVIATIONS or (2 <= len(word) <= 5 and not set(word) & set("AEIOUY"))
+
+
+@lru_cache(maxsize=65536)
+def _read(text: str) -> tuple[str, ...]:
+    # pypinyin sees the bare text, so that phrases stand together; its answer is one entry a Han
+    # character, which the rest skips.
+    han = iter(_han_readings(plain(spelt(text))))
+    readings = []
+    for unit, override, letter in _units(text):
+        guess = next(han) if is_han(unit[0]) else None
+        if override is not None:
+            readings.append(_checked(override.strip().lower(), unit))
+        elif guess is not None:
+            readings.append(guess)
+        elif letter:
+            readings.append(_LETTERS[unit.lower()] + "1")
+        else:
+            readings.append(_DIGITS[int(unit)] if unit.isdigit() else unit.lower())
     return tuple(readings)
+
+
+# ---- readings that people can see and correct ------------------------------------------------
+
+Overrides = Mapping[str, Mapping[int, str]]  # phrase → place in it → reading
+
+
+def load_overrides(path: str | Path) -> dict[str, dict[int, str]]:
+    """Read a file of phrases with the readings that differ, one a line: `还{huan2}给`; # comments.
+
+    Raises:
+        LyricsError: the file can't be read, or a line has no reading or a wrong one; it is named.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LyricsError(f"the readings in {path} can't be read: {error}") from error
+    table: dict[str, dict[int, str]] = {}
+    for number, line in enumerate(lines, 1):
+        phrase = line.partition("#")[0].strip()
+        if not phrase:
+            continue
+        found = list(re.finditer(rf"([{_HAN}])(?:\{{([^{{}}]*)\}})?", phrase))
+        try:
+            readings = {
+                i: _checked(m[2].strip().lower(), m[1]) for i, m in enumerate(found) if m[2] is not None
+            }
+        except LyricsError as error:
+            raise LyricsError(f"{path}, line {number}: {error}") from error
+        if not readings or plain(phrase) != "".join(m[1] for m in found):
+            raise LyricsError(
+                f"{path}, line {number}: a phrase with a reading, such as 还{{huan2}}给, is needed, "
+                f"but got {phrase!r}"
+            )
+        table[plain(phrase)] = readings
+    return table
+
+
+def annotate(text: str, overrides: Overrides | None = None, every: bool = False) -> str:
+    """The text with readings written behind their characters, where a person can see and change them.
+
+    Args:
+        overrides: of `load_overrides`; longer phrases win over shorter ones, what stands inline
+            already over all.
+        every: write the reading of every Han character, not only of the overrides.
+    """
+    places = list(re.finditer(rf"([{_HAN}])(?:\{{([^{{}}]*)\}})?", text))
+    bare = plain(text)
+    spots = [i for i, c in enumerate(bare) if is_han(c)]
+    chosen = {spot: m[2] for spot, m in zip(spots, places) if m[2] is not None}
+    for phrase in sorted(overrides or {}, key=len, reverse=True):
+        for match in re.finditer(f"(?={re.escape(phrase)})", bare):
+            for place, reading in (overrides or {})[phrase].items():
+                chosen.setdefault(match.start() + place, reading)
+    marked = "".join(c + (f"{{{chosen[i]}}}" if i in chosen else "") for i, c in enumerate(bare))
+    if not every:
+        return marked
+    marked = spelt(marked)
+    readings = iter(read(marked))
+
+    def shown(match: re.Match[str]) -> str:
+        unit, override = match.groups()
+        reading = next(readings)
+        for _ in unit[1:] if override is None and _is_abbreviation(unit) else ():
+            next(readings)
+        return f"{unit}{{{reading}}}" if is_han(unit[0]) else match[0]
+
+    return _UNIT.sub(shown, marked)
 
 
 def _han_readings(text: str) -> list[str]:
     if not re.search(f"[{_HAN}]", text):
         return []
     lazy_pinyin, style = _pypinyin()
+    better = corrections(text)
     out = []
-    for stretch in re.findall(f"[{_HAN}]+", text):
-        spelt = lazy_pinyin(stretch, style=style, neutral_tone_with_five=True, errors=_unreadable)
-        out += [_checked(reading, character) for reading, character in zip(spelt, stretch)]
+    for match in re.finditer(f"[{_HAN}]+", text):
+        found = lazy_pinyin(match[0], style=style, neutral_tone_with_five=True, errors=_unreadable)
+        out += [
+            better[at] if at in better else _checked(reading, text[at])
+            for at, reading in enumerate(found, match.start())
+        ]
     return out
 
 
