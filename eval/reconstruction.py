@@ -132,7 +132,7 @@ def _mel_filters(n_fft: int, sample_rate: int, bands: int) -> np.ndarray:
 
 @functools.cache
 def largest_mel_count(n_fft: int, sample_rate: int, limit: int | None = None) -> int:
-    """The most mel filters, up to `limit`, of which none is without a bin: 184 for 1024 points at 44.1 kHz."""
+    """The most mel filters, up to `limit`, of which none is empty: 184 for 1024 points at 44.1 kHz."""
     count, limit = 1, limit or n_fft // 2
     while count < limit and _mel_filters(n_fft, sample_rate, count + 1).any(axis=1).all():
         count += 1
