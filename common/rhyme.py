@@ -33,8 +33,9 @@ TRACKS: dict[str, tuple[str, ...]] = {
 EIGHTEEN: dict[str, tuple[str, ...]] = {
     "麻": ("a", "ia", "ua"), "波": ("o", "uo", "io"), "歌": ("e",), "皆": ("ie", "ve"), "支": ("-i",),
     "儿": ("er",), "齐": ("i",), "微": ("ei", "ui"), "开": ("ai", "uai"), "模": ("u",), "鱼": ("v",),
-    "侯": ("ou", "iu"), "豪": ("ao", "iao"), "寒": ("an", "ian", "uan", "van"), "痕": ("en", "in", "un", "vn"),
-    "唐": ("ang", "iang", "uang"), "庚": ("eng", "ing", "ueng"), "东": ("ong", "iong"),
+    "侯": ("ou", "iu"), "豪": ("ao", "iao"), "寒": ("an", "ian", "uan", "van"),
+    "痕": ("en", "in", "un", "vn"), "唐": ("ang", "iang", "uang"), "庚": ("eng", "ing", "ueng"),
+    "东": ("ong", "iong"),
 }  # fmt: skip
 GROUPS: tuple[str, ...] = tuple(TRACKS)
 TABLES: dict[str, dict[str, tuple[str, ...]]] = {"十三辙": TRACKS, "十八韵": EIGHTEEN}
