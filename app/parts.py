@@ -12,7 +12,7 @@ from chinmu.model import ChinMu
 from common.errors import CheckpointError, SongError
 from dit.model import SongTransformer
 from dit.scheduler import InterpolantScheduler
-from lyrics_llm.write import Writer
+from lyrics_llm.writer import Writer
 from vae.load import load as load_vae
 
 

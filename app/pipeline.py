@@ -45,7 +45,7 @@ from dit.lyrics import encode, encode_score
 from dit.model import SongTransformer
 from dit.sample import sample
 from lyrics_llm.sketch import SongSketch
-from lyrics_llm.write import Writer
+from lyrics_llm.writer import Writer
 
 logger = logging.getLogger(__name__)
 

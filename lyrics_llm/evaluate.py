@@ -37,7 +37,7 @@ from corpus.attributes import attributes, tempo_class
 from corpus.synth import Sheet, sheet
 from lyrics_llm.data import says
 from lyrics_llm.sketch import SongSketch
-from lyrics_llm.write import Writer
+from lyrics_llm.writer import Writer
 
 logger = logging.getLogger(__name__)
 

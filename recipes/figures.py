@@ -78,7 +78,7 @@ def lyrics_rows(settings: Settings) -> list[Row]:
     """Forms kept, rhymes found and wishes granted by the writer."""
     from app.folder import check
     from lyrics_llm.evaluate import EvaluateConfig, evaluate
-    from lyrics_llm.write import Writer
+    from lyrics_llm.writer import Writer
 
     folder = check(settings.model) / "writer"
     asked = EvaluateConfig(str(folder), songs=_few(settings, settings.lyrics))

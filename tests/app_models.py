@@ -18,7 +18,7 @@ from lyrics_llm import model as lyrics_model
 from lyrics_llm.config import ModelConfig as WriterConfig
 from lyrics_llm.tokens import Vocabulary
 from lyrics_llm.tokens import build as tokenizer
-from lyrics_llm.write import Writer
+from lyrics_llm.writer import Writer
 from vae.spectral import SpectralVAE
 
 PROMPT = "一首下雨天想家的慢歌，女声，钢琴"

@@ -161,7 +161,7 @@ def test_a_saved_pipeline_has_every_part_and_loads_equal(tmp_path: Path) -> None
     made = SongPipeline(**tiny_parts())  # type: ignore[arg-type]
     made.save_pretrained(tmp_path / "m")
     index = json.loads((tmp_path / "m" / "model_index.json").read_text("utf-8"))
-    assert index["writer"] == ["lyrics_llm.write", "Writer"] and index["vae"] == [
+    assert index["writer"] == ["lyrics_llm.writer", "Writer"] and index["vae"] == [
         "vae.spectral",
         "SpectralVAE",
     ]

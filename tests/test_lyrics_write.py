@@ -14,7 +14,7 @@ from lyrics_llm.config import ModelConfig
 from lyrics_llm.evaluate import distinct, form_agreement, rhyme_rate
 from lyrics_llm.sample import Temper, write
 from lyrics_llm.tokens import PAD, Vocabulary, build
-from lyrics_llm.write import Writer
+from lyrics_llm.writer import Writer
 
 TEXT = "一首下雨天想家的慢歌，女声，钢琴"
 
