@@ -28,7 +28,11 @@ _MORE: dict[str, dict[str, str]] = {
         "fast": "快歌 快一些 快板 急板 节奏感强",
     },
     "mood": {"欢快": "欢乐 愉快 高兴", "伤感": "想哭 哭 悲", "宁静": "安宁 平和", "激昂": "励志 澎湃"},
-    "theme": {"下雨天": "雨", "思乡": "家乡 老家", "母亲": "母亲节"},
+    "theme": {
+        "下雨天": "雨", "思乡": "家乡 老家", "母亲": "母亲节", "父亲": "父亲节", "告白": "情人节",
+        "失恋": "前女友 前男友", "婚礼": "结婚纪念日 婚庆", "打工": "搬砖 外卖小哥 农民工 社畜",
+        "月亮": "中秋节", "过年": "大年三十", "宠物": "我的猫 我的狗 狗狗 小动物 喵星人", "草原": "呼伦贝尔",
+    },
     "genre": {"节奏布鲁斯": "rnb 蓝调", "嘻哈": "hiphop rap", "电子": "electronic", "流行": "pop"},
     "scene": {"女朋友": "女朋友 男朋友 朋友圈"},
     "instrument": {"架子鼓": "鼓 打击乐", "木吉他": "吉他", "电吉他": "电吉它", "弦乐": "提琴组"},
@@ -40,6 +44,9 @@ _AND = ("和", "跟", "与", "、", "及", "或", "也不要")  # a refusal goes
 _TIMBRE = re.compile("(?:音色|质感|音响)$")  # what follows describes an instrument, not the song
 _THEME_BEFORE = re.compile(r"(?:关于|讲的是|讲|写|说|主题[为是]?|唱的是|说的是|围绕|取材于|以)[^，,。]{0,1}$")
 _THEME_AFTER = re.compile(r"(?:的?主题|为主题|的事|的故事)")
+# 适合失恋听: when to hear the song. That is its theme only where nothing else is.
+_OCCASION_BEFORE = re.compile(r"(?:适合|用于|用作|可作|匹配)$")
+_OCCASION_AFTER = re.compile(r"(?:的时候)?(?:听|放|单曲循环)")
 _BPM = re.compile(r"(\d{2,3})(?:\.\d+)?\s*(?:bpm|拍)|(?:bpm|速度)\s*[为是:]?\s*(\d{2,3})", re.IGNORECASE)
 _KEY = re.compile(
     r"(?<![A-Za-z/-])([升降]?[A-G][#b♯♭]?)\s*"
@@ -92,9 +99,10 @@ def attributes(text: str) -> Attributes:
 
 
 def _said(text: str) -> list[tuple[str, str, bool]]:
-    """(kind, value, whether it is refused) of every name; those with one meaning come first."""
+    """(kind, value, whether it is refused) of every name; those with one meaning come first, occasions last."""
     clear: list[tuple[str, str, bool]] = []
     double: list[tuple[str, str, bool]] = []
+    occasions: list[tuple[str, str, bool]] = []
     negated, last = False, 0
     for start, end in _names(text):
         meanings, before, after = _lexicon()[text[start:end].lower()], text[:start], text[end:]
@@ -105,11 +113,13 @@ def _said(text: str) -> list[tuple[str, str, bool]]:
         themes = [m for m in meanings if m[0] == "theme"]
         if themes and (_THEME_BEFORE.search(before) or _THEME_AFTER.match(after)):
             clear.append((*themes[0], negated))
+        elif meanings[0][0] == "theme" and (_OCCASION_BEFORE.search(before) or _OCCASION_AFTER.match(after)):
+            occasions.append((*themes[0], negated))
         elif len(meanings) == 1:
             clear.append((*meanings[0], negated))
         else:
             double.append((*_first_free(meanings, clear + double), negated))
-    return clear + double
+    return clear + double + occasions
 
 
 def _first_free(meanings: tuple[tuple[str, str], ...], said: list[tuple[str, str, bool]]) -> tuple[str, str]:
