@@ -99,7 +99,7 @@ def attributes(text: str) -> Attributes:
 
 
 def _said(text: str) -> list[tuple[str, str, bool]]:
-    """(kind, value, whether it is refused) of every name; those with one meaning come first, occasions last."""
+    """(kind, value, whether it is refused) of every name: first those of one meaning, occasions last."""
     clear: list[tuple[str, str, bool]] = []
     double: list[tuple[str, str, bool]] = []
     occasions: list[tuple[str, str, bool]] = []

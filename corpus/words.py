@@ -36,6 +36,7 @@ DARK = frozenset(
      "低沉", "压抑", "愤怒", "沉重", "深沉")
 )  # fmt: skip
 
+_MOON = "(?<![岁腊正一二三四五六七八九十])月"
 # What a line says of the season, hour and weather, as patterns: 青春 is no spring, 岁月 no moon. A song keeps
 # to one of each.
 WORLD: dict[str, dict[str, str]] = {
@@ -46,11 +47,11 @@ WORLD: dict[str, dict[str, str]] = {
         "冬天": "冬 雪 炉火 围巾 寒风 梅花 手套 结冰",
     },
     "hour": {
-        "day": "清晨 早晨 阳光 午后 太阳 日出 晨光 天亮 黎明 蓝天 白云 朝阳 晴",
-        "night": "夜 (?<![岁腊正一二三四五六七八九十])月 星(?!期) 灯 霓虹 黄昏 (?<![不嫌怕太])晚 夕阳 日落 暮 黑暗",
+        "day": "清晨 早晨 阳光 烈日 午后 太阳 日出 晨光 天亮 黎明 蓝天 白云 朝阳 晴",
+        "night": f"夜 {_MOON} 星(?!期) 灯 霓虹 黄昏 (?<![不嫌怕太])晚 夕阳 日落 暮 黑暗",
     },
     "weather": {
-        "clear": "阳光 太阳 晴 (?<![岁腊正一二三四五六七八九十])月 星(?!期) 蓝天 白云 夕阳 晚霞 日出 日落 朝阳 晒",
+        "clear": f"阳光 太阳 烈日 晴 {_MOON} 星(?!期) 蓝天 白云 夕阳 晚霞 日出 日落 朝阳 晒",
         "rain": "(?<![风挡])雨 伞 水洼 屋檐滴 雷 淋 乌云",
         "snow": "雪",
     },
