@@ -115,3 +115,94 @@ def top_k_chance(k: int, pool: int) -> float:
 def mrr_chance(pool: int) -> float:
     """The mean reciprocal rank by guessing: the harmonic number over the pool."""
     return float((1 / np.arange(1, pool + 1)).mean())
+
+
+# ---- distances of sets ---------------------------------------------------------------------
+
+
+def half_jackknife(
+    statistic: Callable[[np.ndarray], float],
+    count: int,
+    value: float | None = None,
+    draws: int = 100,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Estimate:
+    """A statistic of a set of songs and its interval from random halves, drawn without replacement.
+
+    For statistics whose bias depends on the number of songs, such as a Fréchet distance, which a
+    bootstrap inflates because it repeats songs: halves are compared with each other only.
+
+    Args:
+        statistic: of the places of the songs to use.
+        count: songs.
+        value: of all songs, where it is known already.
+    Raises:
+        RequestError: fewer than 4 songs.
+    Source: delete-d jackknife with d = n / 2 (Shao and Wu 1989, Ann. Stat. 17).
+    """
+    if count < 4:
+        raise RequestError(f"an interval by halves needs at least 4 songs, but got {count}")
+    rng = generator(seed, "halves")
+    kept = count - count // 2
+    halves = [statistic(np.sort(rng.permutation(count)[:kept])) for _ in range(draws)]
+    scale = np.sqrt(kept / (count - kept))
+    error = float(scale * np.std(halves)) * float(stats.norm.ppf(0.5 + confidence / 2))
+    whole = float(statistic(np.arange(count))) if value is None else value
+    return Estimate(whole, whole - error, whole + error, count)
+
+
+# ---- comparisons ---------------------------------------------------------------------------
+
+
+def sign_flips(
+    differences: Sequence[float] | np.ndarray,
+    songs: Sequence[object] | None = None,
+    draws: int = 9999,
+    seed: int = 0,
+) -> float:
+    """The two-sided p-value of paired differences: how often random signs give as large a mean.
+
+    Args:
+        differences: (N,) of two systems on the same prompt.
+        songs: (N,) which song each belongs to; those of a song change sign together.
+    Raises:
+        RequestError: nothing came, or a value isn't finite.
+    Source: Fisher 1935, section 21; every assignment is tried up to 12 songs, else `draws` random ones.
+    """
+    rows = np.asarray(differences, np.float64)
+    if not len(rows) or not np.isfinite(rows).all():
+        raise RequestError("a paired test needs differences, all of them finite")
+    clusters = np.arange(len(rows)) if songs is None else _numbered(songs)
+    sums = np.bincount(clusters, rows)
+    exact = len(sums) <= 12
+    if exact:
+        signs = 1 - 2 * ((np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums))) & 1)
+    else:
+        signs = generator(seed, "signs").choice([-1, 1], size=(draws, len(sums)))
+    # A hair of tolerance: the observed assignment must count as itself.
+    as_large = np.abs(signs @ sums) >= np.abs(sums.sum()) * (1 - 1e-12)
+    return float(as_large.mean()) if exact else float((as_large.sum() + 1) / (draws + 1))
+
+
+def swaps(difference: Callable[[np.ndarray], float], count: int, draws: int = 199, seed: int = 0) -> float:
+    """The two-sided p-value of a difference of two sets of songs that answer the same prompts.
+
+    Args:
+        difference: given which pairs (count,) are swapped, True or False, the difference of the sets.
+        count: prompts.
+    Source: Fisher 1935, section 21, on a statistic of sets.
+    """
+    rng = generator(seed, "swaps")
+    observed = abs(difference(np.zeros(count, dtype=bool)))
+    as_large = sum(abs(difference(rng.random(count) < 0.5)) >= observed * (1 - 1e-12) for _ in range(draws))
+    return (as_large + 1) / (draws + 1)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number. Source: Holm 1979, Scand. J. Stat. 6."""
+    order = np.argsort(p_values, kind="stable")
+    corrected = np.empty(len(p_values))
+    steps = np.asarray(p_values, np.float64)[order] * np.arange(len(p_values), 0, -1)
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(steps)) if len(order) else steps
+    return corrected.tolist()

@@ -67,8 +67,12 @@ class Network(nn.Module):
         )
         self.heads = nn.ModuleDict({name: nn.Linear(width, len(labels)) for name, labels in answers.items()})
 
+    def features(self, x: Tensor) -> Tensor:
+        """The hidden layer (N, width) of vectors (N, 508)."""
+        return self.hidden(((x - self.mean) / self.std).clamp(-6, 6))
+
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        hidden = self.hidden(((x - self.mean) / self.std).clamp(-6, 6))
+        hidden = self.features(x)
         return {name: head(hidden) for name, head in self.heads.items()}
 
 

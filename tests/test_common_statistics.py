@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import RequestError
-from common.statistics import bootstrap, mrr_chance, top_k_chance, wilson
+from common.statistics import (
+    bootstrap,
+    half_jackknife,
+    holm,
+    mrr_chance,
+    sign_flips,
+    swaps,
+    top_k_chance,
+    wilson,
+)
 from eval.fad import frechet_distance, gaussian_distance
 
 
@@ -134,3 +143,48 @@ def test_embeddings_that_do_not_fit_are_refused():
         frechet_distance(np.zeros((1, 3)), sample(5, 3))
     with pytest.raises(RequestError, match="not finite"):
         frechet_distance(sample(5, 3), np.full((5, 3), np.nan))
+
+
+def test_halves_give_the_width_of_theory():
+    values = np.random.default_rng(0).normal(5, 2, 400)
+    estimate = half_jackknife(lambda chosen: float(values[chosen].mean()), 400, draws=400)
+    half = 1.96 * values.std() / 20
+    assert (estimate.low, estimate.high) == pytest.approx(
+        (values.mean() - half, values.mean() + half), abs=0.1 * half
+    )
+    with pytest.raises(RequestError, match="at least 4 songs"):
+        half_jackknife(lambda chosen: 0.0, 3)
+
+
+def test_signs_are_tried_all_for_few_songs():
+    # Five differences of one sign: 2 of the 32 assignments are as far from zero.
+    assert sign_flips([1.0, 2.0, 3.0, 4.0, 5.0]) == 2 / 32
+    assert sign_flips([1.0, -1.0]) == 1.0
+    # Two rows of a song change sign together: 4 assignments of 2 songs.
+    assert sign_flips([1.0, 1.0, 2.0], ["a", "a", "b"]) == 2 / 4
+    many = np.random.default_rng(0).normal(0.5, 1, 60)
+    assert sign_flips(many) < 0.01 < sign_flips(many - many.mean())
+    with pytest.raises(RequestError):
+        sign_flips([])
+
+
+def test_false_alarms_of_signs_are_as_rare_as_said():
+    rng = np.random.default_rng(1)
+    alarms = sum(sign_flips(rng.standard_normal(10)) < 0.1 for _ in range(300))
+    assert 15 <= alarms <= 48  # 10 % of 300
+
+
+def test_swapped_sets():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(0, 1, 30), rng.normal(3, 1, 30)
+
+    def spread(swapped: np.ndarray) -> float:
+        return float(np.where(swapped, second, first).mean() - np.where(swapped, first, second).mean())
+
+    assert swaps(spread, 30) == 1 / 200
+    assert swaps(lambda swapped: 0.0, 30) == 1.0
+
+
+def test_holm_against_a_worked_example():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.9]) == [1.0, 1.0] and holm([]) == []

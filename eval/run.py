@@ -1,0 +1,559 @@
+"""Every score that the given files allow, as JSON, CSV and one page to read and hear.
+
+    python -m eval.run --songs songs --references data/corpus/test/manifest.jsonl \
+        --prompts prompts.jsonl --out scores
+
+`--songs` is a folder of audio (one system) or of folders (a system each, called by the folder's
+name). `--references` is a folder of real songs or a manifest. `--prompts` is read by `eval.prompts`.
+Without prompts there is no SST and no ASOA; without references no FAD, KAD and ASOA. Encoders are
+all those whose weights are on the machine unless `--encoders` names some; what is left out is said.
+An `adherence.json` or `lyrics.json` in a folder of songs (name → value, low, high, count) is shown too.
+
+Conventions: each figure has its count and interval (over songs) and stands between a floor and a
+ceiling of the same metric: noise or wrong partners, and real songs. Systems are compared on the
+prompts that all of them answered, with Holm's correction over every comparison of the run.
+"""
+
+import csv
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common import config as configs
+from common.audio import Audio
+from common.description import Audience
+from common.errors import ManifestError, RequestError, run_command
+from common.seeds import generator
+from common.statistics import Estimate, bootstrap, holm, sign_flips, swaps
+from corpus import manifest
+from eval import embeddings, fad, kad, prompts, protocol, report, similarity
+from eval.embeddings import Embedded, Encoder
+from eval.prompts import Prompt
+from eval.similarity import EVERYONE
+
+logger = logging.getLogger(__name__)
+
+CEILING, FLOOR = "ceiling", "floor"
+LOWER_IS_BETTER = ("FAD", "FAD∞", "KAD")
+_NOISES, _NOISE_SECONDS = 12, 20
+_AGREED = 0.05
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to score."""
+
+    songs: str  # a folder of audio, or of one folder per system
+    out: str
+    references: str | None = None  # a folder of real songs, or a manifest
+    prompts: str | None = None  # .jsonl, .csv or .tsv
+    encoders: list[str] = field(default_factory=list)  # every one that is here when empty
+    protocol: str | None = None  # mudit: the paper's experiment
+    cache: str = "runs/embeddings"
+    allow_missing: bool = False  # leave out files that can't be heard
+    players: int = 4  # songs of each system to hear in the page
+    seed: int = 0
+    weights: embeddings.Weights = field(default_factory=embeddings.Weights)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of one system. `note` says what it was measured on."""
+
+    metric: str
+    encoder: str
+    system: str
+    audience: str
+    estimate: Estimate
+    null: float | None = None  # the same with wrong partners
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two systems on the prompts that both answered."""
+
+    metric: str
+    encoder: str
+    first: str
+    second: str
+    difference: float  # first − second
+    p: float
+    corrected: float
+    prompts: int
+
+    def __str__(self) -> str:
+        name = f"{self.metric} ({self.encoder})"
+        on = f"on {self.prompts} shared prompts (p = {self.corrected:.3g} after Holm)"
+        if self.corrected > _AGREED:
+            return f"{name}: no significant difference between {self.first} and {self.second} {on}"
+        better = (self.difference < 0) == (self.metric in LOWER_IS_BETTER)
+        winner, loser = (self.first, self.second) if better else (self.second, self.first)
+        return f"{name}: {winner} is better than {loser} {on}"
+
+
+@dataclass
+class Scores:
+    """What a run found."""
+
+    rows: list[Row] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    conventions: dict[str, str] = field(default_factory=dict)  # encoder → words
+    warnings: list[str] = field(default_factory=list)
+    songs: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)  # system → song → metric
+    files: dict[str, list[str]] = field(default_factory=dict)  # system → audio files
+    prompts: dict[str, str] = field(default_factory=dict)  # song's name → words
+    details: dict[str, dict[str, Any]] = field(default_factory=dict)  # system → adherence and lyrics
+
+    def warn(self, text: str) -> None:
+        if text not in self.warnings:
+            logger.warning("%s", text)
+            self.warnings.append(text)
+
+    def note(self, system: str, song: str, metric: str, value: float) -> None:
+        self.songs.setdefault(system, {}).setdefault(song, {})[metric] = float(value)
+
+
+# ---- inputs --------------------------------------------------------------------------------
+
+
+def systems_of(folder: str | Path) -> dict[str, list[Path]]:
+    """System → its audio files.
+
+    Raises:
+        RequestError: neither the folder nor its folders hold audio.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise RequestError(f"there is no folder {root}")
+    if any(p.suffix.lower() in embeddings.SUFFIXES for p in root.iterdir()):
+        return {root.resolve().name: embeddings.audio_files(root)}
+    out = {}
+    for inner in sorted(p for p in root.iterdir() if p.is_dir()):
+        if any(p.suffix.lower() in embeddings.SUFFIXES for p in inner.iterdir()):
+            out[inner.name] = embeddings.audio_files(inner)
+    if not out:
+        raise RequestError(f"{root} holds no audio, and none of its folders does")
+    reserved = {CEILING, FLOOR} & set(out)
+    if reserved:
+        raise RequestError(f"a system can't be called {reserved.pop()!r}: rename its folder")
+    return out
+
+
+def reference_files(given: str | Path) -> list[Path]:
+    """The real songs: a folder's files, or those of a manifest."""
+    path = Path(given)
+    if path.is_dir():
+        return embeddings.audio_files(path)
+    records = [r for r in manifest.read(path) if r.audio is not None]
+    if not records:
+        raise ManifestError(f"{path} names no audio")
+    return [path.parent / str(r.audio) for r in records]
+
+
+def chosen_encoders(settings: Settings, scores: Scores) -> list[str]:
+    """The encoders to use: the named ones, else all whose weights are here."""
+    if settings.encoders:
+        return settings.encoders
+    out = []
+    for name in embeddings.NAMES:
+        if embeddings.available(name, embeddings.of(settings.weights, name)):
+            out.append(name)
+        else:
+            scores.warn(f"{name} is left out: its weights aren't on this machine")
+    return out
+
+
+# ---- one encoder ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Heard:
+    """All songs by one encoder."""
+
+    encoder: Encoder
+    systems: dict[str, Embedded]
+    references: Embedded | None
+    pool: list[np.ndarray]  # rows of the references that distances are measured from
+    answers: dict[str, dict[str, Prompt]]  # system → song → prompt
+
+
+def _hear(
+    name: str,
+    settings: Settings,
+    systems: dict[str, list[Path]],
+    references: list[Path],
+    asked: dict[str, Prompt],
+) -> Heard:
+    encoder = embeddings.load(name, embeddings.of(settings.weights, name))
+
+    def heard(files: Sequence[Path]) -> Embedded:
+        return embeddings.embed_files(encoder, files, settings.cache, settings.allow_missing)
+
+    found = {system: heard(files) for system, files in systems.items()}
+    real = heard(references) if references else None
+    answers = {system: prompts.answered(songs.names, asked) for system, songs in found.items()}
+    pool = _pool(real, asked, settings) if real else []
+    return Heard(encoder, found, real, pool, answers)
+
+
+def _pool(real: Embedded, asked: dict[str, Prompt], settings: Settings) -> list[np.ndarray]:
+    """The rows of the references; in the paper's protocol 1,000 songs that no prompt was said of."""
+    if settings.protocol is None:
+        return real.all()
+    own = {p.reference_in(real.names) for p in asked.values()}
+    others = [i for i, name in enumerate(real.names) if name not in own]
+    kept = generator(settings.seed, "references").permutation(len(others))[: protocol.REFERENCES]
+    if len(kept) < 2:
+        raise RequestError(f"beside the prompts' own songs there are {len(kept)} references: give more")
+    return [real.rows(others[i]) for i in sorted(kept)]
+
+
+def _spoken_to(songs: Embedded, answers: dict[str, Prompt], audience: str) -> list[int]:
+    if audience == EVERYONE:
+        return list(range(len(songs)))
+    return [i for i, n in enumerate(songs.names) if n in answers and answers[n].audience == audience]
+
+
+def _distances(heard: Heard, scores: Scores, seed: int) -> None:
+    """FAD, its extrapolation and KAD of every system, each audience apart, and the paper's average."""
+    name = heard.encoder.name
+    for system, songs in heard.systems.items():
+        answers = heard.answers[system]
+        spoken = [a.value for a in Audience if len(_spoken_to(songs, answers, a.value)) >= 2]
+        found = []
+        for audience in spoken or [EVERYONE]:
+            rows = [songs.rows(i) for i in _spoken_to(songs, answers, audience)]
+            found.append(_distance_rows(name, system, audience, rows, heard.pool, scores, seed))
+        if len(spoken) > 1:
+            for parts in zip(*found):
+                scores.rows.append(_averaged(parts))
+        for song, value in zip(songs.names, fad.per_song(songs.all(), heard.pool)):
+            scores.note(system, song, f"FAD ({name})", value)
+    _distance_bounds(heard, scores, seed)
+
+
+def _distance_rows(
+    name: str,
+    system: str,
+    audience: str,
+    rows: list[np.ndarray],
+    pool: list[np.ndarray],
+    scores: Scores,
+    seed: int,
+) -> list[Row]:
+    found = fad.score(rows, pool, seed=seed)
+    d = found.distance
+    counts = (
+        f"songs {len(rows)}/{len(pool)}, rows {d.rows[0]}/{d.rows[1]}, D {d.dimensions}, rank {d.ranks[0]}"
+    )
+    for warning in found.warnings:
+        scores.warn(f"FAD ({name}), {system}, {audience}: {warning}")
+    value = found.interval or Estimate(d.value, float("nan"), float("nan"), len(rows))
+    out = [Row("FAD", name, system, audience, value, note=counts)]
+    if found.extrapolated:
+        limit = found.extrapolated
+        estimate = Estimate(limit.value, float("nan"), float("nan"), len(rows))
+        out.append(Row("FAD∞", name, system, audience, estimate, note=f"R² {limit.r_squared:.3f}; {counts}"))
+    kernel = kad.kernel_distance(rows, pool, seed=seed)
+    out.append(Row("KAD", name, system, audience, kernel, note=counts))
+    scores.rows += out
+    return out
+
+
+def _averaged(parts: Sequence[Row]) -> Row:
+    """The mean over audiences, as the paper averages; its interval is as wide as if they moved together."""
+    value = float(np.mean([r.estimate.value for r in parts]))
+    half = float(np.mean([(r.estimate.high - r.estimate.low) / 2 for r in parts]))
+    count = sum(r.estimate.count for r in parts)
+    first = parts[0]
+    estimate = Estimate(value, value - half, value + half, count)
+    return Row(first.metric, first.encoder, first.system, EVERYONE, estimate, note="mean of audiences")
+
+
+def _distance_bounds(heard: Heard, scores: Scores, seed: int) -> None:
+    """Real songs against the other real songs, as many as a system has; and white noise."""
+    name, pool = heard.encoder.name, heard.pool
+    size = min(min(len(s) for s in heard.systems.values()), len(pool) // 2)
+    if size >= 2:
+        order = generator(seed, "ceiling").permutation(len(pool))
+        real, rest = [pool[i] for i in order[:size]], [pool[i] for i in order[size:]]
+        _distance_rows(name, CEILING, EVERYONE, real, rest, scores, seed)
+        scores.warn(
+            f"the ceiling of FAD ({name}) is {size} real songs against {len(rest)} others: fewer songs than "
+            "a system has make its bias larger; KAD and FAD∞ bear the comparison better"
+        )
+    rng = generator(seed, "noise")
+    rate = heard.encoder.sample_rate
+    sounds = [
+        Audio(0.2 * rng.standard_normal((1, _NOISE_SECONDS * rate)).clip(-4, 4).astype(np.float32), rate)
+        for _ in range(min(_NOISES, max(2, size)))
+    ]
+    noise = [heard.encoder.embed(sound) for sound in sounds]
+    _distance_rows(name, FLOOR, EVERYONE, noise, pool, scores, seed)
+
+
+def _similarities(heard: Heard, scores: Scores) -> dict[str, dict[str, similarity.Similarity]]:
+    """SST where the encoder reads text and ASOA where it has references; metric → system → values."""
+    out: dict[str, dict[str, similarity.Similarity]] = {}
+    kinds: dict[str, Callable[[str], similarity.Similarity]] = {
+        "SST": lambda s: similarity.sst(heard.encoder, heard.systems[s], heard.answers[s].items()),
+    }
+    if heard.references is not None:
+        real = heard.references
+        kinds["ASOA"] = lambda s: similarity.asoa(heard.systems[s], real, heard.answers[s].items())
+    for metric, measure in kinds.items():
+        for system in heard.systems:
+            try:
+                out.setdefault(metric, {})[system] = measure(system)
+            except RequestError as error:
+                scores.warn(f"{metric} ({heard.encoder.name}), {system}: {error}")
+    for metric, by_system in out.items():
+        for system, found in by_system.items():
+            _similarity_rows(metric, heard.encoder.name, system, found, scores)
+        if by_system:
+            _similarity_ceiling(metric, heard, scores)
+    return out
+
+
+def _similarity_rows(
+    metric: str, name: str, system: str, found: similarity.Similarity, scores: Scores
+) -> None:
+    for audience in found.audiences():
+        value, null = found.estimate(audience), found.estimate(audience, null=True)
+        if value is not None:
+            null_value = null.value if null else None
+            note = f"{len(found.values)} songs of {value.count} real ones"
+            scores.rows.append(Row(metric, name, system, audience, value, null_value, note))
+            if null is not None and system not in (CEILING, FLOOR) and audience == EVERYONE:
+                scores.rows.append(
+                    Row(metric, name, f"{FLOOR}: {system}", audience, null, note="wrong partners")
+                )
+    for song, value in zip(found.names, found.values):
+        scores.note(system, song, f"{metric} ({name})", value)
+
+
+def _similarity_ceiling(metric: str, heard: Heard, scores: Scores) -> None:
+    """The real songs with the words that were said of them; a real song's one half with its other."""
+    real, name = heard.references, heard.encoder.name
+    if real is None:
+        return
+    if metric == "ASOA":
+        values = similarity.halves(real)
+        if len(values):
+            scores.rows.append(
+                Row(metric, name, CEILING, EVERYONE, bootstrap(values), note="halves of real songs")
+            )
+        return
+    asked = {p.id: p for found in heard.answers.values() for p in found.values()}
+    told = [(ref, p) for p in asked.values() if (ref := p.reference_in(real.names)) is not None]
+    if told:
+        _similarity_rows(metric, name, CEILING, similarity.sst(heard.encoder, real, told), scores)
+
+
+# ---- comparisons ---------------------------------------------------------------------------
+
+
+def _compare(heard: Heard, found: dict[str, dict[str, similarity.Similarity]], seed: int) -> list[Comparison]:
+    """Every pair of systems by every metric, uncorrected."""
+    out = []
+    for first, second in combinations(heard.systems, 2):
+        for metric, by_system in found.items():
+            if first in by_system and second in by_system:
+                out += _compare_values(metric, heard.encoder.name, by_system, first, second)
+        out += _compare_sets(heard, first, second, seed)
+    return out
+
+
+def _by_prompt(names: Sequence[str], answers: dict[str, Prompt]) -> dict[str, list[int]]:
+    """Prompt's id → the places of the songs that answer it."""
+    out: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        if name in answers:
+            out.setdefault(answers[name].id, []).append(place)
+    return out
+
+
+def _compare_values(
+    metric: str, encoder: str, found: dict[str, similarity.Similarity], first: str, second: str
+) -> list[Comparison]:
+    sides, songs = [], {}
+    for system in (first, second):
+        part = found[system]
+        answers = dict(zip(part.names, part.prompts))
+        sides.append({k: part.values[v].mean() for k, v in _by_prompt(part.names, answers).items()})
+        songs |= {p.id: p.song for p in part.prompts}
+    shared = sorted(set(sides[0]) & set(sides[1]))
+    if len(shared) < 2:
+        return []
+    differences = np.array([sides[0][k] - sides[1][k] for k in shared])
+    p = sign_flips(differences, [songs[k] for k in shared])
+    return [Comparison(metric, encoder, first, second, float(differences.mean()), p, p, len(shared))]
+
+
+def _compare_sets(heard: Heard, first: str, second: str, seed: int) -> list[Comparison]:
+    """FAD by swapping the two systems' songs of a prompt at random."""
+    if not heard.pool:
+        return []
+    sides = []
+    for system in (first, second):
+        songs = heard.systems[system]
+        places = _by_prompt(songs.names, heard.answers[system])
+        sides.append({k: np.concatenate([songs.rows(i) for i in v]) for k, v in places.items()})
+    shared = sorted(set(sides[0]) & set(sides[1]))
+    if len(shared) < 8:
+        return []
+    target = fad.fitted(heard.pool)
+
+    def difference(swapped: np.ndarray) -> float:
+        sets = [
+            np.concatenate([sides[side ^ int(swap)][k] for k, swap in zip(shared, swapped)])
+            for side in (0, 1)
+        ]
+        values = [fad.between(fad.Gaussian.of_rows(rows), target).value for rows in sets]
+        return values[0] - values[1]
+
+    observed = difference(np.zeros(len(shared), dtype=bool))
+    p = swaps(difference, len(shared), seed=seed)
+    return [Comparison("FAD", heard.encoder.name, first, second, observed, p, p, len(shared))]
+
+
+# ---- the run -------------------------------------------------------------------------------
+
+
+def measure(settings: Settings) -> Scores:
+    """Everything that the inputs allow.
+
+    Raises:
+        SongError: an input is missing or can't be used.
+    """
+    if settings.protocol not in (None, "mudit"):
+        raise RequestError(f"the protocol is mudit or none, but got {settings.protocol!r}")
+    if settings.protocol and not (settings.prompts and settings.references):
+        raise RequestError(
+            "--protocol mudit needs --references, and --prompts drawn by python -m eval.protocol"
+        )
+    scores = Scores()
+    systems = systems_of(settings.songs)
+    references = reference_files(settings.references) if settings.references else []
+    asked = prompts.read(settings.prompts) if settings.prompts else {}
+    _describe(scores, settings, systems, asked, references)
+    for name in chosen_encoders(settings, scores):
+        heard = _hear(name, settings, systems, references, asked)
+        scores.conventions[name] = heard.encoder.convention
+        if heard.pool:
+            _distances(heard, scores, settings.seed)
+        found = _similarities(heard, scores) if asked else {}
+        scores.comparisons += _compare(heard, found, settings.seed)
+    corrected = holm([c.p for c in scores.comparisons])
+    scores.comparisons = [
+        Comparison(**(asdict(c) | {"corrected": p})) for c, p in zip(scores.comparisons, corrected)
+    ]
+    return scores
+
+
+def _describe(
+    scores: Scores,
+    settings: Settings,
+    systems: dict[str, list[Path]],
+    asked: dict[str, Prompt],
+    references: list[Path],
+) -> None:
+    """Files, words and details of every system, and what the inputs lack."""
+    for system, files in systems.items():
+        scores.files[system] = [str(f) for f in files]
+        answers = prompts.answered([f.stem for f in files], asked)
+        scores.prompts |= {name: p.text for name, p in answers.items()}
+        if asked and len(answers) < len(files):
+            scores.warn(f"{len(files) - len(answers)} of {len(files)} songs of {system} answer no prompt")
+        for kind in ("adherence", "lyrics"):
+            path = files[0].parent / f"{kind}.json"
+            if path.is_file():
+                scores.details.setdefault(system, {})[kind] = json.loads(path.read_text(encoding="utf-8"))
+    if not asked:
+        scores.warn("no prompts: SST, ASOA and comparisons of systems are left out")
+    if not references:
+        scores.warn("no references: FAD, KAD and ASOA are left out")
+    if settings.protocol:
+        own = {p.reference_in(r.stem for r in references) for p in asked.values()}
+        others = tuple(r.stem for r in references if r.stem not in own)[: protocol.REFERENCES]
+        for missing in protocol.shortfalls(protocol.Draw(tuple(asked.values()), others)):
+            scores.warn(f"protocol: {missing}")
+
+
+def table_of(scores: Scores) -> list[dict[str, Any]]:
+    """The rows flat, for CSV and JSON; what isn't finite is None."""
+
+    def plain(value: float | None) -> float | None:
+        return None if value is None or not np.isfinite(value) else float(value)
+
+    return [
+        {
+            "metric": row.metric,
+            "encoder": row.encoder,
+            "system": row.system,
+            "audience": row.audience,
+            "value": plain(row.estimate.value),
+            "low": plain(row.estimate.low),
+            "high": plain(row.estimate.high),
+            "songs": row.estimate.count,
+            "null": plain(row.null),
+            "note": row.note,
+        }
+        for row in scores.rows
+    ]
+
+
+def write(scores: Scores, out: Path, players: int) -> None:
+    """scores.json, scores.csv and report.html, each whole or not at all."""
+    out.mkdir(parents=True, exist_ok=True)
+    rows = table_of(scores)
+    kept = {
+        "rows": rows,
+        "comparisons": [asdict(c) | {"words": str(c)} for c in scores.comparisons],
+        "conventions": scores.conventions,
+        "warnings": scores.warnings,
+        "songs": scores.songs,
+        "files": scores.files,
+        "prompts": scores.prompts,
+        "details": scores.details,
+    }
+    _put(out / "scores.json", json.dumps(kept, ensure_ascii=False, indent=1))
+    part = out / ".scores.csv.part"
+    with part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["metric"])
+        writer.writeheader()
+        writer.writerows(rows)
+    part.replace(out / "scores.csv")
+    _put(out / "report.html", report.page(kept, players))
+
+
+def _put(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def main() -> int:
+    """Score, print and write."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    settings = configs.parse(Settings)
+    scores = measure(settings)
+    for row in scores.rows:
+        null = "" if row.null is None else f", null {row.null:.3f}"
+        print(f"{row.metric:5} {row.encoder:10} {row.system:20} {row.audience:13} {row.estimate}{null}")
+    for comparison in scores.comparisons:
+        print(comparison)
+    write(scores, Path(settings.out), settings.players)
+    print(f"wrote scores.json, scores.csv and report.html to {settings.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
