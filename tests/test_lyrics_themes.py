@@ -1,0 +1,28 @@
+"""A writer that was trained before the corpus had all of its themes goes on writing."""
+
+from pathlib import Path
+
+import pytest
+
+from corpus.attributes import attributes
+from corpus.words import THEMES
+from lyrics_llm import model, tokens
+from lyrics_llm.config import ModelConfig
+from lyrics_llm.tokens import Vocabulary, build
+from lyrics_llm.writer import Writer
+
+
+def test_a_theme_that_the_vocabulary_lacks_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(tokens.PLAN_FIELDS, "theme", THEMES[:20])
+    vocabulary = Vocabulary(build())
+    sizes = ModelConfig(hidden_size=16, intermediate_size=32, layers=1, heads=2, kv_heads=1, head_dim=8)
+    Writer(model.build(sizes, vocabulary, 0), vocabulary).save_pretrained(tmp_path)
+    monkeypatch.undo()
+    text = "关于毕业的慢歌，女声"
+    assert attributes(text)["theme"] == "毕业" and "<theme:毕业>" not in vocabulary.ids
+    writer = Writer.from_pretrained(tmp_path)
+    sketch = writer.plan(text, seed=1, duration=14)
+    assert sketch.theme in THEMES[:20] and sketch.singer == "female"
+    assert writer.write(text, sketch, seed=1).lines
