@@ -1,0 +1,296 @@
+"""A whole run on tiny songs: what is scored, compared, warned of and written; prompts and the protocol."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.audio import Audio, write_audio
+from common.description import Audience, Description
+from common.errors import ManifestError, RequestError
+from corpus import manifest
+from corpus.record import SongRecord
+from eval import embeddings, fad, prompts, protocol, report, run, similarity
+from eval.prompts import Prompt
+
+RATE = 8000
+SONGS = 12
+
+
+class Pitch:
+    """Hears how high a song is; reads a number as a height. A sound of that height is near the number."""
+
+    name, sample_rate, dimensions, contrastive = "chinmu", RATE, 3, True
+    convention, digest = "8 kHz, two windows", "0"
+
+    def embed(self, audio: Audio) -> np.ndarray:
+        samples = embeddings.mono(audio, RATE)
+        return np.stack([self._vector(half) for half in np.array_split(samples, 2)])
+
+    def _vector(self, samples: np.ndarray) -> np.ndarray:
+        peak = float(np.abs(np.fft.rfft(samples)).argmax()) * RATE / len(samples)
+        return self._of(peak) + 0.01 * np.array([samples[0], samples[5], 0])
+
+    def _of(self, hertz: float) -> np.ndarray:
+        angle = np.log(max(hertz, 50) / 100) * 2
+        return np.array([np.cos(angle), np.sin(angle), 0.2])
+
+    def embed_text(self, texts: list[str]) -> np.ndarray:
+        return np.stack([self._of(float(re.findall(r"\d+", t)[0])) for t in texts])
+
+
+def tone(hertz: float, seed: int) -> Audio:
+    rng = np.random.default_rng(seed)
+    time = np.arange(RATE) / RATE
+    return Audio(
+        (0.4 * np.sin(2 * np.pi * hertz * time) + 0.02 * rng.standard_normal(RATE))[None].astype("f4"), RATE
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real songs of rising pitch; a system that follows its prompts and one that is a fourth too high."""
+    root = tmp_path_factory.mktemp("run")
+    for inner in ("references", "systems/faithful", "systems/deaf"):
+        (root / inner).mkdir(parents=True)
+    rows = []
+    for number in range(SONGS):
+        hertz = 120.0 * 1.2**number
+        write_audio(root / f"references/song{number}.wav", tone(hertz, number))
+        for audience in Audience:
+            name = f"song{number}-{audience}"
+            rows.append({"id": name, "description": f"约{hertz:.0f}赫兹", "audience": audience.value})
+            write_audio(root / f"systems/faithful/{name}-s1.wav", tone(hertz * 1.02, 100 + number))
+            write_audio(root / f"systems/deaf/{name}-s1.wav", tone(1000 / (number + 1), 200 + number))
+    (root / "prompts.jsonl").write_text("\n".join(json.dumps(r, ensure_ascii=False) for r in rows))
+    adherence = {"key": {"value": 0.5, "low": 0.25, "high": 0.75, "count": 24, "chance": 0.1}}
+    (root / "systems/faithful/adherence.json").write_text(json.dumps(adherence))
+    return root
+
+
+@pytest.fixture(scope="module")
+def scored(folder: Path) -> tuple[run.Scores, Path]:
+    settings = run.Settings(
+        songs=str(folder / "systems"),
+        references=str(folder / "references"),
+        prompts=str(folder / "prompts.jsonl"),
+        out=str(folder / "out"),
+        encoders=["chinmu"],
+        cache=str(folder / "cache"),
+    )
+    patch = pytest.MonkeyPatch()
+    patch.setattr(embeddings, "load", lambda *_: Pitch())
+    try:
+        scores = run.measure(settings)
+    finally:
+        patch.undo()
+    run.write(scores, folder / "out", 2)
+    return scores, folder / "out"
+
+
+def value(scores: run.Scores, metric: str, system: str, audience: str = "both") -> run.Row:
+    found = [r for r in scores.rows if (r.metric, r.system, r.audience) == (metric, system, audience)]
+    assert len(found) == 1, (metric, system, audience, found)
+    return found[0]
+
+
+def test_the_faithful_system_wins_between_floor_and_ceiling(scored: tuple[run.Scores, Path]):
+    scores, _ = scored
+    for metric in ("SST", "ASOA"):
+        faithful, deaf = value(scores, metric, "faithful"), value(scores, metric, "deaf")
+        assert faithful.estimate.low > deaf.estimate.high
+        assert faithful.null is not None and faithful.estimate.low > faithful.null
+        floor = value(scores, metric, "floor: faithful")
+        assert floor.estimate.value == pytest.approx(faithful.null)
+        assert value(scores, metric, "ceiling").estimate.value >= faithful.estimate.value - 0.01
+        assert faithful.estimate.count == SONGS  # two prompts of a song are one song
+    distances = [value(scores, "FAD", s).estimate.value for s in ("faithful", "deaf", "floor")]
+    assert distances[0] == min(distances)
+
+
+def test_audiences_apart_and_averaged(scored: tuple[run.Scores, Path]):
+    scores, _ = scored
+    for metric in ("FAD", "KAD", "SST", "ASOA"):
+        apart = [value(scores, metric, "deaf", a.value).estimate.value for a in Audience]
+        assert value(scores, metric, "deaf").estimate.value == pytest.approx(np.mean(apart))
+
+
+def test_comparisons_are_corrected_and_said_in_words(scored: tuple[run.Scores, Path]):
+    scores, _ = scored
+    words = [str(c) for c in scores.comparisons]
+    assert sorted(c.metric for c in scores.comparisons) == ["ASOA", "FAD", "SST"]
+    assert all(c.corrected >= c.p and c.prompts == 2 * SONGS for c in scores.comparisons)
+    assert any(w.startswith("SST (chinmu): faithful is better than deaf on 24 shared prompts") for w in words)
+    same = run.Comparison("FAD", "corpus", "a", "b", -1.0, 0.2, 0.4, 9)
+    assert str(same).startswith("FAD (corpus): no significant difference between a and b on 9 shared")
+    assert "a is better than b" in str(run.Comparison("FAD", "corpus", "a", "b", -1.0, 0.01, 0.02, 9))
+    assert "b is better than a" in str(run.Comparison("SST", "corpus", "a", "b", -1.0, 0.01, 0.02, 9))
+
+
+def test_files_hold_what_was_measured(scored: tuple[run.Scores, Path]):
+    scores, out = scored
+    kept = json.loads((out / "scores.json").read_text())
+    assert len(kept["rows"]) == len(scores.rows)
+    with (out / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["metric"] == "FAD" and len(rows) == len(scores.rows)
+    song = kept["songs"]["faithful"]["song0-amateur-s1"]
+    assert set(song) == {"FAD (chinmu)", "SST (chinmu)", "ASOA (chinmu)"}
+    assert "NaN" not in json.dumps(kept["rows"])  # what isn't finite is null
+
+
+def test_the_page_stands_alone(scored: tuple[run.Scores, Path]):
+    _, out = scored
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count("<audio") == 4 and page.count("data:audio/ogg;base64,T2dn") == 4
+    assert not re.search(r"(src|href)=['\"](?!data:)", page)  # nothing outside is needed
+    assert "约120赫兹" in page and page.count("<svg") >= 4
+    assert "<h3>adherence" in page and "0.500" in page and "0.250 … 0.750" in page
+    assert "no weights or inputs" in page  # the paper's encoders aren't here
+    assert "Read this first" in page
+
+
+def test_words_in_a_page_are_escaped():
+    page = report.page(
+        {
+            "rows": [],
+            "comparisons": [],
+            "conventions": {"<b>": "x"},
+            "warnings": ["<script>alert(1)</script>"],
+            "songs": {},
+            "files": {},
+            "prompts": {},
+            "details": {},
+        }
+    )
+    assert "<script>" not in page and "&lt;script&gt;" in page
+
+
+# ---- what is missing -----------------------------------------------------------------------
+
+
+def test_without_prompts_and_references_the_rest_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(embeddings, "load", lambda *_: Pitch())
+    settings = run.Settings(
+        songs=str(folder / "systems/faithful"), out="", encoders=["chinmu"], cache=str(folder / "cache")
+    )
+    scores = run.measure(settings)
+    assert not scores.rows and list(scores.files) == ["faithful"]
+    assert any("no prompts: SST" in w for w in scores.warnings)
+    assert any("no references: FAD" in w for w in scores.warnings)
+
+
+def test_wrong_inputs_are_named(folder: Path, tmp_path: Path):
+    with pytest.raises(RequestError, match="holds no audio, and none of its folders"):
+        run.systems_of(tmp_path)
+    (tmp_path / "floor").mkdir()
+    write_audio(tmp_path / "floor/a.wav", tone(200, 0))
+    with pytest.raises(RequestError, match="can't be called 'floor'"):
+        run.systems_of(tmp_path)
+    with pytest.raises(RequestError, match="mudit or none"):
+        run.measure(run.Settings(songs=str(folder / "systems"), out="", protocol="musicgen"))
+    with pytest.raises(RequestError, match=r"drawn by python -m eval\.protocol"):
+        run.measure(run.Settings(songs=str(folder / "systems"), out="", protocol="mudit"))
+
+
+# ---- prompts -------------------------------------------------------------------------------
+
+
+def test_prompts_from_every_format(tmp_path: Path):
+    rows = [
+        {"id": "a", "prompt": "安静", "audience": "amateur", "reference": "real/x.flac"},
+        {"id": "b", "description": "吵"},
+    ]
+    (tmp_path / "p.jsonl").write_text("\n".join(json.dumps(r) for r in rows))
+    (tmp_path / "p.tsv").write_text("id\tprompt\taudience\treference\na\t安静\tamateur\tx\nb\t吵\t\t\n")
+    (tmp_path / "p.csv").write_text("id,prompt,audience,reference\na,安静,amateur,x\nb,吵,,\n")
+    wanted = {"a": Prompt("a", "安静", "amateur", "x"), "b": Prompt("b", "吵")}
+    assert all(prompts.read(tmp_path / f"p.{suffix}") == wanted for suffix in ("jsonl", "tsv", "csv"))
+    assert prompts.answered(["a-s3", "b", "c"], wanted) == {"a-s3": wanted["a"], "b": wanted["b"]}
+    assert Prompt("song-professional", "x").reference_in({"song"}) == "song"
+    assert Prompt("song-professional", "x").song == Prompt("song-amateur", "y").song
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"id": "a"}, "an id and a description"),
+        ({"id": "a", "prompt": "x", "audience": "expert"}, "professional, amateur, but got 'expert'"),
+    ],
+)
+def test_wrong_prompts_are_named(tmp_path: Path, row: dict[str, str], message: str):
+    (tmp_path / "p.jsonl").write_text(json.dumps(row))
+    with pytest.raises(ManifestError, match=message):
+        prompts.read(tmp_path / "p.jsonl")
+
+
+# ---- similarity ----------------------------------------------------------------------------
+
+
+def test_the_null_leaves_out_the_own_song_and_the_other_audience():
+    asked = [Prompt(f"{n}-{a}", "x", a.value, str(n)) for n in range(3) for a in Audience]
+    cosines = np.arange(36.0).reshape(6, 6)
+    found = similarity._similarity(cosines, [p.id for p in asked], asked)
+    assert found.nulls[0] == np.mean([cosines[0, 2], cosines[0, 4]])
+    assert found.values[3] == cosines[3, 3]
+
+
+# ---- protocol ------------------------------------------------------------------------------
+
+
+def record(number: int, told: int = 12) -> SongRecord:
+    said = tuple(
+        Description(f"第{number}首的第{i}句话，说得很长很长", a, "情绪", "sentence")
+        for a in Audience
+        for i in range(told)
+    )
+    return SongRecord(
+        f"s{number}", "test", "CC0-1.0", "test", 10.0, audio=f"s{number}.wav", descriptions=said
+    )
+
+
+def test_the_draw_of_the_paper():
+    records = [record(n) for n in range(1060)]
+    drawn = protocol.draw(records)
+    assert len(drawn.prompts) == 100 and len(drawn.references) == 1000
+    for audience in Audience:
+        mine = [p for p in drawn.prompts if p.audience == audience]
+        assert len(mine) == 50 and all(0 < len(p.text) <= 120 for p in mine)
+        assert all(f"第{p.song[1:]}首" in p.text for p in mine)
+    assert not {p.song for p in drawn.prompts} & set(drawn.references)
+    assert protocol.shortfalls(drawn) == [] and protocol.draw(records) == drawn
+    assert protocol.draw(records, seed=1) != drawn
+    few = protocol.draw(records[:20])
+    assert protocol.shortfalls(few) == [
+        "20 professional prompts where the paper has 50",
+        "20 amateur prompts where the paper has 50",
+        "0 reference songs where the paper has 1000",
+    ]
+    with pytest.raises(ManifestError, match="both audiences"):
+        protocol.draw([record(0, told=0)])
+
+
+def test_pieces_lose_nothing_and_stay_short():
+    text = "甲" * 50 + "，" + "乙" * 300 + "。" + "丙丁，戊"
+    found = protocol.pieces(text, 120)
+    assert all(len(p) <= 120 for p in found)
+    assert "".join(found).replace("，", "").replace("。", "") == text.replace("，", "").replace("。", "")
+
+
+def test_the_protocol_keeps_the_prompts_songs_out_of_the_references(folder: Path, tmp_path: Path):
+    records = [record(n) for n in range(SONGS)]
+    manifest.write(tmp_path / "manifest.jsonl", records)
+    for number in range(SONGS):
+        write_audio(tmp_path / f"s{number}.wav", tone(100 + 40 * number, number))
+    files = run.reference_files(tmp_path / "manifest.jsonl")
+    asked = {f"s{n}-amateur": Prompt(f"s{n}-amateur", "x", "amateur") for n in range(3)}
+    real = embeddings.embed_files(Pitch(), files, tmp_path / "cache")
+    settings = run.Settings(songs="", out="", protocol="mudit")
+    pool = run._pool(real, asked, settings)
+    assert len(pool) == SONGS - 3
+    everything = run._pool(real, asked, run.Settings(songs="", out=""))
+    assert len(everything) == SONGS
+    assert fad.fitted(pool).rows == 2 * (SONGS - 3)
