@@ -5,25 +5,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
+from accelerate.state import AcceleratorState
+from PIL import Image
 from safetensors.torch import load_file
 
-from common.audio import Audio, write_audio
+from common.audio import Audio, read_audio, write_audio
 from common.config import parse
 from common.errors import AudioError, ConfigError, ManifestError
 from common.seeds import generator
 from corpus import manifest
 from corpus.record import SongRecord
-from vae.config import TrainConfig
-from vae.data import SongFile, batch, read_crop, song_files
+from vae import train as train_module
+from vae.config import EarWeights, Phase, TrainConfig
+from vae.data import Crops, SongFile, read_crop, song_files
 from vae.load import load
-from vae.train import schedule, train
+from vae.train import DivergedError, learning_rate, phase_at, prepare, schedule, step, train
+from vae.watch import picture
 
 ROOT = Path(__file__).parent.parent
 SMALL = [
     "--spectral.latent_dim", "12", "--spectral.width", "8", "--spectral.depth", "1",
     "--spectral.expansion", "1", "--calibration", "3", "--seconds", "0.2", "--batch_size", "2",
-    "--log_every", "1",
+    "--log_every", "1", "--warmup", "1",
 ]  # fmt: skip
 KINDS = {"spectral": SMALL, "ear": ["--config", str(ROOT / "vae/configs/tiny.yaml"), "--seconds", "0.1"]}
 
@@ -32,10 +37,10 @@ KINDS = {"spectral": SMALL, "ear": ["--config", str(ROOT / "vae/configs/tiny.yam
 def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("songs")
     records = []
-    for number in range(2):
+    for number, split in enumerate(("train", "train", "valid")):
         noise = 0.1 * generator(number, "noise").standard_normal((2, 44100))
         write_audio(folder / f"{number}.flac", Audio(noise.astype(np.float32), 44100))
-        records.append(SongRecord(str(number), "test", "CC0", "train", 1.0, audio=f"{number}.flac"))
+        records.append(SongRecord(str(number), "test", "CC0", split, 1.0, audio=f"{number}.flac"))
     manifest.write(folder / "manifest.jsonl", records)
     return folder / "manifest.jsonl"
 
@@ -44,17 +49,61 @@ def config(kind: str, songs: Path, out: Path, *more: str) -> TrainConfig:
     return parse(TrainConfig, [*KINDS[kind], "--manifest", str(songs), "--out", str(out), *more])
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "vae/configs").glob("*.yaml")), ids=lambda p: p.stem)
+CONFIGS = ROOT / "vae/configs"
+ENDS = ["--manifest", "m", "--out", "o", "--max_minutes", "1"]
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_configuration_is_read(path: Path) -> None:
-    found = parse(TrainConfig, ["--config", str(path), "--manifest", "m", "--out", "o", "--max_minutes", "1"])
+    found = parse(TrainConfig, ["--config", str(path), *ENDS])
     assert found.kind in ("ear", "spectral")
 
 
+ABLATIONS = {
+    "no_transformer": lambda c: not c.ear_transformer,
+    "no_weighting": lambda c: c.weighting == "none",
+    "a_weighting": lambda c: c.weighting == "A",
+    "mid_side_phase": lambda c: c.phase_channels == "MSLR",
+    "no_phase": lambda c: (c.ear_weights.correlation, c.ear_weights.phase) == (0, 0),
+    "no_critic": lambda c: (c.ear_weights.adversarial, c.ear_weights.feature) == (0, 0),
+    "periods": lambda c: c.critic.periods == (2, 3, 5, 7, 11),
+}
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "ablations").glob("*.yaml")), ids=lambda p: p.stem)
+def test_an_ablation_changes_one_thing_of_the_paper(path: Path) -> None:
+    paper = ["--config", str(CONFIGS / "paper.yaml")]
+    whole, found = (parse(TrainConfig, [*c, *ENDS]) for c in (paper, [*paper, "--config", str(path)]))
+    assert not ABLATIONS[path.stem](whole)
+    assert ABLATIONS[path.stem](found)
+    changed = [k for k, v in vars(found).items() if v != getattr(whole, k)]
+    assert len(changed) == 1
+    assert found.phases == whole.phases and found.ear_weights.magnitude == 50
+
+
+def test_the_papers_settings() -> None:
+    c = parse(TrainConfig, ["--config", str(CONFIGS / "paper.yaml"), *ENDS])
+    w = c.ear_weights
+    assert (w.magnitude, w.correlation, w.phase, w.feature, w.adversarial, w.kl) == (50, 10, 10, 20, 1, 1e-6)
+    assert [p.steps for p in c.phases] == [10_000, 1_000_000, 1_000_000]
+    assert c.betas == (0.5, 0.9)
+    assert learning_rate(c, 4999, 0) == pytest.approx(1.5e-4)
+    assert learning_rate(c, 9999, 0) == pytest.approx(3e-4)
+    expected = {10_000: 3e-4, 209_999: 3e-4, 210_000: 1.5e-4, 410_000: 7.5e-5, 610_000: 3.75e-5}
+    assert {s: learning_rate(c, s, 0.5) for s in expected} == pytest.approx(expected)
+    assert learning_rate(c, 1_999_999, 0.99) == pytest.approx(3.75e-5)
+    assert [(phase_at(c, s)[0].losses) for s in (0, 9_999, 10_000)] == ["warmup", "warmup", "all"]  # type: ignore[union-attr]
+
+
 def test_contradictions_are_named() -> None:
-    with pytest.raises(ConfigError, match="max_minutes or max_steps"):
+    with pytest.raises(ConfigError, match="max_minutes, max_steps or phases"):
         TrainConfig("m", "o")
     with pytest.raises(ConfigError, match="calibration"):
         TrainConfig("m", "o", start="x", max_steps=1)
+    with pytest.raises(ConfigError, match="phases belong"):
+        TrainConfig("m", "o", phases=(Phase(1),))
+    with pytest.raises(ConfigError, match="at least one step"):
+        TrainConfig("m", "o", kind="ear", phases=(Phase(0),))
     with pytest.raises(ConfigError, match=r"0 crops of 2\.0 s"):
         TrainConfig("m", "o", batch_size=0, max_steps=1)
 
@@ -97,12 +146,57 @@ def test_schedule_rises_and_falls() -> None:
     assert schedule(99, 1.0, settings) == pytest.approx(0.1)
 
 
-def test_batches_depend_on_seed_step_and_process_only(songs: Path) -> None:
+def test_crops_depend_on_seed_and_step_only(songs: Path) -> None:
     files = song_files(songs, "train")
-    first = batch(files, 2, 1000, 44100, 1, "step", 3, 0)
-    assert torch.equal(first, batch(files, 2, 1000, 44100, 1, "step", 3, 0))
-    for place in (("step", 4, 0), ("step", 3, 1)):
-        assert not torch.equal(first, batch(files, 2, 1000, 44100, 1, *place))
+    first = Crops(files, 1000, 44100, 1).batch(4, slice(0, 4), "step", 3)
+    assert torch.equal(first, Crops(files, 1000, 44100, 1, readers=2).batch(4, slice(0, 4), "step", 3))
+    assert torch.equal(first[2:], Crops(files, 1000, 44100, 1).batch(4, slice(2, 4), "step", 3))
+    for other in (Crops(files, 1000, 44100, 2).batch(4, slice(0, 4), "step", 3),
+                  Crops(files, 1000, 44100, 1).batch(4, slice(0, 4), "step", 4)):  # fmt: skip
+        assert not torch.equal(first, other)
+
+
+def test_readers_fetch_what_will_be_asked(songs: Path) -> None:
+    files, place = song_files(songs, "train"), (2, slice(0, 2), "step", 7)
+    crops = Crops(files, 1000, 44100, 1, readers=2)
+    crops.prepare(*place)
+    assert len(crops._ahead) == 1
+    assert torch.equal(crops.batch(*place), Crops(files, 1000, 44100, 1).batch(*place))
+    assert not crops._ahead
+
+
+def test_a_corrupt_file_is_skipped_counted_and_named(
+    songs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "broken.flac").write_bytes((songs.parent / "0.flac").read_bytes()[:200])
+    files = [*song_files(songs, "train"), SongFile(tmp_path / "broken.flac", 2.0)]
+    crops = Crops(files, 1000, 44100, 1)
+    for number in range(3):
+        assert crops.batch(6, slice(0, 6), "step", number).abs().amax(dim=(1, 2)).min() > 0
+    assert list(crops.skipped) == [tmp_path / "broken.flac"]
+    assert caplog.text.count("skipped, 1 of 3 files") == 1 and "broken.flac" in caplog.text
+    with pytest.raises(ManifestError, match="20 songs in a row"):
+        Crops(files[2:], 1000, 44100, 1).batch(1, slice(0, 1), "step", 0)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "subtype"), [("flac", None), ("mp3", None), ("ogg", "OPUS"), ("wav", None)]
+)
+def test_crops_are_read_from_their_place(suffix: str, subtype: str | None, tmp_path: Path) -> None:
+    """A tone that rises with time tells where a crop is from."""
+    time = np.arange(48000 * 20) / 48000
+    wav = 0.5 * np.sin(2 * np.pi * np.cumsum(200 + 100 * time) / 48000)
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, np.stack([wav, wav], axis=1), 48000, subtype=subtype)
+    crop = read_crop(SongFile(path, 20.0), 12.0, 4410, 44100)
+    peak = np.abs(np.fft.rfft(crop[0] * np.hanning(4410), 44100)).argmax()
+    assert peak == pytest.approx(200 + 100 * 12.05, abs=12)
+
+
+def test_channels_that_a_crop_cant_use(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "six.wav", np.zeros((900, 6)), 44100)
+    with pytest.raises(AudioError, match="6 channels"):
+        read_crop(SongFile(tmp_path / "six.wav", 1.0), 0.0, 100, 44100)
 
 
 def test_crop_beyond_the_end_is_silence(songs: Path) -> None:
@@ -122,3 +216,167 @@ def test_missing_songs_are_named(songs: Path, tmp_path: Path) -> None:
         song_files(songs, "test")
     with pytest.raises(AudioError, match=r"gone\.flac"):
         read_crop(SongFile(tmp_path / "gone.flac", 1.0), 0.0, 100, 44100)
+
+
+# ---- the adversary -------------------------------------------------------------------------------
+
+
+def weights(module: torch.nn.Module) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in module.parameters()]
+
+
+def test_warm_up_leaves_the_critic_alone(songs: Path, tmp_path: Path) -> None:
+    state = prepare(config("ear", songs, tmp_path / "run"))
+    critic = weights(state.critic)
+    values = step(state)
+    assert set(values) == {"loss/magnitude", "loss/kl", "loss/total", "codec/gradient", "codec/lr"}
+    assert all(torch.equal(a, b) for a, b in zip(critic, weights(state.critic)))
+
+
+def test_each_update_touches_its_own_weights(
+    songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = prepare(config("ear", songs, tmp_path / "run"))
+    state.run.step = 2
+    seen = {}
+
+    def watched(name):
+        update = getattr(train_module, name)
+
+        def run(*args):
+            before = weights(state.objective), weights(state.critic)
+            found = update(*args)
+            after = weights(state.objective), weights(state.critic)
+            seen[name] = [
+                sum(not torch.equal(a, b) for a, b in zip(*pair)) / len(pair[0])
+                for pair in zip(before, after)
+            ]
+            assert all(p.grad is None for m in (state.objective, state.critic) for p in m.parameters())
+            return found
+
+        monkeypatch.setattr(train_module, name, run)
+
+    watched("update_critic")
+    watched("update_codec")
+    values = step(state)
+    assert {"loss/feature", "loss/adversarial", "critic/loss"} < set(values)
+    codec, critic = zip(seen["update_critic"], seen["update_codec"])
+    assert codec[0] == 0 and critic[1] == 0
+    assert codec[1] > 0.9 and critic[0] > 0.9
+    assert all(p.requires_grad for p in state.critic.parameters())
+
+
+def test_total_holds_the_adversary(songs: Path, tmp_path: Path) -> None:
+    state = prepare(config("ear", songs, tmp_path / "run"))
+    state.run.step = 2
+    values = {name: float(value) for name, value in step(state).items()}
+    w = state.config.ear_weights
+    expected = w.magnitude * values["loss/magnitude"] + w.correlation * values["loss/correlation"]
+    expected += w.phase * (values["loss/frequency"] + values["loss/delay"]) + w.kl * values["loss/kl"]
+    expected += w.feature * values["loss/feature"] + w.adversarial * values["loss/adversarial"]
+    assert values["loss/total"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_without_weights_there_is_no_critic(songs: Path, tmp_path: Path) -> None:
+    more = ("--config", str(CONFIGS / "ablations/no_critic.yaml"))
+    state = prepare(config("ear", songs, tmp_path / "run", *more))
+    state.run.step = 2
+    assert state.critic is None
+    assert not any(name.startswith("critic/") for name in step(state))
+
+
+def after_steps(songs: Path, out: Path, *more: str) -> dict[str, torch.Tensor]:
+    state = prepare(config("ear", songs, out, "--seconds", "0.05", *more))
+    for number in (1, 2):  # the warm-up's last, and the adversary's first
+        state.run.step = number
+        step(state)
+    models = {"codec": state.accelerator.unwrap_model(state.objective),
+              "critic": state.accelerator.unwrap_model(state.critic)}  # fmt: skip
+    return {f"{k}.{n}": p.detach().clone() for k, m in models.items() for n, p in m.named_parameters()}
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], atol=2e-5, rtol=1e-4, msg=name)
+
+
+def test_accumulation_is_a_larger_batch(songs: Path, tmp_path: Path) -> None:
+    whole = after_steps(songs, tmp_path / "a", "--batch_size", "4")
+    parts = after_steps(songs, tmp_path / "b", "--batch_size", "1", "--accumulation", "4")
+    assert_same(whole, parts)
+
+
+def _one_of_two(songs: Path, out: Path) -> None:
+    AcceleratorState._reset_state(reset_partial_state=True)  # forked from a process that has trained alone
+    found = after_steps(songs, out, "--batch_size", "2")
+    assert torch.distributed.get_world_size() == 2
+    if torch.distributed.get_rank() == 0:
+        torch.save(found, out / "weights.pt")
+
+
+def test_two_processes_are_a_larger_batch(songs: Path, tmp_path: Path) -> None:
+    from accelerate import debug_launcher
+
+    debug_launcher(_one_of_two, args=(songs, tmp_path / "two"), num_processes=2)
+    whole = after_steps(songs, tmp_path / "one", "--batch_size", "4")
+    assert_same(whole, torch.load(tmp_path / "two/weights.pt"))
+
+
+def test_what_is_not_finite_ends_the_training(songs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(config("ear", songs, run, "--max_steps", "2"))
+    state = prepare(config("ear", songs, run))
+    assert state.run.restore()
+    kept = load_file(run / "model/diffusion_pytorch_model.safetensors")
+    with torch.no_grad():
+        state.codec.decoder.layers[0].bias[0] = torch.nan
+    before = weights(state.objective)
+    with pytest.raises(DivergedError, match=r"step 2: .*loss/magnitude.* isn't finite"):
+        state.critic = None
+        step(state)
+    assert all(torch.equal(a, b) or a.isnan().any() for a, b in zip(before, weights(state.objective)))
+    found = load_file(run / "nan/step-2-process-0.safetensors")
+    assert found["wav"].shape == (2, 2, 4410) and found["noise"].shape[1] == 8
+    assert "NaN" in (run / "nan/step-2-process-0.json").read_text()
+    assert (run / "checkpoint/complete").read_text() == "2"
+    again = load_file(run / "model/diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(kept[k], again[k]) for k in kept)
+
+
+def test_excerpts_are_heard_and_seen(songs: Path, tmp_path: Path) -> None:
+    more = ("--excerpts", "1", "--excerpt_seconds", "0.5", "--excerpt_minutes", "0")
+    train(config("ear", songs, tmp_path / "run", "--max_steps", "1", *more))
+    names = {p.name for p in (tmp_path / "run/excerpts").iterdir()}
+    assert names == {"0-original.flac", "0-0000001.flac", "0-0000001.png"}
+    assert read_audio(tmp_path / "run/excerpts/0-0000001.flac").samples.shape == (2, 22050)
+    for name, least in {"excerpts/0-0000001.png": (900, 772), "curves.png": (100, 100)}.items():
+        with Image.open(tmp_path / "run" / name) as image:
+            assert image.size >= least
+
+
+def test_excerpts_need_held_out_songs(songs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="excerpts_from"):
+        prepare(config("ear", songs, tmp_path / "run", "--manifest", str(songs.parent), "--excerpts", "1"))
+
+
+def test_a_tone_is_higher_in_the_picture_than_a_lower_one() -> None:
+    time = torch.arange(22050) / 44100
+    rows = [picture([0.5 * torch.sin(2 * torch.pi * f * time).expand(2, -1)]) for f in (200, 2000)]
+    assert rows[0].mean(axis=1).argmax() > rows[1].mean(axis=1).argmax()
+
+
+def test_a_tiny_codec_overfits_a_second(tmp_path: Path) -> None:
+    time = np.arange(44100) / 44100
+    wav = sum(0.1 * np.sin(2 * np.pi * f * time) for f in (220, 330, 440))
+    write_audio(tmp_path / "a.wav", Audio(np.stack([wav, wav]).astype(np.float32), 44100))
+    settings = TrainConfig(
+        str(tmp_path), str(tmp_path / "run"), kind="ear", ear="tiny", ear_windows=(512, 128), seconds=0.05,
+        ear_weights=EarWeights(adversarial=0, feature=0), batch_size=1, max_steps=40, lr=1e-2, warmup=5,
+    )  # fmt: skip
+    state = prepare(settings)
+    losses = []
+    for _ in range(40):
+        losses.append(float(step(state)["loss/magnitude"]))
+        state.run.advance()
+    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])

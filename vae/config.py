@@ -28,41 +28,75 @@ class SpectralWeights:
 
 @dataclass(frozen=True)
 class EarWeights:
-    """Weights of the losses of `EarVAE`, named as in the log; a weight of 0 leaves the loss out.
-
-    The adversary's two (feature maps 20, adversarial 1 in the paper) have their place here.
-    """
+    """λ of the losses of `EarVAE`; a weight of 0 leaves the loss out (Wang et al. 2025, section 4.3)."""
 
     magnitude: float = 50.0  # L1 of log magnitudes over M, S, L, R
-    correlation: float = 10.0  # 1 − cos of the phase error over L, R
-    frequency: float = 10.0  # instantaneous frequency over L, R
-    delay: float = 10.0  # group delay over L, R
+    correlation: float = 10.0  # 1 − cos of the phase error
+    phase: float = 10.0  # instantaneous frequency and group delay, logged apart
+    feature: float = 20.0  # feature maps of the critic
+    adversarial: float = 1.0  # least squares
     kl: float = 1e-6
+
+
+@dataclass(frozen=True)
+class CriticSize:
+    """Arguments of `Critic`; it is left out when both its weights are 0."""
+
+    windows: tuple[int, ...] = (2048, 1024, 512, 256, 128)  # n_fft
+    filters: int = 64
+    periods: tuple[int, ...] = ()  # (2, 3, 5, 7, 11) for HiFi-GAN's: an ablation
+    period_channels: int = 32
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of a training, after the one before it."""
+
+    steps: int
+    lr: float = 3e-4
+    rise: int = 0  # steps in which the learning rate rises to lr
+    halve_at: tuple[int, ...] = ()  # steps of the phase at which the learning rate is halved
+    losses: Literal["warmup", "all"] = "all"  # warmup: magnitudes and KL alone, no critic
+    songs: str | None = None  # what to train on, as `manifest`; None for `manifest` itself
+    filter: Literal[0, 1, 2] | None = None  # as `TrainConfig.filter`; None for that
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """One run of `python -m vae.train`."""
 
-    manifest: str  # JSONL of songs
+    manifest: str  # JSONL of songs, a list made by vae.scan, or a folder of sound files
     out: str  # run folder
     kind: Literal["spectral", "ear"] = "spectral"
     spectral: SpectralSize = field(default_factory=SpectralSize)
     spectral_weights: SpectralWeights = field(default_factory=SpectralWeights)
     ear: str = "paper"  # a size of `EarVAE.named`
+    ear_transformer: bool = True  # False: without the decoder's transformer, an ablation
     ear_weights: EarWeights = field(default_factory=EarWeights)
     ear_windows: tuple[int, ...] = (2048, 1024, 512, 256, 128)  # n_fft of the losses' STFTs
+    weighting: Literal["K", "A", "none"] = "K"  # of both waveforms before the losses
+    phase_channels: Literal["LR", "MSLR"] = "LR"  # what the correlation and phase losses compare
+    critic: CriticSize = field(default_factory=CriticSize)
+    phases: tuple[
+        Phase, ...
+    ] = ()  # of an ear-VAE; none: one of max_steps or max_minutes with the settings below
+    warmup_share: float = 0.0  # of a run without phases: on magnitudes and KL alone, without the critic
     start: str | None = None  # folder of a codec to go on from; None for a fresh one
     split: Literal["train", "valid", "test"] = "train"
+    filter: Literal[0, 1, 2] = (
+        0  # stages of the paper's filter on a folder: 1 rate and loudness, 2 true peak too
+    )
     seconds: float = 2.0  # of a crop
-    batch_size: int = 8  # crops a process
+    batch_size: int = 8  # crops a process, at once
+    accumulation: int = 1  # batches of an update
+    readers: int = 0  # threads that read the crops of the next step; 0: read when needed
     calibration: int = 160  # crops for the closed-form encoder
     lr: float = 1e-3
     warmup: int = 50  # steps
     final_lr: float = 0.05  # share of lr at the end of the run
     betas: tuple[float, float] = (0.8, 0.99)  # of AdamW
     weight_decay: float = 0.01
-    clip: float = 1.0  # largest norm of the gradient
+    clip: float = 1.0  # largest norm of the gradient, of the codec and of the critic
     ema: float = 0.998
     precision: Literal["no", "bf16"] = "no"  # bf16 is slower on a CPU without AVX512-BF16
     seed: int = 1
@@ -70,11 +104,21 @@ class TrainConfig:
     max_steps: int | None = None
     log_every: int = 20  # steps
     save_minutes: float = 3.0  # between checkpoints and exports
+    excerpts: int = 0  # held-out songs to hear and see
+    excerpts_from: str | None = None  # as `manifest`; None for the manifest's valid split
+    excerpt_seconds: float = 8.0
+    excerpt_minutes: float = 30.0  # between them
 
     def __post_init__(self) -> None:
-        if self.max_minutes is None and self.max_steps is None:
-            raise ConfigError("a run needs an end: set max_minutes or max_steps")
+        if self.max_minutes is None and self.max_steps is None and not self.phases:
+            raise ConfigError("a run needs an end: set max_minutes, max_steps or phases")
+        if self.phases and self.kind != "ear":
+            raise ConfigError("phases belong to an ear-VAE: set kind to ear, or leave them out")
+        if any(phase.steps < 1 for phase in self.phases):
+            raise ConfigError("every phase needs at least one step")
         if self.start is not None and self.kind == "spectral" and self.calibration:
             raise ConfigError("a codec that goes on from `start` keeps its encoder: set calibration to 0")
-        if self.seconds <= 0 or self.batch_size < 1:
-            raise ConfigError(f"crops need a length: got {self.batch_size} crops of {self.seconds} s")
+        if self.seconds <= 0 or self.batch_size < 1 or self.accumulation < 1:
+            raise ConfigError(
+                f"crops need a length: got {self.accumulation} × {self.batch_size} crops of {self.seconds} s"
+            )

@@ -1,6 +1,13 @@
-"""Crops of songs for the codecs' training, a pure function of (seed, step, process)."""
+"""Crops of songs for the codecs' training, a pure function of (seed, step).
 
+Songs come from a manifest, from a list made by `vae.scan`, or straight from a folder (wav, flac, mp3, ogg,
+opus). A crop is decoded from its place in the file, not from the start. A file that can't be read in the
+middle of a training is named and counted once, and another song takes its place.
+"""
+
+import logging
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +21,12 @@ from torch import Tensor
 from common.errors import AudioError, ManifestError
 from common.seeds import generator
 from corpus.manifest import read
+from vae.scan import is_list, kept, scan
+
+logger = logging.getLogger(__name__)
+
+_SLACK = 0.1  # s by which a file may be shorter than its header says: an MP3's is an estimate
+_TRIES = 20  # other songs in the place of one that can't be read
 
 
 @dataclass(frozen=True)
@@ -24,46 +37,132 @@ class SongFile:
     duration: float  # seconds
 
 
-def song_files(path: str | Path, split: str) -> list[SongFile]:
-    """The songs of one split of a manifest that have a file.
+def song_files(path: str | Path, split: str, stage: int = 0) -> list[SongFile]:
+    """The songs of a manifest's split, of a list of `vae.scan`, or of a folder.
 
+    Args:
+        stage: of the paper's filter, for a folder; 0 keeps all that can be opened.
     Raises:
         ManifestError: none is left; make the corpus with its audio first.
     """
-    folder = Path(path).parent
-    records = [r for r in read(path) if r.audio is not None and r.split == split]
-    if not records:
+    path = Path(path)
+    if path.is_dir():
+        files = [SongFile(path / v.path, v.duration or 0.0) for v in kept(scan(path, stage))]
+    elif is_list(path):
+        files = [SongFile(path.parent / v.path, v.duration or 0.0) for v in kept(path)]
+    else:
+        records = [r for r in read(path) if r.audio is not None and r.split == split]
+        files = [SongFile(path.parent / str(r.audio), r.duration) for r in records]
+    if not files:
         raise ManifestError(
             f"{path} names no audio file of split {split!r}: a codec trains on rendered songs"
         )
-    return [SongFile(folder / str(r.audio), r.duration) for r in records]
+    return files
+
+
+def is_manifest(path: str | Path) -> bool:
+    """Whether songs come with splits: neither a folder nor a list of `vae.scan`."""
+    return not Path(path).is_dir() and not is_list(Path(path))
 
 
 def read_crop(song: SongFile, start: float, length: int, sample_rate: int) -> Float[np.ndarray, "2 length"]:
-    """`length` samples from `start` seconds on; what is missing at the end is silence."""
+    """`length` samples from `start` seconds on; what is missing at the end is silence.
+
+    Raises:
+        AudioError: the file can't be read, isn't mono or stereo, or holds NaN.
+    """
     try:
         with soundfile.SoundFile(song.path) as file:
             rate = file.samplerate
-            file.seek(min(int(start * rate), file.frames))
-            data = file.read(int(np.ceil(length * rate / sample_rate)), dtype="float32", always_2d=True)
-    except (OSError, soundfile.SoundFileError) as error:
+            if file.channels not in (1, 2):
+                raise AudioError(
+                    f"{song.path} has {file.channels} channels: the codec trains on mono or stereo"
+                )
+            first, wanted = min(int(start * rate), file.frames), int(np.ceil(length * rate / sample_rate))
+            file.seek(first)
+            data = file.read(wanted, dtype="float32", always_2d=True)
+            missing = min(wanted, file.frames - first) - len(data)
+    except (OSError, RuntimeError, soundfile.SoundFileError) as error:
         raise AudioError(f"{song.path} can't be read: {error}") from error
-    if rate != sample_rate:
+    if not len(data) or missing > _SLACK * rate:
+        raise AudioError(f"{song.path} has no sound {missing / rate:.2f} s before its end: it is cut short")
+    if not np.isfinite(data).all():
+        raise AudioError(f"{song.path} holds NaN or infinite samples")
+    if rate != sample_rate and len(data):
         data = soxr.resample(data, rate, sample_rate, quality="HQ")
-    if data.shape[1] not in (1, 2):
-        raise AudioError(f"{song.path} has {data.shape[1]} channels: the codec trains on mono or stereo")
     out = np.zeros((2, length), np.float32)
     out[:, : len(data)] = data[:length].T
     return out
 
 
-def batch(
-    songs: Sequence[SongFile], size: int, length: int, sample_rate: int, seed: int, *place: object
-) -> Float[Tensor, "batch 2 length"]:
-    """Random crops, songs weighted by duration; `place` is (purpose, step, process)."""
-    rng = generator(seed, "crops", *place)
-    durations = np.array([s.duration for s in songs])
-    picks = rng.choice(len(songs), size=size, p=durations / durations.sum())
-    starts = rng.random(size) * np.maximum(0.0, durations[picks] - length / sample_rate)
-    crops = [read_crop(songs[i], float(start), length, sample_rate) for i, start in zip(picks, starts)]
-    return torch.from_numpy(np.stack(crops))
+class Crops:
+    """Random crops of songs, weighted by duration.
+
+    Args:
+        length: of a crop, in samples at `sample_rate` Hz.
+        readers: threads that read a batch while the one before it is used; 0 for none.
+    """
+
+    def __init__(
+        self, songs: Sequence[SongFile], length: int, sample_rate: int, seed: int, readers: int = 0
+    ) -> None:
+        self.songs, self.length, self.sample_rate, self.seed = songs, length, sample_rate, seed
+        durations = np.array([s.duration for s in songs])
+        self.durations, self.shares = durations, durations / durations.sum()
+        self.skipped: dict[Path, str] = {}  # files that couldn't be read, and why
+        self._pool = ThreadPoolExecutor(readers) if readers else None
+        self._ahead: dict[tuple[object, ...], list[Future[np.ndarray]]] = {}
+
+    def batch(self, size: int, part: slice, *place: object) -> Float[Tensor, "batch 2 length"]:
+        """A part of the `size` crops that belong to `place`, such as ("step", 7).
+
+        Every process draws the whole batch and reads its own part, so that several processes train on
+        what one would.
+        """
+        waiting = self._ahead.pop((size, part.start, part.stop, *place), None)
+        if waiting is not None:
+            return torch.from_numpy(np.stack([future.result() for future in waiting]))
+        picks, starts = self._draw(size, place)
+        return torch.from_numpy(
+            np.stack([self._crop(i, s, (*place, n)) for n, i, s in _of(picks, starts, part)])
+        )
+
+    def prepare(self, size: int, part: slice, *place: object) -> None:
+        """Begin to read what `batch` will be asked for."""
+        key = (size, part.start, part.stop, *place)
+        if self._pool is None or key in self._ahead:
+            return
+        picks, starts = self._draw(size, place)
+        self._ahead[key] = [
+            self._pool.submit(self._crop, i, s, (*place, n)) for n, i, s in _of(picks, starts, part)
+        ]
+
+    def _draw(self, size: int, place: tuple[object, ...]) -> tuple[np.ndarray, np.ndarray]:
+        rng = generator(self.seed, "crops", *place)
+        picks = rng.choice(len(self.songs), size=size, p=self.shares)
+        room = np.maximum(0.0, self.durations[picks] - self.length / self.sample_rate)
+        return picks, rng.random(size) * room
+
+    def _crop(self, pick: int, start: float, place: tuple[object, ...]) -> np.ndarray:
+        """The crop, or one of another song where this one can't be read."""
+        rng = generator(self.seed, "instead", *place)
+        for _ in range(_TRIES):
+            song = self.songs[pick]
+            try:
+                return read_crop(song, start, self.length, self.sample_rate)
+            except AudioError as error:
+                if song.path not in self.skipped:
+                    self.skipped[song.path] = str(error)
+                    logger.warning("skipped, %d of %d files: %s", len(self.skipped), len(self.songs), error)
+            pick = int(rng.choice(len(self.songs), p=self.shares))
+            start = float(rng.random() * max(0.0, self.durations[pick] - self.length / self.sample_rate))
+        raise ManifestError(
+            f"{_TRIES} songs in a row can't be read, the last of {len(self.skipped)} is {song.path}: "
+            "is the disk there?"
+        )
+
+
+def _of(picks: np.ndarray, starts: np.ndarray, part: slice) -> list[tuple[int, int, float]]:
+    """(number in the batch, song, start) of a part."""
+    numbers = range(len(picks))[part]
+    return [(n, int(picks[n]), float(starts[n])) for n in numbers]

@@ -327,11 +327,15 @@ class EarVAE(ModelMixin, ConfigMixin):
         self.transformers = Transformer(latent_dim, heads, transformer_depth) if transformer_depth else None
 
     @classmethod
-    def named(cls, name: str) -> "EarVAE":
-        """A fresh model of a known size: `paper`, `paper_48k`, `demo` (2.5M) or `tiny`."""
+    def named(cls, name: str, **changes: Any) -> "EarVAE":
+        """A fresh model of a known size: `paper`, `paper_48k`, `demo` (2.5M) or `tiny`.
+
+        Args:
+            changes: arguments of the class that differ from that size's.
+        """
         if name not in SIZES:
             raise ConfigError(f"there is no ear-VAE {name!r}: choose one of {', '.join(SIZES)}")
-        return cls(**SIZES[name])
+        return cls(**(SIZES[name] | changes))
 
     @property
     def frame_rate(self) -> float:

@@ -3,15 +3,32 @@
 An objective is a module around its codec, so that data-parallel wrappers see one forward call.
 """
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from vae.analysis import SHORT
 from vae.config import EarWeights, SpectralWeights
-from vae.losses import KWeighting, correlation, four_channels, log_magnitude, phase_derivatives, spectrum
+from vae.losses import (
+    Curve,
+    Weighting,
+    correlation,
+    four_channels,
+    log_magnitude,
+    phase_derivatives,
+    spectrum,
+)
 from vae.model import EarVAE
 from vae.spectral import SpectralVAE
+
+
+class Outcome(NamedTuple):
+    """Losses by name with their weighted `total`, and the copy for a critic to judge, if there is one."""
+
+    losses: dict[str, Tensor]
+    copy: Tensor | None
 
 
 class SpectralObjective(nn.Module):
@@ -27,58 +44,88 @@ class SpectralObjective(nn.Module):
         self.register_buffer("ear", density / density.mean(), persistent=False)
 
     def forward(
-        self, wav: Float[Tensor, "batch 2 time"], generator: torch.Generator | None
-    ) -> dict[str, Tensor]:
-        """Losses `log` (nepers), `linear` (share of the magnitude missed) and their weighted `total`."""
+        self,
+        wav: Float[Tensor, "batch 2 time"],
+        noise: Float[Tensor, "batch latent_dim frames"],
+        whole: bool = True,
+    ) -> Outcome:
+        """Losses `log` (nepers), `linear` (share of the magnitude missed) and their weighted `total`.
+
+        Args:
+            whole: of no meaning here: there is nothing to leave out.
+        """
         with torch.no_grad():
             target = self.codec.magnitudes(wav)
-            latents = self.codec.encode(wav).sample(generator)
+            latents = self.codec.encode(wav).at(noise)
         logs = self.codec.decoder(latents)
         log = (self.ear * (logs - target).abs()).mean()
         missed = (logs.clamp(max=10).exp() - target.exp()).square().sum(dim=(1, 2, 3))
-        whole = target.exp().square().sum(dim=(1, 2, 3))
-        linear = (missed / whole.clamp(min=1.0)).sqrt().mean()
+        power = target.exp().square().sum(dim=(1, 2, 3))
+        linear = (missed / power.clamp(min=1.0)).sqrt().mean()
         total = self.weights.log * log + self.weights.linear * linear
-        return {"log": log, "linear": linear, "total": total}
+        return Outcome({"log": log, "linear": linear, "total": total}, None)
 
 
 class EarObjective(nn.Module):
-    """The generator's side of the ear-VAE: reconstruction of the K-weighted waveform, and KL.
+    """The generator's side of the ear-VAE: reconstruction of the weighted waveform, and KL.
+
+    L_G = λ_stft-mag L_stft-mag + λ_corr L_corr + λ_phase L_phase + λ_KL L_KL (equation 3); the critic's
+    two terms are added by the training step.
 
     Args:
         windows: n_fft of the STFTs; the losses are means over them.
+        curve: filter of both waveforms before the losses.
+        mid_side_phase: compare phases of mid and side too (an ablation; the paper: left and right alone).
     """
 
-    def __init__(self, codec: EarVAE, weights: EarWeights, windows: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        codec: EarVAE,
+        weights: EarWeights,
+        windows: tuple[int, ...],
+        curve: Curve = "K",
+        mid_side_phase: bool = False,
+    ) -> None:
         super().__init__()
         self.codec, self.weights, self.windows = codec, weights, windows
-        self.ear = KWeighting(codec.sample_rate)
+        self.ear = Weighting(codec.sample_rate, curve)
+        self.first = 0 if mid_side_phase else 2  # of the channels M, S, L, R in the phase losses
 
     def forward(
-        self, wav: Float[Tensor, "batch 2 time"], generator: torch.Generator | None
-    ) -> dict[str, Tensor]:
-        """The losses named in `EarWeights` that have a weight, and their weighted `total`."""
+        self,
+        wav: Float[Tensor, "batch 2 time"],
+        noise: Float[Tensor, "batch latent_dim frames"],
+        whole: bool = True,
+    ) -> Outcome:
+        """The losses that have a weight, and their weighted `total`.
+
+        Args:
+            whole: False for the warm-up, on magnitudes and KL alone.
+        """
         posterior = self.codec.encode(wav)
-        made = self.codec.decode(posterior.sample(generator), wav.shape[-1])
+        copy = self.codec.decode(posterior.at(noise), wav.shape[-1]).float()
         with torch.autocast(wav.device.type, enabled=False):
-            losses = self.compare(made.float(), wav) | {"kl": posterior.kl()}
-        weights = vars(self.weights)
-        return losses | {"total": sum((weights[k] * v for k, v in losses.items()), torch.zeros(()).to(wav))}
+            losses = self.compare(copy, wav, whole) | {"kl": posterior.kl()}
+        w = self.weights
+        weights = {"magnitude": w.magnitude, "correlation": w.correlation, "kl": w.kl}
+        weights |= {"frequency": w.phase, "delay": w.phase}
+        total = sum((weights[k] * v for k, v in losses.items()), torch.zeros((), device=wav.device))
+        return Outcome(losses | {"total": total}, copy)
 
     def compare(
-        self, made: Float[Tensor, "batch 2 time"], wav: Float[Tensor, "batch 2 time"]
+        self, copy: Float[Tensor, "batch 2 time"], wav: Float[Tensor, "batch 2 time"], whole: bool = True
     ) -> dict[str, Tensor]:
         """Magnitudes of mid, side, left and right; phases of left and right alone."""
-        pair = [four_channels(self.ear(x)) for x in (made, wav)]
-        rows = [self._at(*(spectrum(x, n_fft) for x in pair)) for n_fft in self.windows]
+        pair = [four_channels(self.ear(x)) for x in (copy, wav)]
+        rows = [self._at(*(spectrum(x, n_fft) for x in pair), whole) for n_fft in self.windows]
         return {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
 
-    def _at(self, made: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def _at(self, made: Tensor, target: Tensor, whole: bool) -> dict[str, Tensor]:
         losses = {"magnitude": log_magnitude(made, target)}
-        made, target, w = made[:, 2:], target[:, 2:], self.weights
-        if w.correlation:
+        made, target = made[:, self.first :], target[:, self.first :]
+        if whole and self.weights.correlation:
             losses["correlation"] = correlation(made, target)
-        if w.frequency or w.delay:
+        if whole and self.weights.phase:
             losses["frequency"], losses["delay"] = phase_derivatives(made, target)
         return losses
 

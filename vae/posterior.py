@@ -28,6 +28,10 @@ class Posterior:
         noise = torch.randn(self.mean.shape, generator=generator, device=device, dtype=torch.float32)
         return self.mean + self.std * noise.to(self.mean)
 
+    def at(self, noise: Float[Tensor, "batch latent_dim frames"]) -> Float[Tensor, "batch latent_dim frames"]:
+        """mean + std · noise, for noise that was drawn elsewhere."""
+        return self.mean + self.std * noise.to(self.mean)
+
     def kl(self) -> Float[Tensor, ""]:
         """Σ_c (μ² + σ² − ln σ² − 1), mean over batch and frames, in nats × 2.
 

@@ -1,38 +1,76 @@
-"""Train a codec: the demo's `SpectralVAE`, or the ear-VAE without its adversary.
+"""Train a codec: the demo's `SpectralVAE`, or the ear-VAE with the objective and adversary of its paper.
 
 accelerate launch -m vae.train --config vae/configs/demo.yaml \\
     --manifest data/corpus/train/manifest.jsonl --out runs/vae --max_minutes 20
+accelerate launch -m vae.train --config vae/configs/paper.yaml \\
+    --config vae/configs/ablations/no_phase.yaml --manifest music.jsonl --out runs/no_phase
 
-One CPU core is enough for `demo`; add `--max_steps 3 --batch_size 1` for a look. The run folder
-gets `metrics.jsonl`, `checkpoint/` (run the command again to resume) and `model/`, the averaged
-weights in bfloat16, loadable by `vae.load` at any time.
+One CPU core is enough for `demo` and `tiny`; add `--max_steps 3 --batch_size 1` for a look. The run folder
+gets `metrics.jsonl`, `checkpoint/` (run the command again to resume), `model/`, the averaged
+weights in bfloat16, loadable by `vae.load` at any time, and `excerpts/` to hear and see.
+
+A step of the ear-VAE updates the critic, then the codec, on the same crops. Several processes, or several
+batches an update, train on what one process with the larger batch would. Losses or gradients that aren't
+finite end the training before they reach the weights: the crops are kept in `nan/`, the checkpoint stays.
 """
 
 import copy
+import json
 import logging
+import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch import Tensor
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from common.config import parse
 from common.ema import EMA
-from common.errors import ConfigError, run_command
+from common.errors import ConfigError, ManifestError, SongError, run_command
 from common.run import Run
 from common.seeds import derive_seed
-from vae.config import TrainConfig
-from vae.data import SongFile, batch, song_files
+from vae import losses as terms
+from vae import watch
+from vae.config import Phase, TrainConfig
+from vae.data import Crops, is_manifest, song_files
+from vae.discriminator import Critic, Opinions
 from vae.load import Codec, load
 from vae.model import EarVAE
-from vae.objective import EarObjective, Objective, SpectralObjective
+from vae.objective import EarObjective, Objective, Outcome, SpectralObjective
 from vae.spectral import SpectralVAE
 
 logger = logging.getLogger(__name__)
+
+
+class DivergedError(SongError):
+    """A loss or a gradient isn't finite: the training can't go on from here."""
+
+
+@dataclass
+class State:
+    """Everything that is alive in a training."""
+
+    config: TrainConfig
+    accelerator: Accelerator
+    run: Run
+    objective: Any  # the codec in its objective, prepared
+    optimizer: Any
+    ema: EMA
+    critic: Any = None  # prepared; None without an adversary
+    critic_optimizer: Any = None
+    crops: dict[tuple[str, int], Crops] = field(default_factory=dict)  # by songs and stage
+    held_out: list[Tensor] = field(default_factory=list)  # excerpts, main process only
+
+    @property
+    def codec(self) -> Codec:
+        return self.accelerator.unwrap_model(self.objective).codec
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,38 +80,63 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def train(config: TrainConfig) -> Path:
     """Train until steps or minutes are used up; returns the folder of the exported codec."""
+    state = prepare(config)
+    run, objective = state.run, state.accelerator.unwrap_model(state.objective)
+    if not run.restore():
+        begin(objective, crops_of(state, None), config)
+        if state.accelerator.is_main_process:
+            export(objective, state.ema, run.folder / "model")
+    while not run.over():
+        values = step(state)
+        state.ema.update(objective)
+        run.advance()
+        if run.step % config.log_every == 0:
+            log(state, values)
+        if run.due("save", config.save_minutes):
+            export(objective, state.ema, run.folder / "model")
+            run.save()
+        if state.held_out and run.due("excerpts", config.excerpt_minutes):
+            look(state)
+    run.save()
+    if state.accelerator.is_main_process:
+        export(objective, state.ema, run.folder / "model")
+        if state.held_out:
+            look(state)
+    return run.folder / "model"
+
+
+def prepare(config: TrainConfig) -> State:
+    """Build codec, critic, optimisers and run; everything random comes from the configuration's seed."""
     accelerator = Accelerator(mixed_precision=config.precision, cpu=not torch.cuda.is_available())
-    songs = song_files(config.manifest, config.split)
-    logger.info("%d songs, %.0f minutes", len(songs), sum(s.duration for s in songs) / 60)
     set_seed(derive_seed(config.seed, "weights") % 2**32)
     objective = build(config)
     ema = EMA(objective, config.ema)
-    optimizer = torch.optim.AdamW(
-        [p for p in objective.parameters() if p.requires_grad],
+    critic = build_critic(config)
+    models: list[nn.Module] = [objective] if critic is None else [objective, critic]
+    optimizers = [_optimizer(model, config) for model in models]
+    prepared = accelerator.prepare(*models, *optimizers)
+    accelerator.register_for_checkpointing(ema)
+    steps = config.max_steps
+    if config.phases:
+        whole = sum(phase.steps for phase in config.phases)
+        steps = whole if steps is None else min(steps, whole)
+    run = Run(accelerator, config.out, config, config.max_minutes, steps)
+    state = State(config, accelerator, run, prepared[0], prepared[len(models)], ema)
+    if critic is not None:
+        state.critic, state.critic_optimizer = prepared[1], prepared[3]
+    crops_of(state, phase_at(config, 0)[0])
+    if config.excerpts and accelerator.is_main_process:
+        state.held_out = _excerpts(config, state.codec)
+    return state
+
+
+def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad],
         lr=config.lr,
         betas=config.betas,
         weight_decay=config.weight_decay,
     )
-    objective, optimizer = accelerator.prepare(objective, optimizer)
-    accelerator.register_for_checkpointing(ema)
-    run = Run(accelerator, config.out, config, config.max_minutes, config.max_steps)
-    if not run.restore():
-        begin(accelerator.unwrap_model(objective), songs, config)
-        if accelerator.is_main_process:
-            export(accelerator.unwrap_model(objective), ema, run.folder / "model")
-    while not run.over():
-        losses = step(accelerator, objective, optimizer, run, songs, config)
-        ema.update(accelerator.unwrap_model(objective))
-        run.advance()
-        if run.step % config.log_every == 0:
-            run.log({f"loss/{name}": float(value) for name, value in losses.items()})
-        if run.due("save", config.save_minutes):
-            export(accelerator.unwrap_model(objective), ema, run.folder / "model")
-            run.save()
-    run.save()
-    if accelerator.is_main_process:
-        export(accelerator.unwrap_model(objective), ema, run.folder / "model")
-    return run.folder / "model"
 
 
 def build(config: TrainConfig) -> Objective:
@@ -82,53 +145,281 @@ def build(config: TrainConfig) -> Objective:
     if config.start is not None:
         codec = load(config.start).train()
     elif config.kind == "ear":
-        codec = EarVAE.named(config.ear)
+        codec = EarVAE.named(config.ear, **({} if config.ear_transformer else {"transformer_depth": 0}))
     else:
         codec = SpectralVAE(**asdict(config.spectral))
     if config.kind == "ear" and isinstance(codec, EarVAE):
-        return EarObjective(codec, config.ear_weights, config.ear_windows)
+        mid_side = config.phase_channels == "MSLR"
+        return EarObjective(codec, config.ear_weights, config.ear_windows, config.weighting, mid_side)
     if config.kind == "spectral" and isinstance(codec, SpectralVAE):
         return SpectralObjective(codec, config.spectral_weights)
     raise ConfigError(f"kind is {config.kind}, but {config.start} holds a {type(codec).__name__}")
 
 
-def begin(objective: Objective, songs: Sequence[SongFile], config: TrainConfig) -> None:
+def build_critic(config: TrainConfig) -> Critic | None:
+    """The adversary of an ear-VAE, None when neither of its losses has a weight."""
+    wanted = config.ear_weights.adversarial or config.ear_weights.feature
+    return Critic(**asdict(config.critic)) if config.kind == "ear" and wanted else None
+
+
+def begin(objective: Objective, crops: Crops, config: TrainConfig) -> None:
     """What comes before the first step: the closed form of a spectral codec, the same in every process."""
     if not isinstance(objective, SpectralObjective) or not config.calibration:
         return
     rate = objective.codec.sample_rate
-    crops = batch(songs, config.calibration, 4 * rate, rate, config.seed, "calibration")
-    found = objective.codec.calibrate(list(crops))
+    long = Crops(crops.songs, 4 * rate, rate, config.seed)
+    wavs = long.batch(config.calibration, slice(0, config.calibration), "calibration")
+    found = objective.codec.calibrate(list(wavs))
     logger.info("calibrated: %s", {k: round(v, 4) for k, v in found.items()})
 
 
-def step(
-    accelerator: Accelerator,
-    objective: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    run: Run,
-    songs: Sequence[SongFile],
-    config: TrainConfig,
-) -> dict[str, Tensor]:
-    """One update of the weights; its data and noise depend on nothing but seed, step and process."""
-    rate = accelerator.unwrap_model(objective).codec.sample_rate
-    place = ("step", run.step, accelerator.process_index)
-    wav = batch(songs, config.batch_size, int(config.seconds * rate), rate, config.seed, *place)
-    noise = torch.Generator().manual_seed(derive_seed(config.seed, "noise", *place))
-    for group in optimizer.param_groups:
-        group["lr"] = config.lr * schedule(run.step, run.progress, config)
-    losses = objective(wav.to(accelerator.device), noise)
-    accelerator.backward(losses["total"])
-    accelerator.clip_grad_norm_(objective.parameters(), config.clip)
-    optimizer.step()
-    optimizer.zero_grad()
-    return {name: value.detach() for name, value in losses.items()}
+# ---- phases ----------------------------------------------------------------------------------
+
+
+def phase_at(config: TrainConfig, step: int) -> tuple[Phase | None, int]:
+    """The phase that a step belongs to, and the step's number in it; (None, step) without phases."""
+    for phase in config.phases:
+        if step < phase.steps:
+            return phase, step
+        step -= phase.steps
+    return (config.phases[-1], config.phases[-1].steps - 1) if config.phases else (None, step)
+
+
+def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
+    """Of a step: its phase's, or lr with a warm-up and a cosine fall where there are no phases."""
+    phase, number = phase_at(config, step)
+    if phase is None:
+        return config.lr * schedule(step, progress, config)
+    halved = sum(number >= at for at in phase.halve_at)
+    return phase.lr * min(1.0, (number + 1) / max(1, phase.rise)) * 0.5**halved
 
 
 def schedule(step: int, progress: float, config: TrainConfig) -> float:
     """Share of the learning rate: a linear rise over `warmup` steps, then a cosine fall to `final_lr`."""
-    cosine = 0.5 + 0.5 * float(torch.cos(torch.tensor(progress * torch.pi)))
+    cosine = 0.5 + 0.5 * math.cos(progress * math.pi)
     return min(1.0, (step + 1) / max(1, config.warmup)) * (config.final_lr + (1 - config.final_lr) * cosine)
+
+
+def is_whole(config: TrainConfig, step: int, progress: float) -> bool:
+    """Whether a step has all losses and the critic, not the warm-up's alone."""
+    phase, _ = phase_at(config, step)
+    return progress >= config.warmup_share if phase is None else phase.losses == "all"
+
+
+def crops_of(state: State, phase: Phase | None) -> Crops:
+    """The songs of a phase, read once."""
+    config = state.config
+    songs = config.manifest if phase is None or phase.songs is None else phase.songs
+    stage = config.filter if phase is None or phase.filter is None else phase.filter
+    if (songs, stage) not in state.crops:
+        files = song_files(songs, config.split, stage)
+        logger.info("%s: %d songs, %.0f minutes", songs, len(files), sum(f.duration for f in files) / 60)
+        rate = state.codec.sample_rate
+        length = int(config.seconds * rate)
+        state.crops[songs, stage] = Crops(files, length, rate, config.seed, config.readers)
+    return state.crops[songs, stage]
+
+
+# ---- a step ----------------------------------------------------------------------------------
+
+Batch = tuple[Tensor, Tensor]  # waveforms (batch, 2, time) and noise (batch, latent_dim, frames)
+
+
+def step(state: State) -> dict[str, Tensor]:
+    """One update of the critic and one of the codec; data and noise depend on seed and step alone.
+
+    Returns the means of the losses over the batches of this process.
+    Raises:
+        DivergedError: a loss or a gradient isn't finite; no weight has taken it.
+    """
+    config, run = state.config, state.run
+    whole = is_whole(config, run.step, run.progress)
+    rate = learning_rate(config, run.step, run.progress)
+    batches = [batch(state, run.step, number) for number in range(config.accumulation)]
+    ahead(state, run.step + 1)
+    adversary = whole and state.critic is not None
+    values: dict[str, Tensor] = {}
+    outcome = None
+    if adversary:
+        # One batch keeps its graph for the codec's turn; several are made again, so that one fits at a time.
+        outcome = state.objective(*batches[0], whole) if len(batches) == 1 else None
+        values |= update_critic(state, batches, outcome, rate)
+    return values | update_codec(state, batches, outcome, whole, adversary, rate)
+
+
+def batch(state: State, number: int, micro: int) -> Batch:
+    """This process's share of the crops and the noise of a step, one of `accumulation` parts."""
+    config, accelerator = state.config, state.accelerator
+    size, part = share(state, micro)
+    crops = crops_of(state, phase_at(config, number)[0])
+    wav = crops.batch(size, part, "step", number)
+    shape = (size, state.codec.latent_dim, state.codec.frames(crops.length))
+    noise = torch.Generator().manual_seed(derive_seed(config.seed, "noise", number))
+    drawn = torch.randn(shape, generator=noise)[part]
+    return wav.to(accelerator.device), drawn.to(accelerator.device)
+
+
+def share(state: State, micro: int) -> tuple[int, slice]:
+    """(crops of a whole update, those of this process and this part)."""
+    one, processes = state.config.batch_size, state.accelerator.num_processes
+    start = (micro * processes + state.accelerator.process_index) * one
+    return one * processes * state.config.accumulation, slice(start, start + one)
+
+
+def ahead(state: State, number: int) -> None:
+    """Let the readers begin with the crops of a step."""
+    crops = crops_of(state, phase_at(state.config, number)[0])
+    for micro in range(state.config.accumulation):
+        crops.prepare(*share(state, micro), "step", number)
+
+
+def update_critic(
+    state: State, batches: Sequence[Batch], outcome: Outcome | None, rate: float
+) -> dict[str, Tensor]:
+    """Let the critic tell originals from copies once; the codec isn't touched."""
+    losses, values = [], {}
+    for number, (wav, noise) in enumerate(batches):
+        with torch.no_grad():
+            made = (outcome or state.objective(wav, noise, True)).copy.detach()
+        with _synced(state, state.critic, number == len(batches) - 1):
+            # Both in one call: a data-parallel wrapper expects one forward for one backward.
+            opinions = state.critic(torch.cat([wav, made]))
+            real, copied = zip(*(score.split(len(wav)) for score in opinions.scores))
+            loss = terms.critic_loss(real, copied)
+            state.accelerator.backward(loss / len(batches))
+        losses.append(loss.detach())
+    values["critic/loss"] = torch.stack(losses).mean()
+    values["critic/gradient"] = _move(state, state.critic, state.critic_optimizer, batches, values, rate)
+    return values
+
+
+def update_codec(
+    state: State,
+    batches: Sequence[Batch],
+    outcome: Outcome | None,
+    whole: bool,
+    adversary: bool,
+    rate: float,
+) -> dict[str, Tensor]:
+    """Bring the codec down its losses once; the critic judges, but isn't touched."""
+    rows: list[dict[str, Tensor]] = []
+    for number, (wav, noise) in enumerate(batches):
+        with _synced(state, state.objective, number == len(batches) - 1):
+            made = outcome or state.objective(wav, noise, whole)
+            losses = dict(made.losses)
+            if adversary:
+                losses |= judged(state, wav, made.copy)
+                weights = state.config.ear_weights
+                losses["total"] = (
+                    losses["total"]
+                    + weights.feature * losses["feature"]
+                    + weights.adversarial * losses["adversarial"]
+                )
+            state.accelerator.backward(losses["total"] / len(batches))
+        rows.append({name: value.detach() for name, value in losses.items()})
+    values = {f"loss/{name}": torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
+    gradient = _move(state, state.objective, state.optimizer, batches, values, rate)
+    return values | {"codec/gradient": gradient, "codec/lr": torch.tensor(rate)}
+
+
+def judged(state: State, wav: Tensor, made: Tensor) -> dict[str, Tensor]:
+    """The critic's two terms of the codec's loss, with a gradient to the copy alone."""
+    critic = state.accelerator.unwrap_model(state.critic)
+    critic.requires_grad_(False)
+    try:
+        with state.accelerator.autocast():
+            with torch.no_grad():
+                real: Opinions = critic(wav)
+            found: Opinions = critic(made)
+        feature = terms.feature_matching(real.maps, found.maps)
+        return {"feature": feature, "adversarial": terms.adversarial(found.scores)}
+    finally:
+        critic.requires_grad_(True)
+
+
+def _synced(state: State, model: Any, last: bool) -> AbstractContextManager[Any]:
+    """Gradients meet the other processes' in the last of several backward passes alone."""
+    return nullcontext() if last else state.accelerator.no_sync(model)
+
+
+def _move(
+    state: State,
+    model: Any,
+    optimizer: Any,
+    batches: Sequence[Batch],
+    values: dict[str, Tensor],
+    rate: float,
+) -> Tensor:
+    """Clip, check and take the optimiser's step; returns the norm of the gradient before clipping."""
+    norm = torch.as_tensor(state.accelerator.clip_grad_norm_(model.parameters(), state.config.clip))
+    fine = torch.isfinite(
+        torch.stack([norm.to(v) for v in [norm]] + [v.float() for v in values.values()])
+    ).all()
+    if state.accelerator.num_processes > 1:  # one process's trouble ends all of them
+        fine = state.accelerator.reduce(fine.float(), "mean") == 1
+    if not fine:
+        _diverged(state, batches, values | {"gradient": norm})
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    optimizer.zero_grad()
+    return norm.detach()
+
+
+def _diverged(state: State, batches: Sequence[Batch], values: dict[str, Tensor]) -> None:
+    """Keep what the step was about, then raise."""
+    run, process = state.run, state.accelerator.process_index
+    folder = run.folder / "nan"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step-{run.step}-process-{process}.safetensors"
+    tensors = {"wav": torch.cat([b[0] for b in batches]), "noise": torch.cat([b[1] for b in batches])}
+    save_file({k: v.float().cpu().contiguous() for k, v in tensors.items()}, path)
+    figures = {name: float(value) for name, value in values.items()}
+    path.with_suffix(".json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    bad = (
+        ", ".join(name for name, value in figures.items() if not math.isfinite(value)) or "another process's"
+    )
+    raise DivergedError(
+        f"step {run.step}: {bad} isn't finite, so the training ends; its crops are in {path}, the last "
+        f"checkpoint in {run.folder / 'checkpoint'}: go on from there with a lower learning rate"
+    )
+
+
+# ---- what a run leaves -----------------------------------------------------------------------
+
+
+def log(state: State, values: dict[str, Tensor]) -> None:
+    """Means over all processes, to the run's metrics."""
+    if state.accelerator.num_processes > 1:
+        values = {
+            k: state.accelerator.reduce(v.to(state.accelerator.device), "mean") for k, v in values.items()
+        }
+    skipped = sum(len(crops.skipped) for crops in state.crops.values())
+    state.run.log({k: float(v) for k, v in values.items()} | ({"data/skipped": skipped} if skipped else {}))
+
+
+def _excerpts(config: TrainConfig, codec: Codec) -> list[Tensor]:
+    try:
+        songs = song_files(config.excerpts_from or config.manifest, "valid")
+    except ManifestError as error:
+        raise ConfigError(
+            f"no held-out songs to listen to ({error}): name some with excerpts_from, or set excerpts to 0"
+        ) from error
+    if config.excerpts_from is None and not is_manifest(config.manifest):
+        raise ConfigError(
+            f"{config.manifest} has no valid split to listen to: name held-out songs with excerpts_from"
+        )
+    return watch.excerpts(songs, config.excerpts, config.excerpt_seconds, codec.sample_rate)
+
+
+def look(state: State) -> None:
+    """Write the excerpts as the averaged weights copy them, and the curves of the losses."""
+    objective, run = state.accelerator.unwrap_model(state.objective), state.run
+    with state.ema.swapped(objective):
+        watch.show(objective.codec, state.held_out, run.folder / "excerpts", run.step)
+    metrics = run.folder / "metrics.jsonl"
+    if metrics.is_file() and not watch.curves(metrics, run.folder / "curves.png"):
+        logger.info("no curves.png: matplotlib isn't installed")
 
 
 def export(objective: Objective, ema: EMA, folder: Path) -> None:
