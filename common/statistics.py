@@ -117,6 +117,38 @@ def mrr_chance(pool: int) -> float:
     return float((1 / np.arange(1, pool + 1)).mean())
 
 
+def crossed_bootstrap(
+    values: Sequence[float] | np.ndarray,
+    first: Sequence[object],
+    second: Sequence[object],
+    draws: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Estimate:
+    """A mean of values that belong to two kinds of clusters at once, such as marks of raters on songs.
+
+    Both kinds are resampled, so the interval is about other raters and other songs; it errs on the
+    wide side. The count is that of values.
+
+    Raises:
+        RequestError: nothing came, a value isn't finite, or the lengths differ.
+    Source: Owen 2007, "The pigeonhole bootstrap", Ann. Appl. Stat. 1.
+    """
+    rows = np.asarray(values, np.float64)
+    if not len(rows) or not np.isfinite(rows).all() or not len(rows) == len(first) == len(second):
+        raise RequestError(f"{len(rows)} finite values need clusters of both kinds, one each")
+    rng = generator(seed, "crossed")
+    weights = np.ones((draws, len(rows)))
+    for labels in (first, second):
+        numbers = _numbered(labels)
+        count = int(numbers.max()) + 1
+        weights *= rng.multinomial(count, np.full(count, 1 / count), size=draws)[:, numbers]
+    total = weights.sum(1)
+    means = (weights[total > 0] @ rows) / total[total > 0]
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Estimate(float(rows.mean()), float(low), float(high), len(rows))
+
+
 # ---- distances of sets ---------------------------------------------------------------------
 
 
