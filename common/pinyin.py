@@ -228,6 +228,16 @@ def _han_readings(text: str) -> list[str]:
     return out
 
 
+def readings_of(character: str) -> list[str]:
+    """All Mandarin readings of one Han character, the usual one first."""
+    from pypinyin import Style, pinyin
+
+    usual = read(character)
+    spelt_out = pinyin(character, style=Style.TONE3, heteronym=True, neutral_tone_with_five=True)[0]
+    others = [r for r in spelt_out if _HUMMED.get(r[:-1], r[:-1]).replace("ü", "v") in _KNOWN]
+    return list(dict.fromkeys(usual + [_checked(r, character) for r in others]))
+
+
 @cache
 def _pypinyin():  # type: ignore[no-untyped-def]
     """pypinyin with CC-CEDICT's phrases; half a second on first use, so never on import."""

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Literal
 
 from common.errors import LyricsError
-from common.pinyin import is_han, plain, read, split, units
+from common.pinyin import is_han, plain, read, readings_of, split, units
 
 Table = Literal["十三辙", "十八韵"]
 
@@ -60,6 +60,11 @@ def group(text: str, table: Table = "十三辙") -> str:
     if not letters or not is_han(letters[-1]):
         return ""
     return group_of_reading(read(text)[-1], table)
+
+
+def rhyme_groups(character: str, table: Table = "十三辙") -> frozenset[str]:
+    """The groups of all readings that a character can have, alone or in a phrase."""
+    return frozenset(group_of_reading(reading, table) for reading in readings_of(character))
 
 
 def rhymes(a: str, b: str, table: Table = "十三辙") -> bool:

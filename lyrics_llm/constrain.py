@@ -16,18 +16,20 @@ from numpy.typing import NDArray
 from common.errors import ScoreError
 from common.lyrics import Lyrics, LyricSection, SectionTag
 from common.pinyin import read, units
-from common.rhyme import group
+from common.rhyme import GROUPS, group, rhyme_groups
 from common.score import DRUMS, HOLD, ChordChange, Groove, Note, Section
 from common.theory import Chord, Key
 from corpus.genres import GENRES
 from corpus.styles import bars_of
 from lyrics_llm import tokens as t
 from lyrics_llm.sketch import BAR_TICKS, SongSketch, slots
+from lyrics_llm.structure import FREE, OPEN, LineForm
 from lyrics_llm.tokens import Vocabulary
 
 Ids = NDArray[np.int64]
 PLAYED_RANGE = (50, 88)  # MIDI notes of a lead instrument
 _STUTTER = 3  # the same character so often in a row is refused
+_ENOUGH = 12  # characters of a rhyme from which it can be chosen
 _REPEATED = 5  # so many characters in a row that stand elsewhere in the song are refused
 
 
@@ -61,6 +63,11 @@ class Words:
         for i in self.vocabulary.han:
             found.setdefault(group(self.names[i]), []).append(i)
         return {name: np.array(ids, np.int64) for name, ids in found.items()}
+
+    @cached_property
+    def unsure(self) -> frozenset[int]:
+        """Han characters whose rhyme depends on the words before them."""
+        return frozenset(i for i in self.vocabulary.han if len(rhyme_groups(self.names[i])) > 1)
 
     @cached_property
     def han(self) -> Ids:
@@ -100,6 +107,10 @@ def lyrics_grammar(
     shape: Sequence[tuple[SectionTag, Sequence[int]]],
     singable: Ids | None = None,
     fresh: bool = True,
+    forms: Sequence[Sequence[LineForm]] | None = None,
+    avoid: Sequence[str] = (),
+    keep: Sequence[Sequence[str | None]] | None = None,
+    done: list[list[str]] | None = None,
 ) -> Generator[Ids, int, Lyrics]:
     """Words of the asked sections, lines and syllables.
 
@@ -107,43 +118,84 @@ def lyrics_grammar(
         singable: the characters that may be written; all when None.
         fresh: hold ends to their rhyme, refuse stutters and copies of other lines; off for reading
             what was written, where a character may be read in another way by its phrase.
+        forms: the rhyme of every line of every section; the writer's choice when None.
+        avoid: texts of which no long piece may be copied.
+        keep: lines that are written already, None for those to write; behind the last one to write
+            nothing is asked for any more.
+        done: gets the lines of every section as they are finished.
     """
     written: list[LyricSection] = []
-    last: dict[tuple[str, tuple[int, ...]], tuple[str, ...]] = {}
-    for tag, counts in shape:
+    done = [] if done is None else done
+    last: dict[tuple, tuple[str, ...]] = {}
+    for number, (tag, counts) in enumerate(shape):
+        ours = list(keep[number]) if keep is not None else [None] * len(counts)
+        rhymes = list(forms[number]) if forms is not None else [LineForm(n) for n in counts]
+        done.append([])
+        if keep is not None and not any(line is None for rest in keep[number:] for line in rest):
+            done[-1] += [line for line in ours if line is not None]
+            written.append(LyricSection(tag, tuple(done[-1])))
+            continue
         yield words.only(f"<section:{tag}>")
-        key = tag, tuple(counts)
-        lines: tuple[str, ...] = ()
+        key = tag, tuple(counts), tuple((f.mark, f.group) for f in rhymes)
         if counts:
             opening = words.only(f"<line:{counts[0]}>")
-            earlier = last.get(key)
+            earlier = last.get(key) if keep is None else None
             allowed = np.append(opening, words.ids[t.AGAIN]) if earlier else opening
             if (yield allowed) == opening[0]:
-                song = [line for section in written for line in section.lines]
-                lines = yield from _section_lines(words, counts, song if fresh else None, singable)
+                others = None if not fresh else [*avoid, *(line for s in written for line in s.lines)]
+                others = others if others is None or keep is None else others + _later(keep, number)
+                yield from _section_lines(words, rhymes, others, singable, ours, done[-1])
             else:
-                lines = earlier or ()
-        last[key] = lines
-        written.append(LyricSection(tag, lines))
+                done[-1] += earlier or ()
+        last[key] = tuple(done[-1])
+        written.append(LyricSection(tag, tuple(done[-1])))
     return Lyrics(tuple(written))
 
 
+def _later(keep: Sequence[Sequence[str | None]], number: int) -> list[str]:
+    """Kept lines from a section on, which what is written before them mustn't copy."""
+    return [line for section in keep[number:] for line in section if line is not None]
+
+
 def _section_lines(
-    words: Words, counts: Sequence[int], song: list[str] | None, singable: Ids | None
-) -> Generator[Ids, int, tuple[str, ...]]:
-    """The lines of a section, from the rhyme of the first one on (its `<line:n>` was written)."""
-    lines: list[str] = []
+    words: Words,
+    forms: Sequence[LineForm],
+    song: list[str] | None,
+    singable: Ids | None,
+    keep: Sequence[str | None],
+    lines: list[str],
+) -> Generator[Ids, int, None]:
+    """Append the lines of a section, from the rhyme of the first one on (its `<line:n>` was written)."""
     used: list[str] = []
-    for index, count in enumerate(counts):
+    held = [(form.mark, line) for form, line in zip(forms, keep) if line is not None]
+    letters = {mark: group(line) for mark, line in held if mark not in (OPEN, FREE) and group(line)}
+    for index, form in enumerate(forms):
         if index:
-            yield words.only(f"<line:{count}>")
-        rhyme = words.names[(yield _rhyme_choices(words, used, index, len(counts)))]
-        if rhyme != t.FREE:
-            used.append(rhyme)
+            yield words.only(f"<line:{form.count}>")
+        given = keep[index]
+        if given is not None:
+            for token in (t.FREE, *(c for unit in units(given) for c in words.vocabulary.characters(unit))):
+                yield words.only(token)
+            lines.append(given)
+            continue
+        allowed = _rhyme_choices(words, used, index, len(forms)) if form.mark == OPEN else None
+        rhyme = words.names[(yield _asked(words, form, letters) if allowed is None else allowed)]
         track = None if rhyme == t.FREE else rhyme[len("<rhyme:") : -1]
+        if track is not None:
+            used.append(rhyme)
+            letters.setdefault(form.mark, track)
         others = None if song is None else song + lines
-        lines.append((yield from _line(words, count, track, others, singable)))
-    return tuple(lines)
+        lines.append((yield from _line(words, form.count, track, others, singable)))
+
+
+def _asked(words: Words, form: LineForm, letters: Mapping[str, str]) -> Ids:
+    """The rhymes that a marked line may announce: its letter's, else one that no other letter has."""
+    if form.mark == FREE:
+        return words.only(t.FREE)
+    if form.group is not None or form.mark in letters:
+        return words.only(f"<rhyme:{form.group or letters[form.mark]}>")
+    free = [g for g in GROUPS if g not in letters.values() and len(words.rhyming.get(g, ())) >= _ENOUGH]
+    return words.only(*(f"<rhyme:{g}>" for g in free))
 
 
 def _rhyme_choices(words: Words, used: Sequence[str], index: int, total: int) -> Ids:
@@ -167,7 +219,8 @@ def _line(
         allowed = everything
         if place + 1 == count and track is not None and others is not None:
             rhyming = np.intersect1d(words.rhyming.get(track, everything), everything)
-            allowed = rhyming if len(rhyming) else everything
+            sure = [i for i in rhyming if i not in words.unsure or group(line + words.names[i]) == track]
+            allowed = np.array(sure, np.int64) if sure else everything
         if others is not None:
             allowed = _fresh(words, allowed, line, others, place + 1 == count)
         line += words.names[(yield allowed)]

@@ -13,6 +13,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from lyrics_llm.constrain import Ids
+from lyrics_llm.limits import Limit
 
 Written = TypeVar("Written")
 
@@ -64,12 +65,14 @@ def write(
     generators: Sequence[torch.Generator],
     temper: Temper,
     pad: int,
-) -> tuple[list[Written], list[list[int]]]:
+    limit: Limit | None = None,
+) -> tuple[list[Written | None], list[list[int]]]:
     """Continue each prompt under its grammar to the grammar's end.
 
     Args:
         prompts: ids of each row, of any length above 0.
         generators: on the CPU, one a row.
+        limit: where it is reached, grammars that haven't ended give None.
     Returns:
         (what each grammar made of its tokens, the tokens).
     """
@@ -82,7 +85,7 @@ def write(
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     cache = DynamicCache(config=model.config)
-    while not all(row.done for row in rows):
+    while not all(row.done for row in rows) and not (limit and limit.reached):
         seen = model(
             input_ids=ids,
             attention_mask=mask,
@@ -95,6 +98,8 @@ def write(
         for row, scores in zip(rows, logits):
             if not row.done and not row.waiting:
                 row.choose(_draw(scores, row, temper))
+                if limit:
+                    limit.spent += 1
                 row.force()
         step = min((len(row.waiting) for row in rows if not row.done), default=0)
         if step == 0:
@@ -103,7 +108,7 @@ def write(
         ids = torch.tensor(fed, device=device)
         mask = torch.cat([mask, mask.new_ones(ids.shape)], 1)
         positions = positions[:, -1:] + torch.arange(1, step + 1, device=device)
-    return [row.written for row in rows], [row.chosen for row in rows]  # type: ignore[misc]
+    return [row.written for row in rows], [row.chosen for row in rows]
 
 
 def _draw(scores: torch.Tensor, row: _Row, temper: Temper) -> int:

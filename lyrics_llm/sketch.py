@@ -8,7 +8,7 @@ from common.lyrics import Lyrics, SectionTag
 from common.pinyin import units
 from common.score import TICKS
 from common.theory import Key
-from corpus.forms import FormSection, fit
+from corpus.forms import LONGEST, FormSection, fit
 from corpus.plan import COMFORT, SongPlan
 from lyrics_llm.tokens import LONGEST_LINE, SWINGS, TEMPI
 
@@ -128,6 +128,13 @@ def counts_of(lyrics: Lyrics) -> list[tuple[SectionTag, tuple[int, ...]]]:
 _UNSUNG = {"intro": 4.0, "interlude": 4.0, "outro": 4.0}  # seconds wanted of a section without words
 _RATE = 2.3  # syllables a second that are wanted
 _MOST_UNSUNG = 16.0  # seconds of one section without words, where there is time left
+
+
+def natural_duration(lyrics: Lyrics) -> float:
+    """Seconds in which words are sung at ease, with an intro and an outro."""
+    wanted = sum(_wanted_seconds(tag, counts) for tag, counts in counts_of(lyrics))
+    around = sum(_UNSUNG[tag] for tag in ("intro", "outro") if tag not in {s.tag for s in lyrics.sections})
+    return float(min(LONGEST, max(12.0, round(wanted + around))))
 
 
 def form_for(

@@ -31,14 +31,17 @@ from corpus.genres import GENRES
 from lyrics_llm import model as models
 from lyrics_llm import tokens as t
 from lyrics_llm.constrain import Words, lyrics_grammar, plan_grammar, score_grammar
+from lyrics_llm.limits import Limit, finished
 from lyrics_llm.sample import Temper, write
 from lyrics_llm.sequence import lyrics_tokens, plan_tokens, prompt_tokens
 from lyrics_llm.sketch import FAST, SongSketch, counts_of, form_for
+from lyrics_llm.structure import Structure
 from lyrics_llm.tokens import Vocabulary
 
 logger = logging.getLogger(__name__)
 
 Shape = Sequence[tuple[SectionTag, Sequence[int]]]
+Keep = Sequence[Sequence[str | None]]  # lines of sections; None for those to write
 _MOST_DESCRIPTION = 400  # characters that the model reads
 _TEMPERS = {"plan": Temper(0.7, 0.05), "lyrics": Temper(0.75, 0.08), "score": Temper(0.8, 0.05)}
 _CHOICES = ("genre", "mood", "theme", "singer", "tempo", "key", "swing", "harmony", "lead")
@@ -80,27 +83,38 @@ class Writer:
     def write(
         self,
         description: str,
-        plan: SongSketch | Shape | None = None,
+        plan: SongSketch | Structure | Shape | None = None,
         seed: int = 0,
         duration: float = 30.0,
+        keep: Keep | None = None,
+        limit: Limit | None = None,
+        replaced: Lyrics | None = None,
         **fixed: Any,
     ) -> Lyrics:
         """Write the words of a plan.
 
         Args:
-            plan: from `plan`; or sections with the syllables of every line, such as
+            plan: from `plan`; or a structure; or sections with the syllables of every line, such as
                 `[("verse", (7, 7)), ("chorus", (5, 5))]`; or None to plan here.
-            duration, fixed: of `plan`, when none is given.
+            keep: lines that are written already, None for those to write; with a structure.
+            limit: where it is reached, the words are finished from the book of phrases.
+            replaced: words of which no long piece may be copied.
+            duration, fixed: of `plan`, when no sketch is given.
         Raises:
             RequestError, LyricsError: the request can't be served.
         """
         if isinstance(plan, SongSketch):
-            return self.writes([description], [plan], [seed])[0]
+            return self.writes([description], [plan], [seed], limit=limit)[0]
         sketch = self.plan(description, seed, duration, **fixed)
+        structure = Structure.of(sketch.shape if plan is None else plan)
         if plan is not None:
-            sections = tuple(FormSection(tag, 1, tuple(counts)) for tag, counts in plan)
-            sketch = replace(_singing(sketch, any(s.lines for s in sections)), form=sections)
-        return self.writes([description], [sketch], [seed])[0]
+            sections = tuple(FormSection(tag, 1, tuple(counts)) for tag, counts in structure.shape)
+            sketch = replace(_singing(sketch, True), form=sections)
+        return self.writes([description], [sketch], [seed], [structure], [keep], limit, replaced)[0]
+
+    def structure(self, description: str, seed: int = 0, duration: float = 30.0) -> Structure:
+        """The form that `write` gives a song of so many seconds."""
+        return Structure.of(self.plan(description, seed, duration).shape)
 
     def compose(
         self,
@@ -148,15 +162,59 @@ class Writer:
         ]
 
     def writes(
-        self, descriptions: Sequence[str], sketches: Sequence[SongSketch], seeds: Sequence[int]
+        self,
+        descriptions: Sequence[str],
+        sketches: Sequence[SongSketch],
+        seeds: Sequence[int],
+        structures: Sequence[Structure] | None = None,
+        keep: Sequence[Keep | None] | None = None,
+        limit: Limit | None = None,
+        replaced: Lyrics | None = None,
     ) -> list[Lyrics]:
-        """As `write`."""
+        """As `write`.
+
+        Args:
+            structures: rhymes and pauses beside the sketches' lines and syllables.
+            keep: lines of each song that are written already, None for those to write.
+        """
+        forms = structures or [Structure.of(sketch.shape) for sketch in sketches]
+        keeps = keep or [None] * len(forms)
+        done: list[list[list[str]]] = [[] for _ in forms]
+        grammars = [
+            lyrics_grammar(
+                self.words,
+                form.shape,
+                forms=[lines for _, lines in form.sections],
+                avoid=[*fragments(text), *(replaced.lines if replaced else ())],
+                keep=kept,
+                done=lines,
+            )
+            for text, form, kept, lines in zip(descriptions, forms, keeps, done)
+        ]
         prompts = [
             self._prompt(text) + self.vocabulary.encode([*plan_tokens(sketch), t.LYRICS])
             for text, sketch in zip(descriptions, sketches)
         ]
-        grammars = [lyrics_grammar(self.words, sketch.shape) for sketch in sketches]
-        return self._run("lyrics", prompts, grammars, seeds)[0]
+        written = self._run("lyrics", prompts, grammars, seeds, limit)[0]
+        return [
+            form.spaced(words) if words is not None else self._unfinished(form, kept, lines, sketch, seed)
+            for form, words, kept, lines, sketch, seed in zip(forms, written, keeps, done, sketches, seeds)
+        ]
+
+    def _unfinished(
+        self, form: Structure, kept: Keep | None, done: list[list[str]], sketch: SongSketch, seed: int
+    ) -> Lyrics:
+        """The words when the limit was reached before their end."""
+        words = finished(form, done, sketch.theme, sketch.mood, seed)
+        if kept is not None:
+            pairs = zip(words.sections, kept)
+            words = Lyrics(
+                tuple(
+                    LyricSection(s.tag, tuple(old or new for old, new in zip(lines, s.lines)))
+                    for s, lines in pairs
+                )
+            )
+        return form.spaced(words)
 
     def composes(
         self,
@@ -183,9 +241,12 @@ class Writer:
             logger.warning("of the description the first %d characters are read", _MOST_DESCRIPTION)
         return self.vocabulary.encode(prompt_tokens(self.vocabulary, text[:_MOST_DESCRIPTION]))
 
-    def _run(self, task: str, prompts: list, grammars: list, seeds: Sequence[int]) -> tuple[list, list]:
+    def _run(
+        self, task: str, prompts: list, grammars: list, seeds: Sequence[int], limit: Limit | None = None
+    ) -> tuple[list, list]:
         generators = [torch.Generator().manual_seed(derive_seed(seed, "writer", task)) for seed in seeds]
-        return write(self.model, prompts, grammars, generators, _TEMPERS[task], self.vocabulary.ids[t.PAD])
+        pad = self.vocabulary.ids[t.PAD]
+        return write(self.model, prompts, grammars, generators, _TEMPERS[task], pad, limit)
 
 
 # ---- wishes ------------------------------------------------------------------------------------

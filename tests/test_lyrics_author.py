@@ -1,0 +1,332 @@
+"""write, rewrite, compose: what they promise, whatever the model has learned."""
+
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+import lyrics_llm
+from common.errors import LyricsError, RequestError
+from common.lyrics import Lyrics, LyricSection
+from common.pinyin import units
+from common.rhyme import group
+from common.score import HOLD, Note, Score, Section
+from common.theory import Key
+from lyrics_llm import author, model
+from lyrics_llm.config import ModelConfig
+from lyrics_llm.limits import Limit, finished
+from lyrics_llm.melody import harmonised, phrases, sing, structure_of
+from lyrics_llm.singable import SLOW
+from lyrics_llm.structure import LineForm, Structure, kept
+from lyrics_llm.themes import themes
+from lyrics_llm.tokens import Vocabulary, build
+from lyrics_llm.writer import Writer
+
+TEXT = "一首下雨天想家的慢歌，女声，钢琴"
+MARKED = "(verse1)\nccc ccR\ncccccc\ncccccR\n(chorus1)\n5R\n3+4R\n5R\n7\n(outro)\n"
+
+
+@pytest.fixture(scope="module")
+def writer() -> Iterator[Writer]:
+    vocabulary = Vocabulary(build())
+    sizes = ModelConfig(hidden_size=16, intermediate_size=32, layers=1, heads=2, kv_heads=1, head_dim=8)
+    yield Writer(model.build(sizes, vocabulary, 0), vocabulary)
+
+
+# ---- structures --------------------------------------------------------------------------------
+
+
+def test_a_structure_is_read_and_written() -> None:
+    form = Structure.parse(MARKED)
+    assert form.shape == [("verse", (6, 6, 6)), ("chorus", (5, 7, 5, 7)), ("outro", ())]
+    assert [f.mark for _, lines in form.sections for f in lines] == list("A-AAAA-")
+    assert form.sections[0][1][0].pauses == form.sections[1][1][1].pauses == (3,)
+    assert Structure.parse(str(form)) == form
+    assert Structure.of([("verse", (5, 5))]).sections[0][1] == (LineForm(5), LineForm(5))
+    assert str(Structure.parse("<verse>\n7\n7\n")) == "<verse>\nccccccc\nccccccc\n"
+
+
+def test_the_structure_of_lyrics_has_their_rhymes_and_pauses() -> None:
+    form = Structure.of(Lyrics.parse("<verse>\n窗外 下着雨\n我在想你\nbaby don't cry\n<outro>\n"))
+    assert str(form) == "<verse>\ncc ccR\ncccR\nccc\n\n<outro>\n"
+    assert form.shape == [("verse", (5, 4, 3)), ("outro", ())]
+
+
+@pytest.mark.parametrize(
+    ("rhyme", "marks"),
+    [
+        ("AABA", "AABAAABA"),
+        ("-A-A", "-A-A-A-A"),
+        ("xaxa", "-A-A-A-A"),
+        ("江阳", "AAAAAAAA"),
+        (None, "????????"),
+    ],
+)
+def test_rhymes_are_asked_for(rhyme: str | None, marks: str) -> None:
+    form = Structure.of([("verse", (5,) * 4), ("chorus", (5,) * 4)]).rhymed(rhyme)
+    assert "".join(f.mark for _, lines in form.sections for f in lines) == marks
+    assert {f.group for _, lines in form.sections for f in lines} == {"江阳" if rhyme == "江阳" else None}
+
+
+def test_a_group_holds_for_marked_lines_only() -> None:
+    form = Structure.parse(MARKED).rhymed("江阳")
+    assert [f.group for f in form.sections[0][1]] == ["江阳", None, "江阳"]
+
+
+@pytest.mark.parametrize("text", ["<verse>\n月光\n", "<verze>\n7\n", "", "<verse>\n99\n", "<verse>\n0R\n"])
+def test_bad_structures_are_refused(text: str) -> None:
+    with pytest.raises(RequestError):
+        Structure.parse(text)
+
+
+@pytest.mark.parametrize("rhyme", ["ABCD", "江羊", "A", "押韵"])
+def test_bad_rhymes_are_refused(rhyme: str) -> None:
+    with pytest.raises(RequestError, match="isn't known: use a scheme such as AABA"):
+        Structure.of([("verse", (5, 5))]).rhymed(rhyme)
+
+
+def test_keeping_a_structure_is_counted() -> None:
+    form = Structure.parse("<verse>\n3R\n3R\n3R\n2\n")
+    perfect = Lyrics.parse("<verse>\n看月亮\n想故乡\n陪我唱\n晚安\n")
+    assert kept(form, perfect).form
+    assert (kept(form, perfect).rhymed, kept(form, perfect).marked) == (3, 3)
+    worse = kept(form, Lyrics.parse("<chorus>\n看月亮\n想你\n陪我唱\n晚安\n"))
+    assert (worse.sections, worse.lines, worse.rhymed, worse.form) == (0, 3, 2, False)
+
+
+# ---- write -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_form_and_rhyme_are_right_by_construction(writer: Writer, seed: int) -> None:
+    form = Structure.parse(MARKED)
+    words = lyrics_llm.write(TEXT, MARKED, seed=seed, model=writer)
+    result = kept(form, words)
+    assert result.form
+    assert result.rhymed == result.marked == 5
+    assert Lyrics.parse(str(words)) == words
+    assert words.sections[0].lines[0][3] == " "
+    assert all(any(piece not in line for piece in ("下雨天想家", "的慢歌")) for line in words.lines)
+
+
+def test_asked_rhymes_hold(writer: Writer) -> None:
+    shape = [("verse", (6, 6, 6, 6)), ("chorus", (5, 5))]
+    words = lyrics_llm.write(TEXT, shape, rhyme="江阳", seed=1, model=writer)  # type: ignore[arg-type]
+    assert {group(line) for line in words.lines} == {"江阳"}
+    words = lyrics_llm.write(TEXT, shape, rhyme="ABAB", seed=1, model=writer)  # type: ignore[arg-type]
+    a, b, c, d = (group(line) for line in words.sections[0].lines)
+    assert a == c != b == d
+
+
+def test_no_line_repeats_another_or_the_description(writer: Writer) -> None:
+    words = lyrics_llm.write(TEXT, [("verse", (9,) * 12), ("chorus", (8,) * 6)], seed=2, model=writer)
+    pieces = [line[i : i + 5] for line in words.lines for i in range(len(line) - 4)]
+    assert len(pieces) == len(set(pieces))
+    assert not any(piece in TEXT for piece in pieces)
+    assert not any(
+        line[i] == line[i + 1] == line[i + 2] for line in words.lines for i in range(len(line) - 2)
+    )
+
+
+def test_the_same_seed_gives_the_same_words(writer: Writer) -> None:
+    once, again, other = (lyrics_llm.write(TEXT, MARKED, seed=s, model=writer) for s in (5, 5, 6))
+    assert once == again != other
+
+
+def test_limits_end_in_whole_lyrics(writer: Writer, caplog: pytest.LogCaptureFixture) -> None:
+    form = Structure.parse(MARKED)
+    for limits in ({"tokens": 0}, {"tokens": 20}, {"seconds": 0.0}):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            words = lyrics_llm.write(TEXT, MARKED, seed=3, model=writer, **limits)  # type: ignore[arg-type]
+        result = kept(form, words)
+        assert result.form
+        assert result.rhymed == result.marked
+        assert "of 7 lines come from the book of phrases" in caplog.text
+    whole = lyrics_llm.write(TEXT, MARKED, seed=3, model=writer, tokens=10_000)
+    assert whole == lyrics_llm.write(TEXT, MARKED, seed=3, model=writer)
+    part = lyrics_llm.write(TEXT, MARKED, seed=3, model=writer, tokens=20)
+    assert part.lines[:2] == whole.lines[:2]
+    with pytest.raises(RequestError, match="isn't negative"):
+        Limit(seconds=-1)
+
+
+def test_phrases_finish_what_was_begun() -> None:
+    form = Structure.parse("<verse>\n5R\n6R\n5R\n4\n<outro>\n")
+    words = finished(form, [["照着我故乡"]], "思乡", "悲伤", seed=1)
+    assert words.lines[0] == "照着我故乡"
+    assert kept(form, words).form
+    assert [group(line) for line in words.lines[:3]] == ["江阳"] * 3
+    assert words == finished(form, [["照着我故乡"]], "思乡", "悲伤", seed=1)
+
+
+def test_bad_requests_are_refused(writer: Writer) -> None:
+    for text in ("", " 。"):
+        with pytest.raises(RequestError, match="at least one word"):
+            lyrics_llm.write(text, MARKED, model=writer)
+    with pytest.raises(RequestError, match="no line to write"):
+        lyrics_llm.write(TEXT, [("intro", ())], model=writer)
+    with pytest.raises(RequestError, match="Chinese only"):
+        lyrics_llm.write(TEXT, MARKED, language="en", model=writer)
+    with pytest.raises(RequestError, match="theme '火星' isn't known"):
+        lyrics_llm.write(TEXT, MARKED, theme="火星", model=writer)
+    with pytest.raises(RequestError, match="both were given"):
+        lyrics_llm.write(TEXT, MARKED, score=tune(), model=writer)
+
+
+def test_a_form_is_made_where_none_is_asked(writer: Writer) -> None:
+    words = lyrics_llm.write(TEXT, seed=1, duration=20, model=writer)
+    assert words.lines
+    assert kept(writer.structure(TEXT, 1, 20), words).form
+
+
+# ---- rewrite -----------------------------------------------------------------------------------
+
+MINE = Lyrics.parse(
+    "<verse>\n窗外 下着小雨\n我在想着你\n<chorus>\n带我回到海上\n天边有一束光\nbaby don't cry\n"
+)
+
+
+def test_one_line_is_rewritten_and_the_rest_stays(writer: Writer) -> None:
+    new = lyrics_llm.rewrite(MINE, 2, 1, "写海边", seed=1, model=writer)
+    assert new.sections[0].lines == MINE.sections[0].lines
+    assert new.sections[1].lines[1:] == MINE.sections[1].lines[1:]
+    line = new.sections[1].lines[0]
+    assert line != MINE.sections[1].lines[0]
+    assert (len(units(line)), group(line)) == (6, "江阳")
+    assert new == lyrics_llm.rewrite(MINE, 2, 1, "写海边", seed=1, model=writer)
+
+
+def test_a_section_is_rewritten(writer: Writer) -> None:
+    new = lyrics_llm.rewrite(MINE, 1, instruction="写山", seed=1, model=writer, count=4)
+    assert [len(units(line)) for line in new.sections[0].lines] == [4, 4]
+    assert new.sections[1] == MINE.sections[1]
+    short = Lyrics.parse("<verse>\n天\n地\n")
+    for seed in range(5):
+        changed = lyrics_llm.rewrite(short, 1, seed=seed, instruction="写山", model=writer)
+        assert all(a != b for a, b in zip(changed.lines, short.lines))
+
+
+def test_times_and_numbers_stay_when_a_line_is_rewritten(writer: Writer) -> None:
+    timed = Lyrics((LyricSection("verse", ("天上的光", "地上的霜"), (1.0, 2.5), 2),))
+    new = lyrics_llm.rewrite(timed, 1, 2, "写山", model=writer, tokens=0)
+    assert new.lines[0] == "天上的光"
+    assert new.lines[1] != "地上的霜"
+    assert (new.sections[0].times, new.sections[0].number) == ((1.0, 2.5), 2)
+
+
+def test_bad_places_are_named(writer: Writer) -> None:
+    for section, line, message in (
+        (3, 1, "no section 3: .* have 2"),
+        (2, 4, "no line 4 in section 2: it has 3"),
+    ):
+        with pytest.raises(LyricsError, match=message):
+            lyrics_llm.rewrite(MINE, section, line, "写海边", model=writer)
+    with pytest.raises(RequestError, match="what the new words are about"):
+        lyrics_llm.rewrite(Lyrics.parse("<verse>\n啦\n"), 1, model=writer)
+
+
+# ---- melodies ----------------------------------------------------------------------------------
+
+
+def tune() -> Score:
+    """Two phrases of five and four played notes, a rest between them, in C."""
+    first = [Note(12 * i, 12, 60 + p) for i, p in enumerate((0, 4, 7, 4))] + [Note(48, 24, 60)]
+    second = [Note(96 + 6 * i, 6, 60 + p) for i, p in enumerate((7, 5, 4))] + [Note(114, 30, 60)]
+    return Score(100.0, Key(0), (Section("verse", 4, (), tuple(first + second)),))
+
+
+def test_words_are_written_for_a_melody(writer: Writer) -> None:
+    score = tune()
+    assert structure_of(score).shape == [("verse", (5, 4))]
+    words = lyrics_llm.write(TEXT, score=score, seed=1, model=writer)
+    sung = lyrics_llm.compose(words, TEXT, melody=score)
+    assert sung.lyrics() == words
+    assert [(n.start, n.duration, n.pitch) for n in sung.sections[0].notes] == [
+        (n.start, n.duration, n.pitch) for n in score.sections[0].notes
+    ]
+    assert structure_of(sung).shape == [("verse", (5, 4))]
+    assert sung.sections[0].chords[0].symbol == "C"
+    assert sung.duration == score.duration
+
+
+def test_shorter_lines_hold_notes_and_longer_ones_split_them() -> None:
+    sung = sing(tune(), Lyrics.parse("<verse>\n天上光\n我在想着你呀\n"))
+    first, second = phrases(sung.sections[0])
+    assert sorted(n.syllable or "" for n in first) == sorted(["天", HOLD, HOLD, "上", "光"])
+    assert first[0].syllable == "天"
+    assert [n.syllable for n in second] == list("我在想着你呀")
+    assert second[-1].start + second[-1].duration == 144
+    assert [n.pitch for n in second[-3:]] == [60, 60, 60]
+    with pytest.raises(LyricsError, match="too many for 4 notes"):
+        sing(tune(), Lyrics.parse("<verse>\n天\n" + "我" * 20 + "\n"))
+    with pytest.raises(LyricsError, match="has 2 lines, but the lyrics have 1"):
+        sing(tune(), Lyrics.parse("<verse>\n天\n"))
+    with pytest.raises(LyricsError, match="the melody has the sections verse"):
+        sing(tune(), Lyrics.parse("<chorus>\n天\n"))
+
+
+def test_a_melody_without_notes_is_refused() -> None:
+    with pytest.raises(RequestError, match="no melody"):
+        structure_of(Score(100.0, Key(0), (Section("intro", 1),)))
+
+
+def test_chords_fit_the_melody_and_given_ones_stay(caplog: pytest.LogCaptureFixture) -> None:
+    section = Section("verse", 3, (), (Note(0, 48, 60), Note(48, 24, 62), Note(72, 24, 67), Note(96, 48, 64)))
+    with caplog.at_level(logging.WARNING):
+        score = harmonised(Score(100.0, Key(0), (section,)))
+    assert [(c.start, c.symbol) for c in score.sections[0].chords] == [(0, "C"), (48, "G"), (96, "C")]
+    assert "triads of C" in caplog.text
+    assert harmonised(score) is score
+
+
+def test_given_melodies_keep_their_tempo(writer: Writer) -> None:
+    with pytest.raises(RequestError, match="has its own duration"):
+        lyrics_llm.compose(MINE, TEXT, melody=tune(), tempo=90, model=writer)
+
+
+# ---- singability, themes -----------------------------------------------------------------------
+
+
+def test_singability_says_what_to_do() -> None:
+    words = Lyrics.parse(
+        "<verse>\n窗外下着雨我想你\n" + "带我回到海上吧\n" * 3 + "<chorus>\n天边有一束光\n我在等你\n"
+    )
+    good = lyrics_llm.singability(words, 30)
+    assert good.fits
+    assert [s.syllables for s in good.sections] == [29, 10]
+    assert all(1.0 < s.rate < 4.0 for s in good.sections)
+    slow = lyrics_llm.singability(words, 150)
+    assert len(slow.warnings) == 2
+    assert all(s.rate < SLOW for s in slow.sections)
+    assert f"ask for {slow.natural:g} s" in slow.warnings[0]
+    fast = lyrics_llm.singability(words, 12)
+    assert "10 syllables in 2.4 s are 4.1 a second, fast to sing: leave out about 3" in fast.warnings[0]
+    hopeless = lyrics_llm.singability(words, 6)
+    assert not hopeless.sections
+    assert "39 syllables in 6 lines need at least" in hopeless.warnings[0]
+    with pytest.raises(LyricsError, match="no lines to sing"):
+        lyrics_llm.singability(Lyrics.parse("<intro>\n"), 30)
+    with pytest.raises(RequestError, match="lasts 5 to 600 seconds"):
+        lyrics_llm.singability(words, 1000)
+
+
+def test_themes_are_the_lyrics_own() -> None:
+    words = Lyrics.parse("<verse>\n窗外下着雨\n我想念妈妈\n雨中想妈妈\n<chorus>\n妈妈你好吗\n想念着故乡\n")
+    found = themes(words)
+    assert found.words[:2] == ("妈妈", "想念")
+    assert set(found.words) <= {w for line in words.lines for w in (line[i : i + 2] for i in range(4))}
+    assert themes(Lyrics.parse("<verse>\n啦啦啦\n")).texts == ()
+
+
+def test_importing_the_room_is_light() -> None:
+    code = "import sys, lyrics_llm; assert not {'torch', 'transformers'} & set(sys.modules); lyrics_llm.write"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_demo_is_found_by_its_name() -> None:
+    assert isinstance(author.load("demo"), Writer)
+    with pytest.raises(RequestError, match="takes no adapter"):
+        author.load("demo", four_bit=True)
