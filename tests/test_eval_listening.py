@@ -195,7 +195,8 @@ def answers(
             marks = {q: m + again for q, m in given[pair[0]]["scores"].items()}
         given.append({"clip": code, "place": place, "scores": marks, "heard": 9.0, "seconds": pace})
     return {
-        "test": key["test"], "rater": f"r{number}", "audience": audience, "number": number, "sheet": number - 1,
+        "test": key["test"], "rater": f"r{number}", "audience": audience,
+        "number": number, "sheet": number - 1,
         "answers": given,
     }  # fmt: skip
 
