@@ -85,7 +85,9 @@ def read_crop(song: SongFile, start: float, length: int, sample_rate: int) -> Fl
     except (OSError, RuntimeError, soundfile.SoundFileError) as error:
         raise AudioError(f"{song.path} can't be read: {error}") from error
     if not len(data) or missing > _SLACK * rate:
-        raise AudioError(f"{song.path} has no sound {missing / rate:.2f} s before its end: it is cut short")
+        raise AudioError(
+            f"{song.path} is cut short: a crop from {start:.1f} s on lacks {missing / rate:.2f} s"
+        )
     if not np.isfinite(data).all():
         raise AudioError(f"{song.path} holds NaN or infinite samples")
     if rate != sample_rate and len(data):

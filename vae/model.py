@@ -15,6 +15,7 @@ Differs: any length goes in and the same length comes out (theirs drops what exc
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from torch.nn import functional as F
 
 from common.errors import ConfigError
 from vae.posterior import Posterior, check_stereo
+from vae.snake import snake
 
 DILATIONS = (1, 3, 9)
 TILE = 128  # latents decoded at once: at the published widths a layer's output has 67 MB
@@ -39,7 +41,7 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 class SnakeBeta(nn.Module):
-    """x + sin²(e^α x) / e^β with α and β per channel (Lee et al. 2023, BigVGAN)."""
+    """x + sin²(e^α x) / e^β with α and β per channel (`vae.snake`)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -47,8 +49,7 @@ class SnakeBeta(nn.Module):
         self.beta = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Float[Tensor, "batch channels time"]) -> Float[Tensor, "batch channels time"]:
-        alpha, beta = self.alpha.exp()[:, None], self.beta.exp()[:, None]
-        return x + torch.sin(alpha * x).square() / (beta + 1e-9)
+        return snake(x, self.alpha, self.beta)
 
 
 class Conv(nn.Module):
@@ -72,6 +73,8 @@ class Conv(nn.Module):
         self.padding, self.dilation, self.stride = padding, dilation, stride
         self._create(torch.empty(outputs, inputs, kernel), outputs if bias else None)
 
+    folded: Tensor | None = None  # g · v / ‖v‖ while `folded_weights` holds it
+
     def _create(self, weight: Tensor, biases: int | None) -> None:
         nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
         self.weight_g = nn.Parameter(weight.norm(dim=(1, 2), keepdim=True))
@@ -80,6 +83,8 @@ class Conv(nn.Module):
 
     @property
     def weight(self) -> Tensor:
+        if self.folded is not None:
+            return self.folded
         return self.weight_v * (self.weight_g / self.weight_v.norm(dim=(1, 2), keepdim=True))
 
     def sees(self, low: int, high: int) -> tuple[int, int]:
@@ -107,6 +112,20 @@ class Upsample(Conv):
     def forward(self, x: Float[Tensor, "batch inputs time"]) -> Float[Tensor, "batch outputs new_time"]:
         s = self.stride
         return F.conv_transpose1d(x, self.weight, self.bias, s, math.ceil(s / 2), output_padding=s % 2)
+
+
+@contextmanager
+def folded_weights(module: nn.Module) -> Iterator[None]:
+    """Within the block the convolutions of a module compute their weights once, not in every call."""
+    layers = [layer for layer in module.modules() if isinstance(layer, Conv)]
+    try:
+        with torch.no_grad():
+            for layer in layers:
+                layer.folded = layer.weight
+        yield
+    finally:
+        for layer in layers:
+            layer.folded = None
 
 
 def downsample(inputs: int, outputs: int, stride: int) -> Conv:
@@ -395,11 +414,12 @@ class EarVAE(ModelMixin, ConfigMixin):
         The transformer, which sees all frames, runs once; the convolutions see a tile and its context.
         """
         mixed, context, hop = self._mixed(latents), self.decode_context, self.hop_length
-        for start in range(0, mixed.shape[2], tile):
-            stop = min(mixed.shape[2], start + tile)
-            first = max(0, start - context)
-            wav = self.decoder(mixed[..., first : stop + context])
-            yield wav[..., (start - first) * hop : (stop - first) * hop]
+        with folded_weights(self.decoder):
+            for start in range(0, mixed.shape[2], tile):
+                stop = min(mixed.shape[2], start + tile)
+                first = max(0, start - context)
+                wav = self.decoder(mixed[..., first : stop + context])
+                yield wav[..., (start - first) * hop : (stop - first) * hop]
 
     def _mixed(self, latents: Tensor) -> Float[Tensor, "batch latent_dim frames"]:
         latents = latents * self.scale

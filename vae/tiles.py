@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vae.load import Codec
+from vae.model import folded_weights
 from vae.posterior import Posterior
 
 TILE = 128  # latents, 3 s
@@ -33,6 +34,11 @@ def encode_tiles(
     Raises:
         AudioError: as in `encode`.
     """
+    with folded_weights(codec.encoder):
+        yield from _encoded(codec, blocks, tile)
+
+
+def _encoded(codec: Codec, blocks: Iterable[Tensor], tile: int) -> Iterator[Posterior]:
     hop, context = codec.hop_length, codec.encode_context
     held: Tensor | None = None
     before = 0  # latents at the start of `held` that are done, kept as context

@@ -1,0 +1,177 @@
+"""The ear-VAE against diffusers' AutoencoderOobleck of the same widths and strides: time and memory.
+
+    python -m benchmarks.vae                                       # 10 and 60 s, the published widths
+    python -m benchmarks.vae --channels 32 --seconds 10 --rounds 1  # in a minute or two
+    python -m benchmarks.vae --dtype bfloat16
+
+Every measurement is a process of its own, so that its peak of memory is its own; both models take turns,
+and the least time of the rounds counts. Oobleck runs as it comes; ours as the file commands run it (in tiles).
+Prints ratios, the arithmetic of a second of audio, and the share of the machine's measured matrix rate.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+STRIDES = (2, 4, 4, 4, 8)
+MULTIPLIERS = (1, 2, 4, 8, 16)
+RATE = 44100
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seconds", type=float, nargs="+", default=[10.0, 60.0], help="of audio")
+    parser.add_argument("--channels", type=int, default=128, help="of the first layer")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--one", choices=("ours", "oobleck"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(measure(args.one, args.seconds[0], args.channels, args.dtype)))
+        return
+    import torch
+
+    flop = arithmetic(args.channels)
+    rate = matrix_rate(args.dtype)
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {args.dtype}, matrices {rate:.0f} GFLOP/s"
+    )
+    print(f"{args.channels} channels: {flop[0]:.1f} GFLOP to encode a second, {flop[1]:.1f} to decode it")
+    print("| seconds | | Oobleck | ours | ratio | ours × real time | of the matrix rate |")
+    print("|---|---|---|---|---|---|---|")
+    for seconds in args.seconds:
+        best = {name: child(args, name, seconds) for name in ("oobleck", "ours")}
+        for _ in range(args.rounds - 1):
+            for name, kept in best.items():
+                again = child(args, name, seconds)
+                best[name] = {k: min(v, again[k]) for k, v in kept.items()}
+        theirs, ours = best["oobleck"], best["ours"]
+        for part, cost in (("encode", flop[0]), ("decode", flop[1])):
+            share = cost * seconds / ours[part] / rate
+            print(
+                f"| {seconds:g} | {part} | {theirs[part]:.2f} s | {ours[part]:.2f} s "
+                f"| {theirs[part] / ours[part]:.2f} | {seconds / ours[part]:.2f} | {100 * share:.0f} % |"
+            )
+        print(
+            f"| {seconds:g} | peak memory | {theirs['memory']:.0f} MiB | {ours['memory']:.0f} MiB "
+            f"| {theirs['memory'] / ours['memory']:.2f} | | |"
+        )
+
+
+def child(args: argparse.Namespace, name: str, seconds: float) -> dict[str, float]:
+    """One measurement in a fresh process."""
+    command = [sys.executable, "-m", "benchmarks.vae", "--one", name, "--seconds", str(seconds)]
+    command += ["--channels", str(args.channels), "--dtype", args.dtype]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{name} failed: {done.stderr.strip().splitlines()[-1]}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def measure(name: str, seconds: float, channels: int, dtype: str) -> dict[str, float]:
+    """Seconds to encode and to decode, and MiB of memory at the peak."""
+    import torch
+
+    torch.manual_seed(0)
+    wav = 0.1 * torch.randn(1, 2, int(seconds * RATE))
+    encode, decode = (ours if name == "ours" else oobleck)(channels, getattr(torch, dtype))
+    with torch.inference_mode():
+        decode(encode(wav[..., : RATE // 4]))  # what is done once
+        began = time.perf_counter()
+        latents = encode(wav)
+        between = time.perf_counter()
+        decode(latents)
+        ended = time.perf_counter()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
+    return {"encode": between - began, "decode": ended - between, "memory": peak}
+
+
+def ours(channels: int, dtype: object) -> tuple[Callable, Callable]:
+    """Encoder and decoder of an EarVAE without the transformer, which Oobleck lacks, in tiles."""
+    import torch
+
+    from vae.model import EarVAE
+    from vae.tiles import blocks_of, encode_tiles
+
+    model = EarVAE(channels=channels, multipliers=MULTIPLIERS, strides=STRIDES, transformer_depth=0)
+    model = model.to(dtype).eval()
+
+    def encode(wav: torch.Tensor) -> torch.Tensor:
+        return torch.cat([p.mode() for p in encode_tiles(model, blocks_of(wav[0]))], dim=2)
+
+    def decode(latents: torch.Tensor) -> torch.Tensor:
+        return torch.cat([piece.float() for piece in model.decode_tiles(latents)], dim=2)
+
+    return encode, decode
+
+
+def oobleck(channels: int, dtype: object) -> tuple[Callable, Callable]:
+    """Encoder and decoder of diffusers, at once."""
+    import torch
+    from diffusers import AutoencoderOobleck
+
+    model = AutoencoderOobleck(
+        encoder_hidden_size=channels,
+        downsampling_ratios=list(STRIDES),
+        channel_multiples=list(MULTIPLIERS),
+        decoder_channels=channels,
+        decoder_input_channels=64,
+        audio_channels=2,
+    )
+    model = model.to(dtype).eval()
+    hop = 1024
+
+    def encode(wav: torch.Tensor) -> torch.Tensor:
+        whole = torch.nn.functional.pad(wav, (0, -wav.shape[2] % hop))
+        return model.encode(whole.to(dtype)).latent_dist.mode()
+
+    def decode(latents: torch.Tensor) -> torch.Tensor:
+        return model.decode(latents).sample.float()
+
+    return encode, decode
+
+
+def arithmetic(channels: int) -> tuple[float, float]:
+    """GFLOP of the convolutions for a second of audio, each way."""
+    import torch
+
+    from vae.model import Conv, EarVAE, Upsample
+
+    total = 0.0
+
+    def count(layer: Conv, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        nonlocal total
+        frames = (inputs[0] if isinstance(layer, Upsample) else output).shape[2]
+        total += 2 * layer.weight_v.numel() * frames / 1e9
+
+    with torch.device("meta"):
+        model = EarVAE(channels=channels, multipliers=MULTIPLIERS, strides=STRIDES, transformer_depth=0)
+        for layer in model.modules():
+            if isinstance(layer, Conv):
+                layer.register_forward_hook(count)
+        model.encoder(torch.empty(1, 2, 1024 * 100))
+        encoded, total = total, 0.0
+        model.decoder(torch.empty(1, 64, 100))
+    return encoded * RATE / 102400, total * RATE / 102400
+
+
+def matrix_rate(dtype: str) -> float:
+    """GFLOP/s of a product of two large square matrices, the best of five."""
+    import torch
+
+    size = 2048
+    matrix = torch.randn(size, size).to(getattr(torch, dtype))
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        matrix @ matrix
+        times.append(time.perf_counter() - began)
+    return 2 * size**3 / min(times) / 1e9
+
+
+if __name__ == "__main__":
+    main()

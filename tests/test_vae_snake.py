@@ -1,0 +1,56 @@
+"""SnakeBeta in blocks: the formula, its gradient, and no trace of the blocks."""
+
+import pytest
+import torch
+
+from vae import snake as module
+from vae.model import EarVAE, folded_weights
+from vae.snake import snake
+
+
+def inputs(dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((2, 3, 7), (3,), (3,))
+    return [torch.randn(s, generator=generator, dtype=dtype).requires_grad_() for s in shapes]
+
+
+def formula(x: torch.Tensor, alpha: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
+    a, b = alpha.exp()[:, None], beta.exp()[:, None]
+    return x + torch.sin(a * x) ** 2 / (b + 1e-9)
+
+
+def test_it_is_the_formula_and_its_gradient() -> None:
+    values = inputs()
+    torch.testing.assert_close(snake(*values), formula(*values))
+    assert torch.autograd.gradcheck(snake, values)
+
+
+@pytest.mark.parametrize("block", [1, 20, 10**6])
+def test_blocks_do_not_show(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BLOCK", block)
+    values, seed = inputs(torch.float32), torch.randn(2, 3, 7)
+    found = torch.autograd.grad(snake(*values), values, seed)
+    for ours, theirs in zip(found, torch.autograd.grad(formula(*values), values, seed)):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_precision_is_that_of_the_formula() -> None:
+    x, alpha, beta = inputs(torch.float32)
+    half = x.detach().bfloat16().requires_grad_()
+    out = snake(half, alpha, beta)  # as under autocast: half-precision sound, single-precision weights
+    assert out.dtype == formula(half, alpha, beta).dtype == torch.float32
+    out.sum().backward()
+    assert half.grad is not None and half.grad.dtype == torch.bfloat16
+    assert snake(*(v.bfloat16() for v in (x, alpha, beta))).dtype == torch.bfloat16
+
+
+def test_folded_weights_change_nothing_and_are_let_go() -> None:
+    torch.manual_seed(0)
+    model, wav = EarVAE.named("tiny").eval(), torch.randn(1, 2, 900)
+    with torch.no_grad():
+        plain = model.encode(wav).mode()
+        with folded_weights(model):
+            assert torch.equal(model.encode(wav).mode(), plain)
+            model.encoder.layers[0].weight_g.mul_(2)
+            assert torch.equal(model.encode(wav).mode(), plain)  # the weights of when the block began
+        assert not torch.equal(model.encode(wav).mode(), plain)
