@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import ClapAudioConfig, ClapAudioModel
 
 from chinmu.config import AudioConfig
+from common.errors import ConfigError
 
 _GROUPS = 4  # bands whose onsets are followed separately: low drums to cymbals
 _LAGS = 96  # frames of autocorrelation: 2.2 s at 43 Hz, more than a bar of fast music
@@ -140,15 +141,46 @@ class CompactTower(nn.Module):
 
 
 class HTSAT(nn.Module):
-    """CLAP's audio tower: windows (W, bands, frames) → (W, hidden_size)."""
+    """CLAP's audio tower: windows (W, bands, frames) → (W, hidden_size).
+
+    A window shorter than the tower's is repeated to its length, as CLAP's training has it, instead of
+    being stretched. The batch norm of the bands is part of the front end: its statistics come with
+    pretrained weights, or are measured once, and don't change in training.
+    """
 
     def __init__(self, config: AudioConfig) -> None:
         super().__init__()
         settings = ClapAudioConfig(**config.htsat | {"num_mel_bins": config.n_mels, "enable_fusion": False})
+        longest = settings.spec_size * (settings.spec_size // config.n_mels)
+        if config.window_frames > longest:
+            raise ConfigError(
+                f"this HTSAT hears {longest} frames at once, but a window of {config.window:g} s has "
+                f"{config.window_frames}: lower window or raise hop_length"
+            )
+        self.frames = config.window_frames
         self.model = ClapAudioModel(settings)
         self.out_features = settings.hidden_size
 
+    def train(self, mode: bool = True) -> "HTSAT":
+        super().train(mode)
+        self.model.audio_encoder.batch_norm.eval()
+        return self
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the bands' statistics are still those of a new batch norm."""
+        return not self.model.audio_encoder.batch_norm.running_mean.any()
+
+    def measure(self, features: Tensor) -> None:
+        """Take the bands' means and variances from windows (W, bands, frames)."""
+        norm = self.model.audio_encoder.batch_norm
+        norm.running_mean.copy_(features.mean((0, 2)))
+        norm.running_var.copy_(features.var((0, 2)).clamp_min(1e-3))
+
     def forward(self, features: Tensor) -> Tensor:
+        short = features.shape[-1]
+        if short < self.frames:
+            features = features.repeat(1, 1, -(-self.frames // short))[..., : self.frames]
         return self.model(input_features=features.transpose(1, 2)[:, None]).pooler_output
 
 

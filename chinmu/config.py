@@ -17,6 +17,8 @@ class AudioConfig:
     """The front end (log-mel bands, and chroma for the key) and the tower on top of it."""
 
     tower: Literal["compact", "htsat"] = "compact"
+    # Whose weights training starts from (htsat): the official LAION-CLAP .pt, or a transformers CLAP.
+    pretrained: str | None = None
     sample_rate: int = 44100  # Hz
     n_fft: int = 2048
     hop_length: int = 1024
@@ -28,6 +30,7 @@ class AudioConfig:
     chroma_n_fft: int = 8192
     mean_db: float = 0.0  # bands become (dB - mean) / std
     std_db: float = 20.0
+    edges: Literal["zeros", "reflect"] = "zeros"  # what stands before the first sample; CLAP reflects
     window: float = 10.0  # seconds that the tower hears at once; longer audio is a mean over windows
     # The compact tower: convolutions that halve bands and frames, then a transformer over time.
     channels: tuple[int, ...] = (16, 32, 64, 96)
@@ -48,6 +51,8 @@ class AudioConfig:
                 f"mel bands need 0 <= f_min < f_max <= {self.sample_rate / 2:g} Hz, "
                 f"but got {self.f_min:g} and {self.f_max:g}"
             )
+        if self.tower == "compact" and self.pretrained:
+            raise ConfigError(f"only the htsat tower starts from CLAP's weights, but got {self.pretrained!r}")
         if self.width % self.heads:
             raise ConfigError(f"width {self.width} isn't a multiple of its {self.heads} heads")
 
@@ -83,8 +88,14 @@ class TextConfig:
             "type_vocab_size": 1,
         }
     )
+    # What stands for a whole text: the mean over its tokens, or its last one (Qwen3-Embedding's way).
+    pooling: Literal["mean", "last"] = "mean"
     longest: int = 256  # tokens read at once; a longer text is read in equal parts and averaged
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.longest < 8:
+            raise ConfigError(f"a text tower reads at least 8 tokens at once, but longest is {self.longest}")
 
 
 @dataclass(frozen=True)

@@ -27,22 +27,29 @@ def features(wav: Tensor, config: AudioConfig) -> Tensor:
         (N, n_mels + n_chroma, 1 + T // hop_length), float32.
     """
     mono = (wav.mean(1) if wav.ndim == 3 else wav).float()
-    power = _filtered(mono, config.n_fft, config.hop_length, _mel_filters(config))
+    power = _filtered(mono, config.n_fft, config.hop_length, _mel_filters(config), config.edges)
     decibels = 10 * torch.log10(power.clamp_min(_TINY))
     bands = (decibels - config.mean_db) / config.std_db
     if not config.n_chroma:
         return bands
     stride = _CHROMA_STRIDE
-    sparse = _filtered(mono, config.chroma_n_fft, config.hop_length * stride, _chroma_filters(config))
+    sparse = _filtered(
+        mono, config.chroma_n_fft, config.hop_length * stride, _chroma_filters(config), "zeros"
+    )
     chroma = (sparse / sparse.sum(1, keepdim=True).clamp_min(_TINY)).repeat_interleave(stride, dim=-1)
     return torch.cat([bands, chroma[..., : bands.shape[-1]]], dim=1)
 
 
-def _filtered(mono: Tensor, n_fft: int, hop: int, filters: np.ndarray) -> Tensor:
+def _filtered(mono: Tensor, n_fft: int, hop: int, filters: np.ndarray, edges: str) -> Tensor:
     """Power spectra through a filter bank: (N, T) → (N, bands, 1 + T // hop)."""
     weights = torch.from_numpy(filters).to(mono.device)
     window = torch.hann_window(n_fft, device=mono.device)
-    padded = torch.nn.functional.pad(mono, (n_fft // 2, n_fft))
+    half = n_fft // 2
+    if edges == "reflect":
+        mono_with_edges = torch.nn.functional.pad(mono, (half, half), mode="reflect")
+        padded = torch.nn.functional.pad(mono_with_edges, (0, half))
+    else:
+        padded = torch.nn.functional.pad(mono, (half, n_fft))
     frames = padded.unfold(-1, n_fft, hop)[:, : 1 + mono.shape[-1] // hop]
     blocks = [
         torch.fft.rfft(frames[:, start : start + _BLOCK] * window).abs().square() @ weights

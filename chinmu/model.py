@@ -13,6 +13,8 @@ Audio of any length is heard in windows that cover it; nothing is cut off.
 
 import logging
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,14 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from chinmu.audio import Standard, build_tower
+from chinmu import clap
+from chinmu.audio import HTSAT, Standard, build_tower
 from chinmu.config import AudioConfig, ChinMuConfig, ModelConfig, TextConfig
 from chinmu.features import features
-from chinmu.text import canonical, parts
+from chinmu.text import canonical, parts, tidy
 from common.audio import Audio, resample
 from common.description import fragments
-from common.errors import AudioError, CheckpointError, RequestError
+from common.errors import AudioError, CheckpointError, ConfigError, RequestError
 
 logger = logging.getLogger(__name__)
 
@@ -42,14 +45,31 @@ def _text_tower(config: TextConfig) -> PreTrainedModel:
     settings = dict(config.encoder)
     kind = settings.pop("model_type", "bert")
     dropout = {"hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout}
-    return _without_pooler(AutoModel.from_config(AutoConfig.for_model(kind, **dropout | settings)))
+    return _encoder_of(AutoModel.from_config(AutoConfig.for_model(kind, **dropout | settings)))
 
 
-def _without_pooler(tower: PreTrainedModel) -> PreTrainedModel:
-    """Drop BERT's pooler: the mean over tokens is taken, and unused weights stall data-parallel training."""
+def _encoder_of(tower: PreTrainedModel) -> PreTrainedModel:
+    """The tower without BERT's pooler, whose unused weights would stall data-parallel training.
+
+    Raises:
+        ConfigError: it isn't one stack of layers from tokens to vectors.
+    """
+    if getattr(tower.config, "is_encoder_decoder", False):
+        raise ConfigError(f"a text tower is an encoder, but {tower.config.model_type!r} also has a decoder")
+    if not hasattr(tower.config, "hidden_size"):
+        raise ConfigError(f"{tower.config.model_type!r} reads no text: name an encoder such as bert or qwen3")
     if hasattr(tower, "pooler"):
         tower.register_module("pooler", None)
     return tower
+
+
+def _places(tower: PreTrainedModel) -> int | None:
+    """Tokens that the tower has positions for; None where it doesn't say."""
+    places = getattr(tower.config, "max_position_embeddings", None)
+    table = getattr(getattr(tower, "embeddings", None), "position_embeddings", None)
+    # RoBERTa and its kin number positions from behind that of padding.
+    offset = getattr(table, "padding_idx", None)
+    return None if not places or places < 0 else places - (0 if offset is None else offset + 1)
 
 
 class Projection(nn.Module):
@@ -78,6 +98,11 @@ class ChinMu(PreTrainedModel):
         self.text_config: TextConfig = config.text_config
         self.tokenizer = tokenizer
         self.text_tower = _text_tower(self.text_config)
+        places = _places(self.text_tower)
+        if places is not None and self.text_config.longest > places:
+            raise ConfigError(
+                f"the text tower reads {places} tokens, but longest is {self.text_config.longest}"
+            )
         self.audio_tower = build_tower(self.audio_config)
         self.text_projection = Projection(self.text_tower.config.hidden_size, config.dim)
         self.audio_projection = Projection(self.audio_tower.out_features, config.dim)
@@ -100,7 +125,7 @@ class ChinMu(PreTrainedModel):
             raise CheckpointError(f"{folder} is not a ChinMu folder: it has no config.json")
         try:
             model = super().from_pretrained(folder, *args, **{"dtype": torch.float32} | kwargs)
-            model.tokenizer = AutoTokenizer.from_pretrained(folder)
+            model.tokenizer = _reader(folder)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise CheckpointError(f"ChinMu can't be loaded from {folder}: {error}") from error
         return model.eval()
@@ -119,7 +144,7 @@ class ChinMu(PreTrainedModel):
     # ---- training ------------------------------------------------------------------------
 
     def text_vectors(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Token ids and mask (N, L) → unit vectors (N, dim), by the mean over tokens.
+        """Token ids and mask (N, L), padded behind → unit vectors (N, dim).
 
         Words and whole paragraphs share a batch: in groups of similar length little is padding.
         """
@@ -132,6 +157,8 @@ class ChinMu(PreTrainedModel):
         length = int(mask.sum(1).max())
         ids, mask = ids[:, :length], mask[:, :length]
         states = self.text_tower(input_ids=ids, attention_mask=mask).last_hidden_state
+        if self.text_config.pooling == "last":
+            return states[torch.arange(len(states), device=states.device), mask.sum(1) - 1]
         weights = mask[..., None].to(states.dtype)
         return (states * weights).sum(1) / weights.sum(1)
 
@@ -160,6 +187,8 @@ class ChinMu(PreTrainedModel):
         self.eval()
         for layer in layers:
             layer.measuring = True
+        if isinstance(self.audio_tower, HTSAT) and self.audio_tower.fresh:
+            self.audio_tower.measure(windows)
         # One pass, undivided: each layer measures what the ones before it, already set, give it.
         ids, mask = self.tokenize(texts)
         self.text_projection(self._pooled(ids, mask))
@@ -201,7 +230,7 @@ class ChinMu(PreTrainedModel):
             plain = canonical(text)
             if not any(c.isalnum() for c in plain):
                 raise RequestError(f"a description needs at least one word, but got {text!r}")
-            cut = parts(plain, self._tokens(plain), self.text_config.longest)
+            cut = self._cut(plain)
             if len(cut) > 1:
                 logger.info("a text of %d characters is read in %d parts", len(plain), len(cut))
             pieces += cut
@@ -210,10 +239,24 @@ class ChinMu(PreTrainedModel):
         sums = torch.zeros(len(texts), self.config.dim, device=vectors.device)
         return _unit(sums.index_add(0, torch.tensor(owner, device=vectors.device, dtype=torch.long), vectors))
 
+    def _cut(self, text: str) -> list[str]:
+        """A text in equal parts of which each can be read at once."""
+        longest = self.text_config.longest
+        tokens = len(text) + 2
+        if tokens > longest or not self._by_character:
+            tokens = self._tokens(text)
+        pieces = parts(text, tokens, longest)
+        while len(pieces) > 1 and max(map(self._tokens, pieces)) > longest:
+            tokens += longest // 2  # tokens aren't evenly long: shorter parts
+            pieces = parts(text, tokens, longest)
+        return pieces
+
+    @property
+    def _by_character(self) -> bool:
+        """Whether a character is one token at most."""
+        return self._tokenizer.backend_tokenizer.model.__class__.__name__ == "WordLevel"
+
     def _tokens(self, text: str) -> int:
-        """Tokens of a text; counted only where characters alone don't settle it."""
-        if len(text) + 2 <= self.text_config.longest:
-            return len(text) + 2
         return len(self._tokenizer(text, verbose=False)["input_ids"])
 
     def _read(self, texts: list[str]) -> Tensor:
@@ -235,7 +278,7 @@ class ChinMu(PreTrainedModel):
         Raises:
             RequestError: a description has no word in it.
         """
-        pieces = [fragments(text) for text in descriptions]
+        pieces = [fragments(tidy(text)) for text in descriptions]
         longest = max(map(len, pieces), default=0)
         flat = self.embed_text([piece for row in pieces for piece in row])
         counts = torch.tensor([len(row) for row in pieces], device=flat.device, dtype=torch.long)
@@ -245,37 +288,53 @@ class ChinMu(PreTrainedModel):
         return vectors, mask
 
     @torch.inference_mode()
-    def embed_audio(self, wav: Tensor, sample_rate: int) -> Tensor:
+    def embed_audio(self, wav: Tensor, sample_rate: int, lengths: Sequence[int] | None = None) -> Tensor:
         """Unit vectors (N, dim) of waveforms, float32.
 
         Args:
             wav: (N, T) or (N, channels, T) in [-1, 1].
             sample_rate: Hz; resampled (and logged) when it isn't the model's.
+            lengths: samples of each song where shorter ones are padded behind; the padding isn't heard.
         Raises:
             AudioError: shorter than 0.1 s, of another shape, or with values that aren't finite.
         """
         if wav.ndim not in (2, 3):
             raise AudioError(f"audio is (songs, time) or (songs, channels, time), but got {tuple(wav.shape)}")
-        if wav.shape[-1] < _SHORTEST * sample_rate:
-            raise AudioError(
-                f"audio needs at least {_SHORTEST} s, but has {wav.shape[-1] / sample_rate:.3f} s"
-            )
+        lengths = [wav.shape[-1]] * len(wav) if lengths is None else list(lengths)
+        if len(lengths) != len(wav) or max(lengths, default=0) > wav.shape[-1]:
+            raise AudioError(f"{len(wav)} songs of {wav.shape[-1]} samples can't have the lengths {lengths}")
+        if min(lengths, default=sample_rate) < _SHORTEST * sample_rate:
+            seconds = min(lengths) / sample_rate
+            raise AudioError(f"audio needs at least {_SHORTEST} s, but has {seconds:.3f} s")
         if not torch.isfinite(wav).all():
             raise AudioError("audio has values that are not finite")
         mono = wav.mean(1) if wav.ndim == 3 else wav
         want = self.audio_config.sample_rate
-        songs = [_at_rate(song, sample_rate, want).to(self.device) for song in mono]
-        return torch.cat([self.embed_features(features(song[None], self.audio_config)[0]) for song in songs])
+        songs = (_at_rate(song[:n], sample_rate, want).to(self.device) for song, n in zip(mono, lengths))
+        heard = [features(song[None], self.audio_config)[0] for song in songs]
+        return self.embed_songs(heard)
+
+    @torch.inference_mode()
+    def embed_songs(self, songs: Sequence[Tensor]) -> Tensor:
+        """Unit vectors (N, dim) of songs' features (bands, frames), each the mean over windows that cover it.
+
+        Windows of several songs are heard together.
+        """
+        cut = [covering(song, self.audio_config.window_frames) for song in songs]
+        out = torch.zeros(len(songs), self.config.dim, device=self.device)
+        for length in sorted({windows.shape[-1] for windows in cut}):
+            group = [i for i, windows in enumerate(cut) if windows.shape[-1] == length]
+            flat = torch.cat([cut[i] for i in group]).to(self.device, self.dtype)
+            blocks = flat.split(_WINDOWS_AT_ONCE)
+            heard = torch.cat([self.audio_projection(self.audio_tower(block)).float() for block in blocks])
+            counts = [len(cut[i]) for i in group]
+            out[group] = torch.stack([part.mean(0) for part in heard.split(counts)])
+        return _unit(out)
 
     @torch.inference_mode()
     def embed_features(self, song: Tensor) -> Tensor:
-        """The unit vector (1, dim) of one song's features (bands, frames), over windows that cover it."""
-        windows = covering(song, self.audio_config.window_frames).to(self.device, self.dtype)
-        total = sum(
-            self.audio_projection(self.audio_tower(block)).float().sum(0, keepdim=True)
-            for block in windows.split(_WINDOWS_AT_ONCE)
-        )
-        return _unit(total / len(windows))
+        """The unit vector (1, dim) of one song's features (bands, frames)."""
+        return self.embed_songs([song])
 
 
 def covering(song: Tensor, frames: int) -> Tensor:
@@ -294,32 +353,50 @@ def covering(song: Tensor, frames: int) -> Tensor:
 
 
 def build(config: ModelConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> ChinMu:
-    """A new ChinMu: random, but for the text tower where a pretrained one is named.
+    """A new ChinMu: random, but for the towers where a pretrained one is named.
 
     Raises:
-        ConfigError, CheckpointError: no tokenizer came, or the pretrained tower can't be loaded.
+        ConfigError, CheckpointError: no tokenizer came, or a pretrained tower can't be loaded or doesn't fit.
     """
-    text = config.text
+    text, audio = config.text, config.audio
+    read = None
     if text.pretrained is None:
         if tokenizer is None:
             raise CheckpointError("a text tower with random weights needs a tokenizer of its corpus")
         encoder = {**text.encoder, "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-        return ChinMu(_with_encoder(config, encoder), tokenizer)
-    try:
-        tower = AutoModel.from_pretrained(text.pretrained, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(text.pretrained)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"the text tower {text.pretrained} can't be loaded: {error}") from error
-    model = ChinMu(_with_encoder(config, tower.config.to_diff_dict()), tokenizer)
-    model.text_tower = _without_pooler(tower)
+    else:
+        read, tokenizer = _pretrained_text(text.pretrained)
+        encoder = {k: v for k, v in read.config.to_diff_dict().items() if k not in _NOT_SHAPE}
+    heard = clap.audio_tower(audio.pretrained) if audio.pretrained else None
+    if heard is not None:
+        audio = replace(audio, pretrained=None, htsat=audio.htsat | heard.settings)
+    # The folder's configuration names the encoders themselves and no longer where they came from.
+    text = replace(text, pretrained=None, encoder=encoder)
+    model = ChinMu(ChinMuConfig.of(replace(config, text=text, audio=audio)), tokenizer)
+    if read is not None:
+        model.text_tower = _encoder_of(read)
+    if heard is not None and isinstance(model.audio_tower, HTSAT):
+        clap.fill(model.audio_tower.model, heard.weights, config.audio.pretrained)
     return model
 
 
-def _with_encoder(config: ModelConfig, encoder: dict[str, Any]) -> ChinMuConfig:
-    """The folder's configuration, which names the encoder itself and no longer where it came from."""
-    made = ChinMuConfig.of(config)
-    made.text = made.text | {"encoder": encoder, "pretrained": None}
-    return made
+_NOT_SHAPE = ("architectures", "dtype", "transformers_version", "_name_or_path")
+
+
+def _pretrained_text(source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    try:
+        tower = AutoModel.from_pretrained(source, dtype=torch.float32)
+        return tower, _reader(source)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"the text tower {source} can't be loaded: {error}") from error
+
+
+def _reader(folder: str | Path) -> PreTrainedTokenizerBase:
+    """A folder's tokenizer, padding behind the text as `ChinMu` reads it."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="right")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
 
 
 def _at_rate(mono: Tensor, have: int, want: int) -> Tensor:

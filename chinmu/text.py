@@ -1,26 +1,98 @@
-"""The text side: a tokenizer of characters, and how long texts are cut.
+"""The text side: how a text is written in one way, a tokenizer of characters, and how long texts are cut.
 
-Text is normalised (`common.description.normalise`) and lower-cased first, and the spaces and
-marks between fragments become one comma, so full and half width and "，" against ", " read alike.
+What doesn't change the meaning doesn't reach the tower: widths of characters, spaces and marks between
+parts, traditional characters, emoji, and the ways to write a number (`canonical`). The words of the
+corpus are a fixed point of it.
 """
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from common.description import normalise
+from common.numerals import numeral
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-# The marks at which `common.description.fragments` ends a fragment; a decimal point is none.
-_MARKS = re.compile(r"(?:\s*(?:[,;:。、~·|!?\n\r\t]|\.(?!\d)))+\s*")
+# The marks at which `common.description.fragments` ends a fragment, and others that part words; a
+# decimal point and the bar of 4/4 are none.
+_MARKS = re.compile(r"(?:\s*(?:[,;:。、~·|!?\n\r\t—–―\[\]{}【】]|\.(?!\d)|/(?!\d)|(?<!\d)/))+\s*")
+_QUOTES = str.maketrans("", "", "\"'`“”‘’「」『』《》〈〉*")
+_MUSIC = str.maketrans({"♯": "#", "♭": "b"})
+# 一百二十拍, 八十年代: values; 四四拍 and 三拍子 are metres.
+_SPELT = re.compile(
+    "(?<![第零一二三四五六七八九十百千万两])[零一二三四五六七八九十百]{1,6}(?=拍(?!子)|bpm|年代)"
+)
+_UNITS = "拍|小节|年代|秒|分|首|岁|度"
+_SPACE_IN_NUMBER = re.compile(rf"(?<=\d)\s+(?=(?:{_UNITS}))")
 
 
 def canonical(text: str) -> str:
-    """One way to write a description: half width, lower case, one comma for any mark between parts."""
-    return _MARKS.sub(",", normalise(text).lower()).strip(", ")
+    """One way to write a description: half width, lower case, simplified, one comma between parts."""
+    plain = simplified(_without_pictures(normalise(text.translate(_MUSIC))).lower())
+    marked = _MARKS.sub(",", plain.translate(_QUOTES)).strip(", ")
+    return _numbers(_spaces(marked))
+
+
+def tidy(text: str) -> str:
+    """A description before it is split into fragments: the space of 90 拍 parts nothing."""
+    return _SPACE_IN_NUMBER.sub("", _without_pictures(normalise(text)))
+
+
+def simplified(text: str) -> str:
+    """Traditional characters as simplified ones; a text that has none is left as it is."""
+    if _convert("t2s")(text) == text:
+        return text
+    return _convert("tw2s")(text)  # knows the Taiwanese 著 of 聽著 too
+
+
+@cache
+def _convert(kind: str) -> Callable[[str], str]:
+    from opencc import OpenCC
+
+    return OpenCC(kind).convert
+
+
+def _without_pictures(text: str) -> str:
+    """Emoji, ornaments and invisible characters away; a space stands for a picture: words may meet there."""
+    if text.isascii():
+        return text
+    kept = "".join(" " if unicodedata.category(c) in _PICTURES else c for c in text)
+    return re.sub("[\u200b-\u200f\u2060\ufe00-\ufe0f\ufeff\u20e3\U000e0000-\U000e007f]", "", kept)
+
+
+_PICTURES = ("So", "Sk")
+
+
+def _spaces(text: str) -> str:
+    """Spaces only between Latin words: none beside a Chinese character, nor between a number and its unit."""
+    text = re.sub(r"(?<=[^\x00-\x7f])\s+|\s+(?=[^\x00-\x7f])|\s*(?<=,)\s*|\s+(?=,)", "", text)
+    return re.sub(r"(?<=\d)\s+(?=[a-z])", "", re.sub(r"\s+", " ", text))
+
+
+def _numbers(text: str) -> str:
+    """Values in digits, without a decimal part of zero."""
+    text = re.sub(r"(?<![\d.])(\d+)\.0+(?![\d.])", r"\1", text)
+    return _SPELT.sub(lambda match: str(_values().get(match[0], match[0])), text)
+
+
+@cache
+def _values() -> dict[str, int]:
+    """Numerals of 10 and more as they are written or said (110 is 一百一十 or 一百一, 12 is 十二)."""
+    values: dict[str, int] = {}
+    for value in range(10, 400):
+        whole = numeral(value)
+        values[whole] = value
+        if value >= 110 and value % 10 == 0 and value % 100:
+            values[whole.removesuffix("十")] = value
+    return values
+
+
+# ---- tokens --------------------------------------------------------------------------------
 
 
 def character_tokenizer(texts: Iterable[str], least: int = 1, longest: int = 256) -> PreTrainedTokenizerFast:

@@ -2,12 +2,14 @@
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from chinmu.audio import summary
 from chinmu.config import AudioConfig, ChinMuConfig, ModelConfig, TextConfig
@@ -114,12 +116,6 @@ def test_width_marks_and_spaces_change_nothing(model: ChinMu, other: str):
     )
 
 
-@given(st.text(alphabet="安静的钢琴曲,。 abc12", min_size=1, max_size=40))
-@settings(max_examples=60, deadline=None)
-def test_canonical_text_is_a_fixed_point(text: str):
-    assert canonical(canonical(text)) == canonical(text)
-
-
 def test_an_unknown_character_is_read_as_unknown_and_a_decimal_point_stays():
     tokenizer = character_tokenizer(["安静3.5"])
     ids = tokenizer("安鑫")["input_ids"]
@@ -185,6 +181,20 @@ def test_mono_equals_both_channels_alike_and_other_rates_are_resampled(model: Ch
     low = torch.sin(2 * np.pi * 220 * time)[None]
     high = torch.sin(2 * np.pi * 220 * torch.arange(3 * 44100) / 44100)[None]
     assert float((model.embed_audio(low, 48000) * model.embed_audio(high, 44100)).sum()) > 0.999
+
+
+def test_songs_of_different_lengths_share_a_batch_and_padding_is_not_heard(model: ChinMu):
+    lengths = [44100 * 5, 44100 * 2 + 77, 44100 // 2]
+    wav = noise(5.0, songs=3)
+    together = model.embed_audio(wav, 44100, lengths)
+    for row, length in enumerate(lengths):
+        alone = model.embed_audio(wav[row : row + 1, :, :length], 44100)
+        torch.testing.assert_close(together[row : row + 1], alone, atol=1e-5, rtol=0)
+    assert torch.equal(together, model.embed_audio(wav, 44100, lengths))
+    with pytest.raises(AudioError, match="can't have the lengths"):
+        model.embed_audio(wav, 44100, [44100])
+    with pytest.raises(AudioError, match=r"has 0\.050 s"):
+        model.embed_audio(wav, 44100, [44100, 44100, 2205])
 
 
 def test_bad_audio_is_refused(model: ChinMu):
@@ -262,6 +272,77 @@ def test_a_pretrained_text_tower_keeps_its_weights(tmp_path):
     model.save_pretrained(tmp_path / "whole")
     loaded = ChinMu.from_pretrained(tmp_path / "whole")
     torch.testing.assert_close(loaded.embed_text(["慢歌"]), model.eval().embed_text(["慢歌"]))
+
+
+TOWERS = {
+    "bert": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16},
+    "roberta": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16},
+    "electra": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16},
+    "distilbert": {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 16},
+    "qwen3": {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "intermediate_size": 16,
+        "head_dim": 8,
+    },
+}
+
+
+def donor_folder(kind: str, folder: Path) -> PreTrainedModel:
+    """A text encoder of some kind as the hub would have it: weights in bfloat16, a tokenizer beside them."""
+    torch.manual_seed(0)
+    tokenizer = character_tokenizer([CHARACTERS])
+    tower = AutoModel.from_config(
+        AutoConfig.for_model(kind, vocab_size=len(tokenizer), pad_token_id=0, **TOWERS[kind])
+    )
+    tower.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.padding_side = "left"  # as Qwen3's is
+    tokenizer.save_pretrained(folder)
+    return tower.float().eval()
+
+
+@pytest.mark.parametrize("kind", TOWERS)
+def test_any_encoder_of_transformers_reads_the_text(kind: str, tmp_path: Path):
+    tower = donor_folder(kind, tmp_path)
+    pooling = "last" if kind == "qwen3" else "mean"
+    text = TextConfig(pretrained=str(tmp_path), longest=64, pooling=pooling)  # type: ignore[arg-type]
+    model = build(replace(TINY, text=text)).eval()
+    for name, value in model.text_tower.state_dict().items():
+        assert torch.equal(value, tower.state_dict()[name]), name
+    ids = model.tokenizer("慢歌", return_tensors="pt")["input_ids"]
+    states = tower(input_ids=ids).last_hidden_state
+    pooled = states[:, -1] if pooling == "last" else states.mean(1)
+    expected = torch.nn.functional.normalize(model.text_projection(pooled), dim=-1)
+    together = model.embed_text(["慢歌", "一首安静的钢琴曲,温柔的女声"])
+    torch.testing.assert_close(together[:1], expected.detach(), atol=1e-5, rtol=0)
+    model.save_pretrained(tmp_path / "whole")
+    loaded = ChinMu.from_pretrained(tmp_path / "whole")
+    assert loaded.dtype == torch.float32 and loaded.text_config.pooling == pooling
+    torch.testing.assert_close(loaded.embed_text(["慢歌"]), expected.detach(), atol=1e-5, rtol=0)
+
+
+def test_text_towers_that_do_not_fit_are_refused(tmp_path: Path):
+    donor_folder("roberta", tmp_path)
+    with pytest.raises(ConfigError, match=r"reads 511 tokens, but longest is 512"):
+        build(replace(TINY, text=TextConfig(pretrained=str(tmp_path), longest=512)))
+    both = {"model_type": "t5", "d_model": 16, "num_layers": 1, "num_heads": 2, "d_ff": 16, "d_kv": 8}
+    with pytest.raises(ConfigError, match="also has a decoder"):
+        tiny(replace(TINY, text=TextConfig(encoder=both)))
+    with pytest.raises(CheckpointError, match="can't be loaded"):
+        build(replace(TINY, text=TextConfig(pretrained=str(tmp_path / "nothing"))))
+    with pytest.raises(ConfigError, match="at least 8 tokens"):
+        TextConfig(longest=4)
+
+
+def test_a_text_of_many_tokens_a_character_is_cut_where_it_fits(model: ChinMu, monkeypatch):
+    """Byte-level tokenizers spend up to three tokens on a rare character."""
+    monkeypatch.setattr(ChinMu, "_by_character", False)
+    monkeypatch.setattr(ChinMu, "_tokens", lambda self, text: 2 + len(text) + 2 * text.count("鑫"))
+    text = "歌" * 300 + "鑫" * 60
+    pieces = model._cut(text)
+    assert "".join(pieces) == text and max(map(model._tokens, pieces)) <= 64
 
 
 def test_configurations_that_contradict_themselves_are_refused():

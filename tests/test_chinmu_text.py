@@ -1,0 +1,146 @@
+"""One way to read a text: what changes nothing of what is meant changes nothing of its vector."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opencc import OpenCC
+
+from chinmu.model import ChinMu
+from chinmu.text import canonical, simplified
+from common.description import Audience, normalise
+from common.seeds import generator
+from corpus.describe import describe, prompt
+from corpus.plan import plan
+from corpus.synth import sheet
+
+BUNDLED = Path(__file__).parents[1] / "app/models/demo/chinmu"
+WIDE = {0x21 + i: 0xFF01 + i for i in range(94)}
+
+
+@cache
+def said() -> tuple[str, ...]:
+    """Descriptions and prompts of some songs, in seen and in held-out words."""
+    texts: dict[str, None] = {}
+    for seed in (3,):
+        score, rng = sheet(seed, durations=(20.0, 24.0)).score, generator(seed, "said")
+        drawn = plan(seed, durations=(20.0, 24.0))
+        for rare in (False, True):
+            texts |= {d.text: None for d in describe(drawn, score, rng, held_out=rare)}
+            texts |= {prompt(drawn, score, rng, a, held_out=rare): None for a in Audience for _ in range(8)}
+    return tuple(texts)
+
+
+@pytest.fixture(scope="module")
+def bundled() -> ChinMu:
+    return ChinMu.from_pretrained(BUNDLED)
+
+
+@pytest.fixture(scope="module")
+def vectors(bundled: ChinMu) -> torch.Tensor:
+    return bundled.embed_text(list(said()))
+
+
+@cache
+def traditional(kind: str) -> OpenCC:
+    return OpenCC(kind)
+
+
+def emoji(text: str, rng: np.random.Generator) -> str:
+    """Emoji between some characters, with skin tones, joiners and variation selectors."""
+    pictures = ("😭", "🎸", "❤️", "👨‍👩‍👧", "👍🏽", "🇨🇳", "♪", "★")
+    between = [pictures[rng.integers(len(pictures))] if rng.random() < 0.2 else "" for _ in text]
+    # Latin words and numbers are kept whole.
+    inside = [bool(re.match(r"[!-~]{2}", text[i : i + 2])) for i in range(len(text))]
+    return "".join(c + ("" if keep else p) for c, p, keep in zip(text, between, inside))
+
+
+VARIANTS = {
+    "full width": lambda text, rng: text.translate(WIDE),
+    "half width": lambda text, rng: normalise(text),
+    "spaces after commas": lambda text, rng: re.sub("[，,、]", "， ", text),
+    "other marks": lambda text, rng: re.sub("[，,]", lambda _: "；。、！\n"[rng.integers(5)], text) + "！！",
+    "capitals": lambda text, rng: text.upper(),
+    "traditional": lambda text, rng: traditional("s2t").convert(text),
+    "traditional of Hong Kong": lambda text, rng: traditional("s2hk").convert(text),
+    "quotes": lambda text, rng: f"「{text}」",
+    "emoji": emoji,
+    "numbers in full width": lambda text, rng: text.translate({c: c + 0xFEE0 for c in range(0x30, 0x3A)}),
+    "spaces before units": lambda text, rng: re.sub(r"(\d)(拍|bpm|BPM)", r"\1 \2", text),
+    "decimals": lambda text, rng: re.sub(r"(?<![\d.])(\d{2,3})(?=拍|bpm|BPM)", r"\1.0", text),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_how_it_is_written_does_not_change_the_vector(bundled: ChinMu, vectors: torch.Tensor, variant: str):
+    texts = said()
+    rng = generator(0, "variants", variant)
+    others = [VARIANTS[variant](text, rng) for text in texts]
+    assert variant == "half width" or sum(a != b for a, b in zip(texts, others)) > 2
+    cosine = (vectors * bundled.embed_text(others)).sum(1)
+    worst = int(cosine.argmin())
+    assert float(cosine.min()) >= 0.98, (texts[worst], others[worst], canonical(others[worst]))
+
+
+@pytest.mark.parametrize(
+    "variant", ["full width", "spaces after commas", "traditional", "spaces before units"]
+)
+def test_how_it_is_written_does_not_change_its_fragments(bundled: ChinMu, variant: str):
+    texts = [text for text in said() if "，" in text or "拍" in text][:60]
+    others = [VARIANTS[variant](text, generator(0, "fragments")) for text in texts]
+    (first, mask), (second, other_mask) = bundled.embed_fragments(texts), bundled.embed_fragments(others)
+    assert torch.equal(mask, other_mask)
+    assert float((first * second).sum(-1)[mask].min()) >= 0.98
+
+
+def test_texts_of_the_corpus_are_read_as_they_stand():
+    """Bundled models were trained on these: only case, width, marks and spaces may differ."""
+    for text in said():
+        bare = re.sub(r"[\s,，、：:。]", "", normalise(text).lower())
+        assert re.sub(r"[\s,:]", "", canonical(text)) == bare
+
+
+def test_different_words_stay_apart(bundled: ChinMu):
+    pairs = [("女声", "男声"), ("慢歌", "快歌"), ("钢琴", "吉他"), ("不要鼓", "要鼓"), ("三拍子", "四四拍")]
+    for one, other in pairs:
+        assert canonical(one) != canonical(other)
+    cosine = (bundled.embed_text(["女声", "慢歌"]) * bundled.embed_text(["男声", "快歌"])).sum(1)
+    assert float(cosine.max()) < 0.9
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("一百二十拍的快歌", "120拍的快歌"),
+        ("速度一百一拍", "速度110拍"),
+        ("九十 BPM", "90bpm"),
+        ("四四拍，三拍子", "四四拍,三拍子"),
+        ("第十拍", "第十拍"),
+        ("八十年代的味道", "80年代的味道"),
+        ("4/4拍 钢琴/吉他", "4/4拍钢琴,吉他"),
+        ("Ｂ♭小调，C♯5", "bb小调,c#5"),
+        ("R&B 和 Hip Hop", "r&b和hip hop"),
+        ("跟着节拍，聽著很舒服", "跟着节拍,听着很舒服"),
+        ("\ufeff慢\u200b歌——安静…", "慢歌,安静"),
+        ("pop🎸rock", "pop rock"),
+        ("92.0拍，3.5分钟", "92拍,3.5分钟"),
+    ],
+)
+def test_readings(text: str, read: str):
+    assert canonical(text) == read
+
+
+def test_simplified_text_is_left_alone_whatever_its_words():
+    for text in ("显著的节奏", "著名的乾坤", "后来，干杯"):
+        assert simplified(text) == text
+
+
+@given(st.text(alphabet="安静的钢琴曲聽著一百二十拍bpm,。 、/—…😭♭#(4.0)", min_size=1, max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_reading_twice_is_reading_once(text: str):
+    assert canonical(canonical(text)) == canonical(text)
