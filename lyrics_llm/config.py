@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from common.errors import ConfigError
+from lyrics_llm.chat_config import ChatConfig
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class TrainConfig:
     out: str  # run folder
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    chat: ChatConfig | None = None  # tune this Qwen3 by QLoRA instead; `model` and `data` aren't read then
     seed: int = 0
     lr: float = 2e-3
     weight_decay: float = 0.1

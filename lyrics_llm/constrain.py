@@ -6,9 +6,10 @@ that were asked, a line has its syllables and rhyme, bars add up, every syllable
 pitches lie in the singer's range. Fed with `lyrics_llm.sequence`'s rows it is their reader.
 """
 
-from collections.abc import Container, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,13 @@ PLAYED_RANGE = (50, 88)  # MIDI notes of a lead instrument
 _STUTTER = 3  # the same character so often in a row is refused
 _ENOUGH = 12  # characters of a rhyme from which it can be chosen
 _REPEATED = 5  # so many characters in a row that stand elsewhere in the song are refused
+
+
+class Choice(NamedTuple):
+    """Tokens that may come next, and a check of the drawn one that would be slow for all of them."""
+
+    ids: Ids
+    good: Callable[[int], bool]
 
 
 class Words:

@@ -5,14 +5,14 @@ where all rows have forced tokens waiting they are fed together. Each row draws 
 generator, so a song doesn't depend on the others of its batch but for rounding.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from lyrics_llm.constrain import Ids
+from lyrics_llm.constrain import Choice, Ids
 from lyrics_llm.limits import Limit
 
 Written = TypeVar("Written")
@@ -28,22 +28,27 @@ class Temper:
 
 @dataclass
 class _Row(Generic[Written]):
-    grammar: Generator[Ids, int, Written]
+    grammar: Generator[Ids | Choice, int, Written] | Generator[Ids, int, Written]
     generator: torch.Generator
     allowed: Ids | None = None  # what may come next
+    good: Callable[[int], bool] | None = None  # a check of the drawn token
     waiting: list[int] = field(default_factory=list)  # chosen tokens that the model hasn't seen
     chosen: list[int] = field(default_factory=list)
     written: Written | None = None
 
     def begin(self) -> None:
-        self.allowed = next(self.grammar)
+        self._offer(next(self.grammar))
         self.force()
+
+    def _offer(self, choice: Ids | Choice) -> None:
+        """What the grammar allows next."""
+        self.allowed, self.good = (choice.ids, choice.good) if isinstance(choice, Choice) else (choice, None)
 
     def choose(self, token: int) -> None:
         self.waiting.append(token)
         self.chosen.append(token)
         try:
-            self.allowed = self.grammar.send(token)
+            self._offer(self.grammar.send(token))
         except StopIteration as end:
             self.allowed, self.written = None, end.value
 
@@ -61,7 +66,7 @@ class _Row(Generic[Written]):
 def write(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
-    grammars: Sequence[Generator[Ids, int, Written]],
+    grammars: Sequence[Generator[Ids | Choice, int, Written] | Generator[Ids, int, Written]],
     generators: Sequence[torch.Generator],
     temper: Temper,
     pad: int,
@@ -116,5 +121,19 @@ def _draw(scores: torch.Tensor, row: _Row, temper: Temper) -> int:
     assert allowed is not None and len(allowed), "a grammar always allows something until it ends"
     ids = torch.from_numpy(allowed)
     chances = torch.softmax(scores[ids] / max(temper.temperature, 1e-4), 0)
-    chances = torch.where(chances >= temper.min_p * chances.max(), chances, 0.0)
-    return int(ids[torch.multinomial(chances, 1, generator=row.generator)])
+    likely = torch.where(chances >= temper.min_p * chances.max(), chances, 0.0)
+    if row.good is None:
+        return int(ids[torch.multinomial(likely, 1, generator=row.generator)])
+    return _draw_good(ids, chances, likely, row)
+
+
+def _draw_good(ids: torch.Tensor, chances: torch.Tensor, likely: torch.Tensor, row: _Row) -> int:
+    """A draw that the grammar's check accepts: of the likely ones, else the likeliest of all."""
+    assert row.good is not None, "only a grammar with a check comes here"
+    while bool(likely.any()):
+        place = int(torch.multinomial(likely, 1, generator=row.generator))
+        if row.good(int(ids[place])):
+            return int(ids[place])
+        likely[place] = 0.0
+    ranked = ids[chances.argsort(descending=True, stable=True)].tolist()
+    return next((token for token in ranked if row.good(token)), ranked[0])

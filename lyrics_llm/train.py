@@ -1,4 +1,4 @@
-"""Train the writer on the corpus's song sheets.
+"""Train the writer on the corpus's song sheets, or tune a Qwen3 (`chat` in the configuration).
 
     python -m lyrics_llm.train --config lyrics_llm/configs/demo.yaml --out runs/lyrics --max_minutes 15
 
@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -169,6 +170,10 @@ def train(config: TrainConfig) -> Path | None:
     Raises:
         SongError: the configuration or a checkpoint can't be used.
     """
+    if config.chat is not None:
+        from lyrics_llm import qlora  # needs peft and bitsandbytes, which take seconds to import
+
+        return qlora.train(config, _precision(config))
     accelerator = Accelerator(mixed_precision=_precision(config), cpu=config.cpu)
     state = prepare(config, accelerator)
     run = state.run
@@ -184,7 +189,7 @@ def train(config: TrainConfig) -> Path | None:
             run.log(validate(state))
         if run.due("export", config.save_minutes):
             export(state)
-        if _save_due(state):
+        if save_due(state):
             run.save()
     run.save()
     if not accelerator.is_main_process:
@@ -193,8 +198,8 @@ def train(config: TrainConfig) -> Path | None:
     return export(state)
 
 
-def _save_due(state: State) -> bool:
-    """The main process's clock decides for all: saving is done together."""
+def save_due(state: Any) -> bool:
+    """Whether it is time to save; the main process's clock decides for all, as saving is done together."""
     due = state.run.due("save", state.config.save_minutes)
     if state.accelerator.num_processes == 1:
         return due

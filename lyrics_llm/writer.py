@@ -149,15 +149,15 @@ class Writer:
         read: bool = True,
     ) -> list[SongSketch]:
         """As `plan`. `read=False` leaves what a description says outright to the model, to measure it."""
-        wishes = [_wishes(text, fixed or {}, read) for text in descriptions]
+        wishes = [wishes_of(text, fixed or {}, read) for text in descriptions]
         chosen, _ = self._run(
             "plan",
             [self._prompt(text) for text in descriptions],
-            [plan_grammar(self.words, _tokens_of(wish)) for wish in wishes],
+            [plan_grammar(self.words, tokens_of(wish)) for wish in wishes],
             seeds,
         )
         return [
-            _sketch(fields, wish, seconds, seed)
+            made_sketch(fields, wish, seconds, seed)
             for fields, wish, seconds, seed in zip(chosen, wishes, durations, seeds)
         ]
 
@@ -225,15 +225,15 @@ class Writer:
     ) -> list[Score]:
         """As `compose`."""
         texts = descriptions or [""] * len(lyrics)
-        fitted = [_for_words(sketch, words) for sketch, words in zip(sketches, lyrics)]
-        aligned = [_aligned(words, sketch) for words, sketch in zip(lyrics, fitted)]
+        fitted = [fitted_sketch(sketch, words) for sketch, words in zip(sketches, lyrics)]
+        aligned = [aligned_words(words, sketch) for words, sketch in zip(lyrics, fitted)]
         prompts = []
         for text, sketch, words in zip(texts, fitted, aligned):
             rest = [*plan_tokens(sketch), t.LYRICS, *lyrics_tokens(self.vocabulary, words), t.SCORE]
             prompts.append(self._prompt(text) + self.vocabulary.encode(rest))
         grammars = [score_grammar(self.words, sketch, words) for sketch, words in zip(fitted, aligned)]
         sections, _ = self._run("score", prompts, grammars, seeds)
-        return [_score(sketch, written) for sketch, written in zip(fitted, sections)]
+        return [made_score(sketch, written) for sketch, written in zip(fitted, sections)]
 
     def _prompt(self, description: str) -> list[int]:
         text = normalise(description)
@@ -252,7 +252,7 @@ class Writer:
 # ---- wishes ------------------------------------------------------------------------------------
 
 
-def _wishes(description: str, fixed: Mapping[str, Any], read: bool) -> dict[str, Any]:
+def wishes_of(description: str, fixed: Mapping[str, Any], read: bool = True) -> dict[str, Any]:
     """What the caller and the description decide, by plan field; values or collections of them.
 
     Raises:
@@ -311,7 +311,7 @@ def _scales_of(found: Attributes) -> tuple[str, ...]:
     return tuple(GENRES[genre].harmony) if genre in GENRES else tuple(SCALES)
 
 
-def _tokens_of(wishes: Mapping[str, Any]) -> dict[str, Any]:
+def tokens_of(wishes: Mapping[str, Any]) -> dict[str, Any]:
     """Numbers moved to the vocabulary's grid."""
     grid: dict[str, tuple[float, ...]] = {"tempo": t.TEMPI, "swing": t.SWINGS}
     out = {k: v for k, v in wishes.items() if v != ()}
@@ -324,7 +324,9 @@ def _tokens_of(wishes: Mapping[str, Any]) -> dict[str, Any]:
 # ---- sketches ----------------------------------------------------------------------------------
 
 
-def _sketch(fields: Mapping[str, str], wishes: Mapping[str, Any], duration: float, seed: int) -> SongSketch:
+def made_sketch(
+    fields: Mapping[str, str], wishes: Mapping[str, Any], duration: float, seed: int
+) -> SongSketch:
     """The sketch of chosen fields: exact where numbers were given, its form drawn from the seed."""
     exact = {k: float(v) for k, v in wishes.items() if k in ("tempo", "swing") and isinstance(v, float | int)}
     tempo = exact.get("tempo", float(fields["tempo"]))
@@ -350,7 +352,7 @@ def _singing(sketch: SongSketch, words: bool) -> SongSketch:
     return sketch if words else replace(sketch, singer="none")
 
 
-def _for_words(sketch: SongSketch, lyrics: Lyrics) -> SongSketch:
+def fitted_sketch(sketch: SongSketch, lyrics: Lyrics) -> SongSketch:
     """The sketch whose form fits the words, which is the given one where it already does.
 
     Raises:
@@ -372,7 +374,7 @@ def _for_words(sketch: SongSketch, lyrics: Lyrics) -> SongSketch:
     return sketch
 
 
-def _aligned(lyrics: Lyrics, sketch: SongSketch) -> Lyrics:
+def aligned_words(lyrics: Lyrics, sketch: SongSketch) -> Lyrics:
     """The words with an empty section for each that the form added."""
     if len(lyrics.sections) == len(sketch.form):
         return lyrics
@@ -386,7 +388,7 @@ def _aligned(lyrics: Lyrics, sketch: SongSketch) -> Lyrics:
     return Lyrics(tuple(sections))
 
 
-def _score(sketch: SongSketch, sections: Sequence[Any]) -> Score:
+def made_score(sketch: SongSketch, sections: Sequence[Any]) -> Score:
     told = ("genre", "mood", "theme", "singer", "harmony", "lead")
     meta = {name: str(getattr(sketch, name)) for name in told}
     return Score(

@@ -1,0 +1,55 @@
+"""Put a LoRA adapter into the weights of its base, so that the result is a plain model.
+
+    python -m lyrics_llm.merge --adapter runs/qwen/adapter --out runs/qwen/merged
+
+The base is read unquantised: merging into 4-bit weights would round the adapter away.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from common import config as configs
+from common.errors import CheckpointError, run_command
+
+
+@dataclass(frozen=True)
+class MergeConfig:
+    """What is merged."""
+
+    adapter: str  # folder of an adapter
+    out: str  # folder of the merged model, which mustn't exist
+    base: str = "Qwen/Qwen3-4B-Instruct-2507"  # name on the hub, or a folder
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"  # of the merged weights
+
+
+def merge(config: MergeConfig) -> Path:
+    """Write the merged model, whole or not at all.
+
+    Raises:
+        CheckpointError: the base or the adapter can't be used, or the folder exists already.
+    """
+    from lyrics_llm.qlora import load_adapter, load_base
+
+    out = Path(config.out)
+    if out.exists():
+        raise CheckpointError(f"{out} exists already: name another folder for the merged model")
+    base, tokenizer = load_base(config.base, dtype=config.dtype)
+    merged = load_adapter(base, config.adapter).merge_and_unload(safe_merge=True)
+    draft = out.with_name(f".{out.name}.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    merged.save_pretrained(str(draft))
+    tokenizer.save_pretrained(str(draft))
+    draft.rename(out)
+    return out
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    print(merge(configs.parse(MergeConfig, argv)))
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
