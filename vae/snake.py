@@ -36,10 +36,10 @@ class _Snake(torch.autograd.Function):
         wide = torch.promote_types(x.dtype, alpha.dtype)
         frequency, share = (v.to(wide)[:, None] for v in (alpha.exp(), 1 / (beta.exp() + _TINY)))
         out = torch.empty(x.shape, dtype=wide, device=x.device)
-        for rows in _blocks(x):
-            part = x[:, rows].to(wide)
+        for rows, times in _blocks(x):
+            part = x[:, rows, times].to(wide)
             wave = (part * frequency[rows]).sin_().square_()
-            torch.addcmul(part, wave, share[rows], out=out[:, rows])
+            torch.addcmul(part, wave, share[rows], out=out[:, rows, times])
         return out
 
     @staticmethod
@@ -49,26 +49,26 @@ class _Snake(torch.autograd.Function):
         wide = torch.promote_types(grad.dtype, torch.float32)
         frequency, inverse = (v.to(wide)[:, None] for v in (alpha.exp(), 1 / (beta.exp() + _TINY)))
         to_x = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-        to_alpha, to_beta = (
-            torch.empty(len(alpha), dtype=frequency.dtype, device=x.device) for _ in range(2)
-        )
-        for rows in _blocks(x):
-            part, slope = x[:, rows].to(frequency.dtype), grad[:, rows].to(frequency.dtype)
+        to_alpha, to_beta = (torch.zeros(len(alpha), dtype=wide, device=x.device) for _ in range(2))
+        for rows, times in _blocks(x):
+            part, slope = x[:, rows, times].to(wide), grad[:, rows, times].to(wide)
             # sin²u = (1 − cos 2u) / 2, and its derivative by u is sin 2u.
             double = part * (2 * frequency[rows])
             turning = double.sin() * slope * (frequency[rows] * inverse[rows])
-            to_x[:, rows] = slope + turning
-            to_alpha[rows] = turning.mul_(part).sum(dim=(0, 2))
-            to_beta[rows] = double.cos_().neg_().add_(1).mul_(slope).sum(dim=(0, 2)) / 2
+            to_x[:, rows, times] = slope + turning
+            to_alpha[rows] += turning.mul_(part).sum(dim=(0, 2))
+            to_beta[rows] += double.cos_().neg_().add_(1).mul_(slope).sum(dim=(0, 2)) / 2
         to_beta = -to_beta * inverse[:, 0].square() * beta.exp().to(to_beta.dtype)
         return to_x, to_alpha.to(alpha.dtype), to_beta.to(beta.dtype)
 
 
-def _blocks(x: Tensor) -> Iterator[slice]:
-    """Channels that fit the cache together; all of them where there is no cache to think of."""
-    channels = x.shape[1]
-    step = channels
-    if x.device.type == "cpu":
-        step = max(1, _BLOCK * torch.get_num_threads() // max(1, x.shape[0] * x.shape[2]))
-    for first in range(0, channels, step):
-        yield slice(first, first + step)
+def _blocks(x: Tensor) -> Iterator[tuple[slice, slice]]:
+    """(channels, samples) that fit the cache together; everything where there is no cache to think of."""
+    batch, channels, length = x.shape
+    room = max(1, _BLOCK * torch.get_num_threads() // batch)
+    if x.device.type != "cpu":
+        room = max(room, channels * length)
+    rows, times = max(1, room // max(1, length)), min(room, length)
+    for first in range(0, channels, rows):
+        for start in range(0, length, max(1, times)):
+            yield slice(first, first + rows), slice(start, start + times)

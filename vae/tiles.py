@@ -20,7 +20,7 @@ from vae.load import Codec
 from vae.model import folded_weights
 from vae.posterior import Posterior
 
-TILE = 128  # latents, 3 s
+TILE = 256  # latents, 6 s
 
 
 def encode_tiles(
