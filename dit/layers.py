@@ -171,16 +171,21 @@ class CrossAttention(nn.Module):
 class Output(nn.Module):
     """Tokens to frames, plus a share of the input that depends on the steering; zero at the start.
 
-    With `width` frames are finished at the frame rate by `depth` convolutional blocks that also see
-    the noisy latents and the score: long tokens then cost no sharpness.
+    The share is a filter over `taps` frames, one for each dimension of the latents: the best linear
+    guess at smooth latents from noisy neighbours, which long tokens are bad at (Karras 2022's c_skip,
+    with a memory). With `width` frames are finished at the frame rate by `depth` convolutional
+    blocks that also see the noisy latents and the score: long tokens then cost no sharpness.
     """
 
-    def __init__(self, dim: int, latent_dim: int, patch: int, score: int, width: int, depth: int) -> None:
+    def __init__(
+        self, dim: int, latent_dim: int, patch: int, score: int, width: int, depth: int, taps: int
+    ) -> None:
         super().__init__()
         self.modulation = Modulation(dim, 0, 2)
         self.width = width or latent_dim
         self.frames = nn.Linear(dim, patch * self.width)
-        self.share = nn.Linear(dim, latent_dim)
+        self.taps = taps
+        self.share = nn.Linear(dim, latent_dim * taps)
         self.near = nn.ModuleList(FrameBlock(width, dim) for _ in range(depth if width else 0))
         self.beside = nn.Linear(latent_dim + score, width) if width else None
         self.last = nn.Linear(width, latent_dim) if width else None
@@ -196,7 +201,14 @@ class Output(nn.Module):
             for block in self.near:
                 frames = block(frames, steering, mask)
             frames = self.last(frames)
-        return frames.float() + self.share(steering)[:, None].float() * latents
+        return frames.float() + self._shared(steering, latents, mask)
+
+    def _shared(self, steering: Tensor, latents: Tensor, mask: Tensor | None) -> Tensor:
+        """The filtered input (B, T, D); what is padded counts as silence on both sides."""
+        filters = self.share(steering).float().unflatten(-1, (-1, self.taps))
+        inside = latents.float() if mask is None else latents.float() * mask[..., None]
+        near = F.pad(inside, (0, 0, self.taps // 2, self.taps // 2)).unfold(1, self.taps, 1)
+        return torch.einsum("btdk,bdk->btd", near, filters)
 
     def zero(self) -> None:
         for layer in (self.frames if self.last is None else self.last, self.share):

@@ -58,6 +58,8 @@ SIZES: dict[str, dict[str, Any]] = {
         "patch": 4,
         "modulation_rank": 64,
         "frame_width": 128,
+        "frame_depth": 3,
+        "share_taps": 25,
         "pooled_text": True,
     },
     # Wang 2025 gives 380M parameters and no shape; 16 × 1024 with cross-attention in every block fits.
@@ -76,6 +78,7 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         pooled_text: whether the description's mean also steers every block.
         syllable_dim: size of the embeddings of a frame's initial and final.
         frame_width, frame_depth: of the blocks that finish the output at the frame rate; width 0 for none.
+        share_taps: frames of the noisy latents that an output frame has a linear share of; odd.
         lyric_vocabulary, score_channels, initials, finals: sizes of the inputs, kept with the weights.
     Raises:
         ConfigError: sizes that don't fit together.
@@ -99,13 +102,14 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         syllable_dim: int = 16,
         frame_width: int = 0,
         frame_depth: int = 1,
+        share_taps: int = 1,
         lyric_vocabulary: int = VOCABULARY_SIZE,
         score_channels: int = N_CHANNELS,
         initials: int = len(INITIALS),
         finals: int = len(FINALS),
     ) -> None:
         super().__init__()
-        _check(dim, depth, heads, patch)
+        _check(dim, depth, heads, patch, share_taps)
         self.gradient_checkpointing = False
         self.patch, self.latent_dim, self.heads = patch, latent_dim, heads
         self.input = nn.Linear(patch * latent_dim, dim)
@@ -125,7 +129,7 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
             Block(dim, heads, hidden, modulation_rank, cross=index % cross_every == 0)
             for index in range(depth)
         )
-        self.output = Output(dim, latent_dim, patch, frame, frame_width, frame_depth)
+        self.output = Output(dim, latent_dim, patch, frame, frame_width, frame_depth, share_taps)
         self._initialise()
 
     @classmethod
@@ -209,12 +213,14 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         nn.init.zeros_(self.again.weight)
 
 
-def _check(dim: int, depth: int, heads: int, patch: int) -> None:
+def _check(dim: int, depth: int, heads: int, patch: int, share_taps: int) -> None:
     if dim % heads or (dim // heads) % 4:
         raise ConfigError(
             f"dim {dim} must be {heads} heads of a multiple of 4, but a head gets {dim / heads:g}"
         )
     if not 1 <= patch <= 4:
         raise ConfigError(f"a token holds 1–4 latent frames, but patch is {patch}")
+    if share_taps < 1 or share_taps % 2 == 0:
+        raise ConfigError(f"the share of the input spans an odd number of frames, but got {share_taps}")
     if depth < 1:
         raise ConfigError(f"the song model needs at least one block, but depth is {depth}")

@@ -73,9 +73,11 @@ def test_any_length_comes_back_at_any_patch(patch: int, frames: int) -> None:
     assert out.isfinite().all()
 
 
-@pytest.mark.parametrize("overrides", [{"heads": 3}, {"dim": 36, "heads": 6}, {"patch": 5}, {"depth": 0}])
+@pytest.mark.parametrize(
+    "overrides", [{"heads": 3}, {"dim": 36, "heads": 6}, {"patch": 5}, {"depth": 0}, {"share_taps": 4}]
+)
 def test_sizes_that_do_not_fit_are_refused(overrides: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match=r"but (a head|patch|depth)"):
+    with pytest.raises(ConfigError, match=r"but (a head|patch|depth|got)"):
         SongTransformer.named("tiny", **overrides)
 
 
@@ -90,9 +92,20 @@ def test_a_fresh_model_answers_zero() -> None:
     assert not out.any()
 
 
-@pytest.mark.parametrize(("patch", "width"), [(1, 0), (2, 16), (4, 16)])
-def test_padding_changes_nothing(patch: int, width: int) -> None:
-    model = awake(patch=patch, frame_width=width)
+def test_the_share_of_the_input_is_a_filter_of_each_dimension() -> None:
+    model = SongTransformer.named("tiny", share_taps=3).eval()  # its other parts answer zero
+    filters = torch.randn(DIM, 3)
+    with torch.no_grad():
+        model.output.share.bias.copy_(filters.flatten())
+    x = noisy(10, 0)
+    out = model(x, torch.tensor([0.4]), song(10, 0))
+    expected = torch.nn.functional.conv1d(x.mT, filters[:, None], padding=1, groups=DIM).mT
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("patch", "width", "taps"), [(1, 0, 1), (2, 16, 1), (4, 16, 5)])
+def test_padding_changes_nothing(patch: int, width: int, taps: int) -> None:
+    model = awake(patch=patch, frame_width=width, share_taps=taps)
     lengths = (9, 22, 16)
     songs = [song(n, n, fragments=1 + n % 3, words=n % 7) for n in lengths]
     inputs = [noisy(n, n) for n in lengths]
@@ -165,7 +178,7 @@ def test_gradient_checkpointing_changes_no_gradient() -> None:
 
 
 def test_every_parameter_learns() -> None:
-    model = awake(frame_width=16)
+    model = awake(frame_width=16, share_taps=3)
     c = Conditions.batch([song(12, 0), song(12, 1), Conditions.single(12)])
     model(noisy(12, 0).repeat(3, 1, 1), torch.full((3,), 0.5), c).square().mean().backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
