@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ class DataConfig:
     """How batches are drawn."""
 
     batch_size: int = 64  # songs in each process
-    crop: tuple[float, float] = (5.0, 30.0)  # seconds, one length for all songs of a step
+    crop: tuple[float, float] = (5.0, 35.0)  # seconds, one length for all songs of a step
     tell: TellConfig = field(default_factory=TellConfig)
     gain_db: float = 6.0  # augmentation: ± of the whole song
     tilt_db: float = 6.0  # augmentation: ± from the lowest to the highest band
@@ -151,13 +151,19 @@ class Pairs(Dataset[Batch]):
         order = generator(self.seed, "order", step // steps).permutation(len(self.records))
         return order[step % steps * size :][:size].reshape(self.processes, -1)
 
+    def opening(self, most: int = 256) -> Batch:
+        """The first songs of step 0, whatever the processes: what new layers are measured on."""
+        songs = min(most, self.config.batch_size * self.processes)
+        alone = replace(self.config, batch_size=songs)
+        return Pairs(self.records, self.files, self.audio, alone, self.seed, augment=self.augment)[0]
+
     def __getitem__(self, step: int) -> Batch:
         everyone = self.songs(step)
         seconds = generator(self.seed, "crop", step).uniform(*self.config.crop)
         texts, windows, owner, holds, named, known = [], [], [], [], [], []
         for row, song in enumerate(everyone[self.process]):
             rng = generator(self.seed, "pair", step, song)
-            text, kind = self.teller.say(int(song), rng)
+            text, kind = self.teller.say(int(song), rng, step)
             crop = self._crop(int(song), seconds, rng)
             texts.append(hide(text, rng, self.config.tell.hidden) if self.augment else text)
             windows.append(crop)
@@ -194,6 +200,17 @@ class Pairs(Dataset[Batch]):
             width = int(rng.integers(min(most, mel.shape[axis]) + 1))
             start = int(rng.integers(mel.shape[axis] - width + 1))
             np.moveaxis(mel, axis, 0)[start : start + width] = mel.mean()
+
+
+def pieces(batch: Batch, songs: int) -> list[Batch]:
+    """A batch in parts of at most so many songs, for towers; what concerns the whole batch is left out."""
+    out = []
+    for start in range(0, len(batch.texts), songs):
+        texts = batch.texts[start : start + songs]
+        own = (batch.owner >= start) & (batch.owner < start + len(texts))
+        nothing = batch.holds[:0], batch.named[:0], batch.known[:0]
+        out.append(Batch(texts, batch.windows[own], batch.owner[own] - start, *nothing))
+    return out
 
 
 def batches(pairs: Pairs, start: int) -> Iterator[Batch]:

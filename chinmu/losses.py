@@ -2,7 +2,7 @@
 
 Two songs of a batch often fit the same words ("流行"): to push such a text from the other song
 would teach something false. `holds` says which texts hold for which songs; each row of targets
-shares its mass between the pair that was drawn and the others that hold.
+shares its mass between the pair that was drawn and the others that hold, or these are left out.
 """
 
 from typing import Any
@@ -52,7 +52,12 @@ def targets(holds: Tensor, share: float) -> Tensor:
 
 
 def contrastive(
-    text: Tensor, audio: Tensor, scale: Tensor, holds: Tensor | None = None, share: float = 1.0
+    text: Tensor,
+    audio: Tensor,
+    scale: Tensor,
+    holds: Tensor | None = None,
+    share: float = 1.0,
+    masked: bool = False,
 ) -> Tensor:
     """Mean of the cross-entropies text → audio and audio → text.
 
@@ -60,14 +65,24 @@ def contrastive(
         text, audio: unit vectors (N, D) of the whole batch, pairs at equal rows.
         scale: the factor of the cosine before the softmax.
         holds: (N, N) bool; None when only pairs are true.
-    Source: Radford 2021 (CLIP), fig. 3. Differs: soft targets where a text holds for several songs.
+        masked: leave the others that hold out of the softmax, instead of sharing the target with them.
+    Source: Radford 2021 (CLIP), fig. 3. Differs: soft or masked where a text holds for several songs.
     """
-    logits = scale * text.float() @ audio.float().T
-    if holds is None:
-        holds = torch.eye(len(text), dtype=torch.bool, device=text.device)
-    rows = F.cross_entropy(logits, targets(holds, share))
-    columns = F.cross_entropy(logits.T, targets(holds.T, share))
+    logits = scale * _full(text) @ _full(audio).T
+    pairs = torch.eye(len(text), dtype=torch.bool, device=text.device)
+    holds = pairs if holds is None else holds
+    if masked:
+        logits = logits.masked_fill(holds & ~pairs, -torch.inf)
+        own = torch.arange(len(text), device=text.device)
+        return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+    rows = F.cross_entropy(logits, targets(holds, share).to(logits.dtype))
+    columns = F.cross_entropy(logits.T, targets(holds.T, share).to(logits.dtype))
     return (rows + columns) / 2
+
+
+def _full(x: Tensor) -> Tensor:
+    """At least float32: half precision can't hold the differences of a large batch's logits."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def spread(vectors: Tensor, least: float = 0.7) -> Tensor:

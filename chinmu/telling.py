@@ -32,6 +32,10 @@ class TellConfig:
     phrase: float = 0.2
     sentence: float = 0.2
     prompt: float = 0.4  # a whole description as a user would type it
+    fragment: float = 0.2  # share of sentences and prompts of which only neighbouring parts are said
+    # Lengths by stage: S words, M phrases, L sentences and prompts; ["L", "S-M-L"] begins with long ones.
+    curriculum: tuple[str, ...] = ("S-M-L",)
+    stage_steps: int = 500  # steps of each stage before the last
     most: int = 8  # descriptions joined to one prompt where none is written for the song
     hidden: float = 0.05  # share of characters that are shown as unknown
     anew: bool = True  # speak of synthetic songs anew for every batch
@@ -39,10 +43,28 @@ class TellConfig:
     def __post_init__(self) -> None:
         if sum(self.shares.values()) <= 0 or min(self.shares.values()) < 0:
             raise ConfigError(f"the shares of word, phrase, sentence and prompt can't be {self.shares}")
+        if not self.curriculum:
+            raise ConfigError("a curriculum needs at least one stage, such as S-M-L")
+        for stage in self.curriculum:
+            letters = stage.split("-")
+            if not set(letters) <= set(_LETTERS) or len(set(letters)) < len(letters):
+                raise ConfigError(f"a stage of the curriculum joins S, M and L by -, but got {stage!r}")
+            if not sum(self.shares[kind] for letter in letters for kind in _LETTERS[letter]):
+                raise ConfigError(f"the shares {self.shares} leave the stage {stage} without a text")
 
     @property
     def shares(self) -> dict[Kind, float]:
         return {"word": self.word, "phrase": self.phrase, "sentence": self.sentence, "prompt": self.prompt}
+
+
+_LETTERS: dict[str, tuple[Kind, ...]] = {"S": ("word",), "M": ("phrase",), "L": ("sentence", "prompt")}
+
+
+def shares_at(config: TellConfig, step: int) -> dict[Kind, float]:
+    """The shares of the curriculum's stage at a step."""
+    stage = min(step // max(1, config.stage_steps), len(config.curriculum) - 1)
+    kinds = {kind for letter in config.curriculum[stage].split("-") for kind in _LETTERS[letter]}
+    return {kind: share for kind, share in config.shares.items() if kind in kinds}
 
 
 class Teller:
@@ -53,25 +75,33 @@ class Teller:
         self.written = [frozenset(canonical(d.text) for d in r.descriptions) for r in self.records]
         self._plans: dict[int, SongPlan | None] = {}
 
-    def say(self, song: int, rng: np.random.Generator) -> tuple[str, Kind]:
-        """A text about a song in canonical form, and its kind.
+    def say(self, song: int, rng: np.random.Generator, step: int = 0) -> tuple[str, Kind]:
+        """A text about a song in canonical form, and its kind; of a length that the curriculum is at.
 
         Raises:
             ManifestError: the song has no description of a kind that the shares ask for.
         """
         said = self.descriptions(song, rng)
         have = {d.length for d in said}
-        shares = {k: s for k, s in self.config.shares.items() if k in have or (k == "prompt" and have)}
+        wanted = shares_at(self.config, step)
+        shares = {k: s for k, s in wanted.items() if k in have or (k == "prompt" and have)}
         if not sum(shares.values()):
-            raise ManifestError(
-                f"song {self.records[song].id} has no description of {list(self.config.shares)}"
-            )
+            raise ManifestError(f"song {self.records[song].id} has no description of {list(wanted)}")
         weights = np.array(list(shares.values()))
         kind = list(shares)[rng.choice(len(shares), p=weights / weights.sum())]
         if kind == "prompt":
-            return self._prompt(song, said, rng), kind
+            return self._part(self._prompt(song, said, rng), kind, rng)
         fitting = [d for d in said if d.length == kind]
-        return canonical(fitting[rng.integers(len(fitting))].text), kind
+        return self._part(canonical(fitting[rng.integers(len(fitting))].text), kind, rng)
+
+    def _part(self, text: str, kind: Kind, rng: np.random.Generator) -> tuple[str, Kind]:
+        """A long text, or at random a run of its parts, which is a phrase (Wang 2025, section 3.1.1)."""
+        pieces = text.split(",")
+        if kind not in ("sentence", "prompt") or len(pieces) < 2 or rng.random() >= self.config.fragment:
+            return text, kind
+        count = int(rng.integers(1, len(pieces)))
+        start = int(rng.integers(len(pieces) - count + 1))
+        return ",".join(pieces[start : start + count]), "phrase"
 
     def descriptions(self, song: int, rng: np.random.Generator) -> Sequence[Description]:
         """New descriptions of a song, or those of its record."""

@@ -6,6 +6,10 @@
 On two CPU cores in seconds: `--config chinmu/configs/tiny.yaml --max_steps 20`. Running the same
 command again goes on from the last checkpoint. `runs/chinmu/model/` is the averaged model, in
 bfloat16, ready for `ChinMu.from_pretrained`.
+
+The paper's regimes: mini-batches are the default; large batches, of which only `chunk` songs are in
+the towers at once, are `--data.batch_size 4096 --chunk 64`; trained on words alone is
+`--data.tell.curriculum '["S"]'`, and so on for M, L, M-L and S-M-L, in stages with several.
 """
 
 import copy
@@ -14,8 +18,8 @@ import math
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,13 +29,14 @@ from torch import Tensor
 
 from chinmu import losses
 from chinmu.config import ModelConfig
-from chinmu.data import Batch, DataConfig, Pairs, all_texts, batches, cache
+from chinmu.data import Batch, DataConfig, Pairs, all_texts, batches, cache, pieces
 from chinmu.model import ChinMu, build
 from chinmu.prototypes import Prototypes
 from chinmu.text import character_tokenizer
+from chinmu.validate import held_out, retrieval
 from common import config as configs
 from common.ema import EMA
-from common.errors import ManifestError, SongError
+from common.errors import ConfigError, ManifestError, SongError
 from common.run import Run
 from common.seeds import derive_seed
 from corpus import manifest
@@ -55,7 +60,10 @@ class TrainConfig:
     clip: float = 1.0  # largest norm of the gradient
     label_weight: float = 1.0  # of the loss on labels that songs have and texts name (chinmu.prototypes)
     spread_weight: float = 5.0  # of the loss on vectors that are all alike (losses.spread)
-    share: float = 1.0  # target weight of a song for which a text holds as well (losses.targets)
+    # Other songs for which a text holds as well: they share the target, are left out, or count as wrong.
+    others: Literal["soft", "masked", "wrong"] = "soft"
+    share: float = 1.0  # soft: their weight beside the pair's 1 (losses.targets)
+    chunk: int | None = None  # songs in the towers at once; fewer than a batch: gradients are cached
     ema_decay: float = 0.99
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"  # auto: bf16 where it is fast
     cpu: bool = False  # train on the CPU even where there is a GPU
@@ -65,6 +73,13 @@ class TrainConfig:
     save_minutes: float = 3.0
     valid_minutes: float = 2.0
     valid_batches: int = 4
+    valid_songs: int = 256  # of the pool that texts are ranked against in training
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ConfigError(f"share is between 0 and 1, but got {self.share}")
+        if self.chunk is not None and self.chunk < 1:
+            raise ConfigError(f"chunk is at least one song, but got {self.chunk}")
 
 
 @dataclass
@@ -92,7 +107,7 @@ def prepare(config: TrainConfig, accelerator: Accelerator, pairs: Pairs) -> Stat
         tokenizer = character_tokenizer(texts, longest=config.model.text.longest)
     torch.manual_seed(derive_seed(config.seed, "weights"))
     model = build(config.model, tokenizer)
-    first = pairs[0]
+    first = pairs.opening()
     model.calibrate(first.texts, first.windows)
     prototypes = Prototypes(pairs.labels, config.model.dim)
     groups = [*_groups(model, config.weight_decay), {"params": [prototypes.vectors], "weight_decay": 0.0}]
@@ -119,65 +134,116 @@ def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
     return config.lr * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
 
 
-def vectors(state: State, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Text and audio vectors of all processes, the logit scale, and which texts hold for which songs."""
+Vectors = tuple[Tensor, Tensor, Tensor]  # of texts, of songs, and the logit scale
+
+
+def encode(state: State, batch: Batch, model: torch.nn.Module, part: int = 0) -> Vectors:
+    """What the towers say of this process's pairs."""
+    # Dropout follows from the step alone, so that resuming equals not stopping.
+    number = state.accelerator.process_index
+    torch.manual_seed(derive_seed(state.config.seed, "step", state.run.step, number, part))
     device = state.accelerator.device
     ids, mask = state.bare.tokenize(batch.texts)
-    text, audio, scale = state.model(ids, mask, batch.windows.to(device), batch.owner.to(device))
+    with state.accelerator.autocast():
+        return model(ids, mask, batch.windows.to(device), batch.owner.to(device))
+
+
+def objective(state: State, batch: Batch, vectors: Vectors) -> tuple[Tensor, dict[str, float]]:
+    """The loss over the songs of all processes, and its parts."""
+    config, device = state.config, state.accelerator.device
+    text, audio = losses.gather(vectors[0]), losses.gather(vectors[1])
     holds = losses.gather(batch.holds.to(device))
-    return losses.gather(text), losses.gather(audio), scale, holds
+    parts = {"loss/contrastive": compared(config, text, audio, vectors[2], holds)}
+    named, known = losses.gather(batch.named.to(device)), losses.gather(batch.known.to(device))
+    # One call for both, as data-parallel training wants a module called once a step.
+    parts["loss/labels"] = state.prototypes(torch.cat([text, audio]), torch.cat([named, known]))
+    parts["loss/spread"] = losses.spread(text) + losses.spread(audio)
+    weights = {"loss/labels": config.label_weight, "loss/spread": config.spread_weight}
+    total = torch.stack([weights.get(name, 1.0) * part for name, part in parts.items()]).sum()
+    report = {name: float(part.detach()) for name, part in parts.items()}
+    report["train/top1"] = float(losses.agreement(text.detach(), audio.detach(), holds))
+    report["train/scale"] = float(vectors[2].detach())
+    return total, report
+
+
+def compared(config: TrainConfig, text: Tensor, audio: Tensor, scale: Tensor, holds: Tensor) -> Tensor:
+    """The contrastive loss, with the other songs that a text holds for treated as configured."""
+    share = 0.0 if config.others == "wrong" else config.share
+    return losses.contrastive(text, audio, scale, holds, share, masked=config.others == "masked")
+
+
+def gradients(state: State, batch: Batch) -> dict[str, float]:
+    """Gradients of a batch that the towers take whole."""
+    loss, report = objective(state, batch, encode(state, batch, state.model))
+    state.accelerator.backward(loss)
+    return report
+
+
+def cached_gradients(state: State, batch: Batch, songs: int) -> dict[str, float]:
+    """The same gradients with at most so many songs in the towers at once, at the cost of hearing twice.
+
+    First all vectors without a graph, then the loss's gradient at them, then the towers again part by
+    part, which pass it on.
+
+    Source: Gao 2021 (GradCache), section 3.2.
+    """
+    parts = pieces(batch, songs)
+    with torch.no_grad():
+        heard = [encode(state, part, state.bare, number) for number, part in enumerate(parts)]
+    text, audio, scale = (
+        value.detach().requires_grad_()
+        for value in (torch.cat([h[0] for h in heard]), torch.cat([h[1] for h in heard]), heard[0][2])
+    )
+    loss, report = objective(state, batch, (text, audio, scale))
+    state.accelerator.backward(loss)
+    assert text.grad is not None and audio.grad is not None and scale.grad is not None, (
+        "the loss has no graph"
+    )
+    rows = list(zip(text.grad.split(songs), audio.grad.split(songs)))
+    for number, (part, (text_grad, audio_grad)) in enumerate(zip(parts, rows)):
+        last = number == len(parts) - 1
+        # Processes exchange gradients once, with the last part's.
+        with nullcontext() if last else state.accelerator.no_sync(state.model):
+            own = encode(state, part, state.model, number)
+            passed = (own[0] * text_grad).sum() + (own[1] * audio_grad).sum()
+            # The scale's whole gradient comes with the last part, and nothing of it with the others.
+            (passed + own[2] * (scale.grad if last else 0.0)).backward()
+    return report
 
 
 def step(state: State, batch: Batch) -> dict[str, float]:
     """One update of the weights and of their average."""
     config, run = state.config, state.run
-    # Dropout follows from the step alone, so that resuming equals not stopping.
-    torch.manual_seed(derive_seed(config.seed, "step", run.step, state.accelerator.process_index))
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(config, run.step, run.progress)
     state.model.train()
-    with state.accelerator.autocast():
-        text, audio, scale, holds = vectors(state, batch)
-    parts = {"loss/contrastive": losses.contrastive(text, audio, scale, holds, config.share)}
-    device = state.accelerator.device
-    named, known = losses.gather(batch.named.to(device)), losses.gather(batch.known.to(device))
-    # One call for both, as data-parallel training wants a module called once a step.
-    everything, labels = torch.cat([text, audio]), torch.cat([named, known])
-    parts["loss/labels"] = state.prototypes(everything, labels)
-    parts["loss/spread"] = losses.spread(text) + losses.spread(audio)
-    weights = {"loss/labels": config.label_weight, "loss/spread": config.spread_weight}
-    state.accelerator.backward(sum(weights.get(name, 1.0) * part for name, part in parts.items()))
+    if config.chunk is None or config.chunk >= len(batch.texts):
+        report = gradients(state, batch)
+    else:
+        report = cached_gradients(state, batch, config.chunk)
     norm = state.accelerator.clip_grad_norm_(state.model.parameters(), config.clip)
     state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
     state.ema.update(state.bare)
-    return {
-        **{name: float(part.detach()) for name, part in parts.items()},
-        "train/top1": float(losses.agreement(text.detach(), audio.detach(), holds)),
-        "train/scale": float(scale.detach()),
-        "train/grad_norm": float(norm),
-        "train/lr": state.optimizer.param_groups[0]["lr"],
-    }
+    return report | {"train/grad_norm": float(norm), "train/lr": state.optimizer.param_groups[0]["lr"]}
 
 
 @torch.no_grad()
 def validate(state: State, pairs: Pairs) -> dict[str, float]:
-    """Loss and share of best matches on held-out songs, of the averaged model."""
+    """Loss, share of best matches and retrieval on held-out songs, of the averaged model."""
     sums = {"valid/contrastive": 0.0, "valid/top1": 0.0}
     state.model.eval()
     with state.ema.swapped(state.bare):
         for number in range(state.config.valid_batches):
             batch = pairs[number]
-            device = state.accelerator.device
-            ids, mask = state.bare.tokenize(batch.texts)
-            with state.accelerator.autocast():
-                text, audio, scale = state.bare(ids, mask, batch.windows.to(device), batch.owner.to(device))
-            holds = batch.holds.to(device)
-            loss = losses.contrastive(text, audio, scale, holds, state.config.share)
-            sums["valid/contrastive"] += float(loss)
+            text, audio, scale = encode(state, batch, state.bare)
+            holds = batch.holds.to(state.accelerator.device)
+            sums["valid/contrastive"] += float(compared(state.config, text, audio, scale, holds))
             sums["valid/top1"] += float(losses.agreement(text, audio, holds))
+        asked = held_out(pairs.records, pairs.files, state.config.seed, state.config.valid_songs)
+        found = retrieval(state.bare, asked)
     state.model.train()
-    return {k: v / state.config.valid_batches for k, v in sums.items()}
+    return {k: v / state.config.valid_batches for k, v in sums.items()} | found
 
 
 def export(state: State) -> Path:
@@ -205,10 +271,11 @@ def _pairs(path: str, config: TrainConfig, accelerator: Accelerator, held_out: b
         raise ManifestError(f"{path} has no song with a description")
     with accelerator.main_process_first():
         files = cache(records, Path(path).parent, config.model.audio, Path(config.out) / "features")
-    pairs = partial(Pairs, records, files, config.model.audio, config.data, config.seed)
-    if held_out:
-        return pairs(augment=False)
-    return pairs(accelerator.process_index, accelerator.num_processes)
+    if held_out:  # a smaller set than a batch serves too
+        data = replace(config.data, batch_size=min(config.data.batch_size, max(2, len(records))))
+        return Pairs(records, files, config.model.audio, data, config.seed, augment=False)
+    place = accelerator.process_index, accelerator.num_processes
+    return Pairs(records, files, config.model.audio, config.data, config.seed, *place)
 
 
 def _precision(config: TrainConfig) -> str:

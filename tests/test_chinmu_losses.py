@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chinmu.losses import agreement, contrastive, gather, targets
+from chinmu.losses import agreement, contrastive, gather, spread, targets
 
 
 def unit(n: int, dim: int, seed: int) -> torch.Tensor:
@@ -33,9 +33,38 @@ def test_the_loss_equals_the_reference(n: int, scale: float, share: float, seed:
     text, audio = unit(n, 16, seed), unit(n, 16, seed + 1)
     holds = torch.rand(n, n, generator=torch.Generator().manual_seed(seed)) < 0.3
     expected = reference(text.numpy(), audio.numpy(), scale, holds.numpy(), share)
-    assert float(contrastive(text, audio, torch.tensor(scale), holds, share)) == pytest.approx(
+    exact = torch.tensor(scale, dtype=torch.float64)
+    assert float(contrastive(text, audio, exact, holds, share)) == pytest.approx(expected, rel=1e-6)
+    assert float(contrastive(text.float(), audio.float(), exact, holds, share)) == pytest.approx(
         expected, rel=1e-4
     )
+
+
+@given(st.integers(2, 9), st.floats(0.5, 20), st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_masked_songs_are_not_in_the_softmax(n: int, scale: float, seed: int):
+    text, audio = unit(n, 16, seed), unit(n, 16, seed + 1)
+    holds = torch.rand(n, n, generator=torch.Generator().manual_seed(seed)) < 0.4
+    total = 0.0
+    for logits, relation in (((scale * text @ audio.T), holds), ((scale * text @ audio.T).T, holds.T)):
+        for i in range(n):
+            kept = [j for j in range(n) if j == i or not relation[i, j]]
+            total -= float(logits[i, i] - logits[i, kept].exp().sum().log()) / n / 2
+    found = contrastive(text, audio, torch.tensor(scale, dtype=torch.float64), holds, masked=True)
+    assert float(found) == pytest.approx(total, rel=1e-9)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_batch_of_duplicates_does_not_explode(masked: bool):
+    """One song and one text sixteen times, at the largest scale: finite, bounded, nothing to part."""
+    text = unit(1, 8, 0).float().repeat(16, 1).requires_grad_()
+    audio = unit(1, 8, 1).float().repeat(16, 1).requires_grad_()
+    scale = torch.tensor(100.0, requires_grad=True)
+    holds = torch.ones(16, 16, dtype=torch.bool)
+    loss = contrastive(text, audio, scale, holds, masked=masked)
+    (loss + spread(text) + spread(audio)).backward()
+    assert float(loss.detach()) == pytest.approx(0.0 if masked else np.log(16), abs=1e-5)
+    assert all(torch.isfinite(x.grad).all() and x.grad.abs().max() < 1e-3 for x in (text, audio, scale))
 
 
 def test_without_shared_descriptions_it_is_the_loss_of_clip():

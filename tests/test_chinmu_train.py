@@ -218,7 +218,7 @@ def test_texts_are_drawn_by_their_shares_and_are_true(corpus):
     teller = Teller(corpus[1], TellConfig(anew=False, word=1, phrase=0, sentence=0, prompt=0))
     words = {canonical(d.text) for d in corpus[1][4].descriptions if d.length == "word"}
     assert {teller.say(4, generator(i, "say"))[0] for i in range(20)} == words
-    prompts = Teller(corpus[1], TellConfig(anew=False, word=0, phrase=0, sentence=0, prompt=1))
+    prompts = Teller(corpus[1], TellConfig(anew=False, word=0, phrase=0, sentence=0, prompt=1, fragment=0))
     text, kind = prompts.say(4, generator(1, "say"))
     written = {canonical(d.text) for d in corpus[1][4].descriptions}
     assert kind == "prompt" and set(text.split(",")) <= {p for w in written for p in w.split(",")}
@@ -274,7 +274,9 @@ def test_hiding_keeps_the_length_and_something_to_read():
 
 
 def test_a_tiny_model_learns_ten_pairs(corpus, tmp_path):
-    wanted = replace(DATA, batch_size=10, crop=(2.0, 3.0), tell=TellConfig(0, 0, 1, 0, anew=False, hidden=0))
+    wanted = replace(
+        DATA, batch_size=10, crop=(2.0, 3.0), tell=TellConfig(0, 0, 1, 0, fragment=0, anew=False, hidden=0)
+    )
     folder_out = train.train(config(corpus, tmp_path / "run", data=wanted, lr=3e-3, max_steps=60))
     model = ChinMu.from_pretrained(folder_out)
     texts = model.embed_text([descriptions(*kind)[2].text for kind in KINDS])
@@ -322,7 +324,9 @@ def test_a_checkpoint_of_another_shape_is_refused(corpus, tmp_path):
 def test_the_validation_loss_is_logged(corpus, tmp_path):
     settings = config(corpus, tmp_path, valid=str(corpus[0] / "manifest.jsonl"), valid_batches=1, max_steps=1)
     train.train(settings)
-    assert {"valid/contrastive", "valid/top1"} <= set(_metrics(tmp_path)[-1])
+    last = _metrics(tmp_path)[-1]
+    assert {"valid/contrastive", "valid/top1", "valid/mrr", "valid/top5_S", "valid/top15_L"} <= set(last)
+    assert last["valid/pool"] == 10 and last["valid/chance5"] == 0.5 and last["valid/top10_M"] == 1.0
 
 
 @pytest.mark.parametrize("name", ["demo", "tiny", "paper"])
