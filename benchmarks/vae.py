@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 STRIDES = (2, 4, 4, 4, 8)
 MULTIPLIERS = (1, 2, 4, 8, 16)
@@ -96,7 +97,7 @@ def measure(name: str, seconds: float, channels: int, dtype: str, clock: str) ->
     return {"encode": between - began, "decode": ended - between, "memory": peak}
 
 
-def ours(channels: int, dtype: object) -> tuple[Callable, Callable]:
+def ours(channels: int, dtype: Any) -> tuple[Callable, Callable]:
     """Encoder and decoder of an EarVAE without the transformer, which Oobleck lacks, in tiles."""
     import torch
 
@@ -115,12 +116,12 @@ def ours(channels: int, dtype: object) -> tuple[Callable, Callable]:
     return encode, decode
 
 
-def oobleck(channels: int, dtype: object) -> tuple[Callable, Callable]:
+def oobleck(channels: int, dtype: Any) -> tuple[Callable, Callable]:
     """Encoder and decoder of diffusers, at once."""
     import torch
     from diffusers import AutoencoderOobleck
 
-    model = AutoencoderOobleck(
+    model: Any = AutoencoderOobleck(
         encoder_hidden_size=channels,
         downsampling_ratios=list(STRIDES),
         channel_multiples=list(MULTIPLIERS),

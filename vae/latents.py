@@ -132,7 +132,7 @@ def read_latents(path: Path) -> Latents:
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
-            numbers = [int(header[name]) for name in ("length", "sample_rate", "hop_length")]
-            return Latents(file.get_tensor("latents"), *numbers, codec=header["codec"])
+            length, rate, hop = (int(header[name]) for name in ("length", "sample_rate", "hop_length"))
+            return Latents(file.get_tensor("latents"), length, rate, hop, header["codec"])
     except (OSError, SafetensorError, KeyError, ValueError, json.JSONDecodeError) as error:
         raise AudioError(f"{path} isn't a file of latents made by vae.encode: {error}") from error

@@ -117,7 +117,7 @@ class EarObjective(nn.Module):
     ) -> dict[str, Tensor]:
         """Magnitudes of mid, side, left and right; phases of left and right alone."""
         pair = [four_channels(self.ear(x)) for x in (copy, wav)]
-        rows = [self._at(*(spectrum(x, n_fft) for x in pair), whole) for n_fft in self.windows]
+        rows = [self._at(spectrum(pair[0], n_fft), spectrum(pair[1], n_fft), whole) for n_fft in self.windows]
         return {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
 
     def _at(self, made: Tensor, target: Tensor, whole: bool) -> dict[str, Tensor]:

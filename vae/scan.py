@@ -15,7 +15,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -105,8 +105,6 @@ def scan(folder: Path, stage: int, out: Path | None = None, workers: int = 1) ->
 
 
 def _judged(paths: Sequence[Path], root: Path, stage: int, workers: int) -> Iterator[Judged]:
-    bar: Callable[[Iterable[Judged]], Iterable[Judged]]
-
     def bar(rows: Iterable[Judged]) -> Iterable[Judged]:
         return tqdm(rows, total=len(paths), desc="judged", unit="file", leave=False, disable=None)
 

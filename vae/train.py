@@ -280,7 +280,7 @@ def update_critic(
     losses, values = [], {}
     for number, (wav, noise) in enumerate(batches):
         with torch.no_grad():
-            made = (outcome or state.objective(wav, noise, True)).copy.detach()
+            made = _copy(outcome or state.objective(wav, noise, True)).detach()
         with _synced(state, state.critic, number == len(batches) - 1):
             # Both in one call: a data-parallel wrapper expects one forward for one backward.
             opinions = state.critic(torch.cat([wav, made]))
@@ -308,7 +308,7 @@ def update_codec(
             made = outcome or state.objective(wav, noise, whole)
             losses = dict(made.losses)
             if adversary:
-                losses |= judged(state, wav, made.copy)
+                losses |= judged(state, wav, _copy(made))
                 weights = state.config.ear_weights
                 losses["total"] = (
                     losses["total"]
@@ -335,6 +335,11 @@ def judged(state: State, wav: Tensor, made: Tensor) -> dict[str, Tensor]:
         return {"feature": feature, "adversarial": terms.adversarial(found.scores)}
     finally:
         critic.requires_grad_(True)
+
+
+def _copy(outcome: Outcome) -> Tensor:
+    assert outcome.copy is not None, "only an ear-VAE has a critic, and its objective makes a copy"
+    return outcome.copy
 
 
 def _synced(state: State, model: Any, last: bool) -> AbstractContextManager[Any]:
