@@ -152,7 +152,7 @@ class Writer:
         wishes = [wishes_of(text, fixed or {}, read) for text in descriptions]
         chosen, _ = self._run(
             "plan",
-            [self._prompt(text) for text in descriptions],
+            [self.prompt(text) for text in descriptions],
             [plan_grammar(self.words, tokens_of(wish)) for wish in wishes],
             seeds,
         )
@@ -192,7 +192,7 @@ class Writer:
             for text, form, kept, lines in zip(descriptions, forms, keeps, done)
         ]
         prompts = [
-            self._prompt(text) + self.vocabulary.encode([*plan_tokens(sketch), t.LYRICS])
+            self.prompt(text) + self.vocabulary.encode([*plan_tokens(sketch), t.LYRICS])
             for text, sketch in zip(descriptions, sketches)
         ]
         written = self._run("lyrics", prompts, grammars, seeds, limit)[0]
@@ -230,12 +230,13 @@ class Writer:
         prompts = []
         for text, sketch, words in zip(texts, fitted, aligned):
             rest = [*plan_tokens(sketch), t.LYRICS, *lyrics_tokens(self.vocabulary, words), t.SCORE]
-            prompts.append(self._prompt(text) + self.vocabulary.encode(rest))
+            prompts.append(self.prompt(text) + self.vocabulary.encode(rest))
         grammars = [score_grammar(self.words, sketch, words) for sketch, words in zip(fitted, aligned)]
         sections, _ = self._run("score", prompts, grammars, seeds)
         return [made_score(sketch, written) for sketch, written in zip(fitted, sections)]
 
-    def _prompt(self, description: str) -> list[int]:
+    def prompt(self, description: str) -> list[int]:
+        """The description as the beginning of a row of tokens."""
         text = normalise(description)
         if len(text) > _MOST_DESCRIPTION:
             logger.warning("of the description the first %d characters are read", _MOST_DESCRIPTION)

@@ -79,6 +79,7 @@ def qwen(seed: int = 0) -> Qwen3ForCausalLM:
     config = Qwen3Config(
         vocab_size=len(words),
         tie_word_embeddings=True,
+        initializer_range=0.1,
         pad_token_id=0,
         eos_token_id=2,
         bos_token_id=None,
