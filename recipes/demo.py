@@ -66,7 +66,7 @@ CORPUS: dict[str, dict[str, Songs]] = {
     },
     "tiny": {split: Songs(4, 12, 14) for split in SPLITS},
 }
-MINUTES = {"demo": Minutes(25, 20, 25, 90), "tiny": Minutes(0.2, 0.2, 0.2, 0.2)}
+MINUTES = {"demo": Minutes(45, 20, 85, 160), "tiny": Minutes(0.2, 0.2, 0.2, 0.2)}
 
 
 @dataclass(frozen=True)
