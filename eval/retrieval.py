@@ -1,44 +1,57 @@
 """Finding a song by what is said of it: Top-K and mean reciprocal rank in a pool of songs.
 
     python -m eval.retrieval --model runs/chinmu/model --manifest data/corpus/pool/manifest.jsonl
+    python -m eval.retrieval --model runs/chinmu/model --models '{"S": "runs/s/model", "L": "runs/l/model"}' \
+        --manifest data/corpus/pool/manifest.jsonl --pools '[666]' --out table.json
 
 Conventions: a description is ranked against a pool of N songs that holds its own; a song that is
 exactly as similar counts as better, so a model that says nothing scores 0. Chance is K / N.
 Intervals are over songs, since several descriptions of one song aren't independent. The oracle
-beside each row knows the labels that a description names (genre, mood, tempo, singer, …) and
-nothing else; it guesses among songs that fit equally well, and shows how much a text gives away.
-Wang 2025, section 4.3.1, reports Top-5/10/15 for MuChin in a pool of about 666.
+beside each row knows the labels that a description mentions (genre, mood, theme, tempo, singer, …) and
+nothing else, and puts songs that fit equally well in random order: it shows how much a text gives
+away. `heard` is the same oracle without the theme, which is in the words and not in the sound.
+Wang 2025, section 4.3.1 and table 3, reports Top-5/10/15 for MuChin in a pool of about 666, by the
+lengths that the model was trained on: S words, M phrases, L sentences, S-M-L all three.
+
+Other encoders stand beside as `--models`: folders of a ChinMu or a CLAP by name, and LAION-CLAP by
+itself wherever `eval.embeddings` finds its weights. Songs that `chinmu.embed` has embedded needn't be
+heard again: `--vectors FOLDER`.
 """
 
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
+from chinmu import embed as corpus_vectors
 from chinmu.model import ChinMu
+from chinmu.ranking import ranks
 from chinmu.telling import fits, joined
 from common import config as configs
 from common.audio import read_audio
 from common.description import Audience, Description
-from common.errors import ManifestError, SongError
+from common.errors import CheckpointError, ManifestError, RequestError, SongError
 from common.seeds import generator
 from common.statistics import Estimate, bootstrap, mrr_chance, top_k_chance
 from corpus import manifest
-from corpus.attributes import attributes
+from corpus.attributes import Attributes, attributes
 from corpus.describe import prompt
-from corpus.plan import plan_of
+from corpus.plan import SongPlan, plan_of
 from corpus.record import SongRecord
+from eval import embeddings
 
 logger = logging.getLogger(__name__)
 
 KINDS = ("word", "phrase", "sentence", "prompt")
-KS = (1, 5, 10)
+MIXED = "S-M-L"  # words, phrases and sentences together
+LENGTHS = {"Short": "word", "Medium": "phrase", "Long": "sentence", MIXED: MIXED, "Prompt": "prompt"}
+KS = (1, 5, 10, 15)
+PAPER_KS = (5, 10, 15)
 EVERYONE = "both"
 
 
@@ -51,6 +64,7 @@ class Query:
     kind: str
     audience: str
     held_out: bool  # said in a phrasing that training never saw
+    combination: bool = False  # of a song whose combination of genre and instruments training never saw
 
 
 @dataclass(frozen=True)
@@ -63,15 +77,22 @@ class Row:
     queries: int
     top: dict[int, Estimate]
     mrr: Estimate
-    oracle: dict[int, float]  # Top-K of the one who knows the labels
+    oracle: dict[int, float]  # Top-K of the one who knows the labels that are mentioned
+    heard: dict[int, float]  # the same without the theme
+
+    def of_oracle(self, k: int) -> float:
+        """Top-K as a share of the oracle's."""
+        return self.top[k].value / self.oracle[k] if self.oracle[k] else float("nan")
 
     def __str__(self) -> str:
         shares = "  ".join(f"top-{k} {e.value:.3f} [{e.low:.3f}, {e.high:.3f}]" for k, e in self.top.items())
         chances = " ".join(f"{e.chance:.3f}" for e in self.top.values())
         oracle = " ".join(f"{v:.3f}" for v in self.oracle.values())
+        heard = " ".join(f"{v:.3f}" for v in self.heard.values())
         return (
-            f"{self.kind:9} {self.audience:13} N={self.pool:<4} {shares}  mrr {self.mrr.value:.3f}  "
-            f"chance {chances}  oracle {oracle}  ({self.queries} texts, {self.mrr.count} songs)"
+            f"{self.kind:9} {self.audience:18} N={self.pool:<4} {shares}  mrr {self.mrr.value:.3f}  "
+            f"chance {chances}  oracle {oracle}  heard {heard}  "
+            f"({self.queries} texts, {self.mrr.count} songs)"
         )
 
 
@@ -79,33 +100,45 @@ class Row:
 
 
 def queries_of(records: Sequence[SongRecord], each: int = 2, seed: int = 0) -> list[Query]:
-    """Up to `each` texts of every song for each kind and audience."""
+    """Up to `each` texts of every song for each kind and audience.
+
+    A prompt is a whole description of a synthetic song, or some of its descriptions joined.
+    """
     out = []
+    unplanned = 0
     for song, record in enumerate(records):
-        rare = "phrasing" in record.held_out
+        planned = plan_of(record)
+        unplanned += planned is None and record.source == "synthetic"
+        rare, combined = "phrasing" in record.held_out, "combination" in record.held_out
         for audience in Audience:
             rng = generator(seed, "query", song, audience)
             own = [d for d in record.descriptions if d.audience == audience]
             for kind in KINDS:
-                texts = _texts(record, own, kind, each, rng)
-                out += [Query(text, song, kind, audience.value, rare) for text in texts]
+                texts = _texts(record, planned, own, kind, each, rng)
+                out += [Query(text, song, kind, audience.value, rare, combined) for text in texts]
+    if unplanned:
+        logger.warning(
+            "%d of %d songs were made by another version of the corpus: descriptions of theirs, joined, "
+            "stand for prompts",
+            unplanned,
+            len(records),
+        )
     return out
 
 
 def _texts(
-    record: SongRecord, own: list[Description], kind: str, each: int, rng: np.random.Generator
+    record: SongRecord,
+    planned: SongPlan | None,
+    own: list[Description],
+    kind: str,
+    each: int,
+    rng: np.random.Generator,
 ) -> list[str]:
-    if kind == "prompt":
-        return _prompts(record, own, each, rng)
-    fitting = [d.text for d in own if d.length == kind]
-    return [fitting[i] for i in rng.permutation(len(fitting))[:each]]
-
-
-def _prompts(record: SongRecord, own: list[Description], each: int, rng: np.random.Generator) -> list[str]:
-    """Whole descriptions of a synthetic song, or some of its descriptions joined."""
+    if kind != "prompt":
+        fitting = [d.text for d in own if d.length == kind]
+        return [fitting[i] for i in rng.permutation(len(fitting))[:each]]
     if not own:
         return []
-    planned = plan_of(record)
     if planned is None or record.score is None:
         return [joined(own, rng, 6) for _ in range(each)]
     rare = "phrasing" in record.held_out
@@ -113,19 +146,6 @@ def _prompts(record: SongRecord, own: list[Description], each: int, rng: np.rand
 
 
 # ---- ranks ---------------------------------------------------------------------------------
-
-
-def ranks(similarity: np.ndarray, truth: np.ndarray, pools: np.ndarray) -> np.ndarray:
-    """The rank of each query's own song in its pool, 1 for the best; equals count as better.
-
-    Args:
-        similarity: (Q, S) of queries and songs.
-        truth: (Q,) the query's own song.
-        pools: (Q, N) songs of each query's pool, its own among them.
-    """
-    own = np.take_along_axis(similarity, truth[:, None], axis=1)
-    others = np.take_along_axis(similarity, pools, axis=1)
-    return ((others >= own) & (pools != truth[:, None])).sum(1) + 1
 
 
 def draw_pools(truth: np.ndarray, songs: int, size: int, seed: int = 0) -> np.ndarray:
@@ -148,12 +168,28 @@ def _pool(song: int, songs: int, size: int, seed: int) -> np.ndarray:
     return np.concatenate([[song], chosen])
 
 
-def oracle_scores(query: Query, records: Sequence[SongRecord]) -> np.ndarray:
-    """(S,) how many of the labels that a text names each song has."""
-    named = attributes(query.text)
-    parts: list[dict[str, Any]] = [{k: v} for k, v in named.items() if k not in ("instruments", "without")]
-    parts += [{k: (v,)} for k in ("instruments", "without") for v in named.get(k, ())]  # type: ignore[attr-defined]
-    return np.array([sum(fits(part, record) for part in parts) for record in records], dtype=np.float32)  # type: ignore[arg-type]
+class Oracle:
+    """Knows of every song the labels that a text may mention, each looked up once."""
+
+    def __init__(self, records: Sequence[SongRecord]) -> None:
+        self.records = list(records)
+        self._known: dict[tuple[str, object], np.ndarray] = {}
+
+    def scores(self, text: str, without: tuple[str, ...] = ()) -> np.ndarray:
+        """(S,) how many of the labels that a text mentions each song has; kinds in `without` don't count."""
+        total = np.zeros(len(self.records), dtype=np.float32)
+        for kind, value in attributes(text).items():
+            if kind not in without:
+                values = value if isinstance(value, tuple) else (value,)
+                for single in values:
+                    total += self._column(kind, single, isinstance(value, tuple))
+        return total
+
+    def _column(self, kind: str, value: object, many: bool) -> np.ndarray:
+        if (kind, value) not in self._known:
+            named: Attributes = {kind: (value,) if many else value}  # type: ignore[misc]
+            self._known[kind, value] = np.array([fits(named, r) for r in self.records], dtype=np.float32)
+        return self._known[kind, value]
 
 
 def fair_hits(scores: np.ndarray, truth: np.ndarray, pools: np.ndarray, k: int) -> np.ndarray:
@@ -173,60 +209,194 @@ def table(
     queries: Sequence[Query],
     pools: Sequence[int],
     seed: int = 0,
+    heard: np.ndarray | None = None,
 ) -> list[Row]:
-    """Figures for each pool, kind and audience, and for prompts in held-out phrasing."""
+    """Figures for each pool, kind and audience, and for held-out phrasings and combinations apart.
+
+    Args:
+        similarity, oracle, heard: (Q, S) of queries and songs; `oracle` stands for `heard` when None.
+    """
     truth = np.array([q.song for q in queries])
     rows = []
     for size in pools:
         drawn = draw_pools(truth, similarity.shape[1], size, seed)
         found = ranks(similarity, truth, drawn)
-        guessed = {k: fair_hits(oracle, truth, drawn, k) for k in KS}
+        guessed = [
+            {k: fair_hits(scores, truth, drawn, k) for k in KS}
+            for scores in (oracle, oracle if heard is None else heard)
+        ]
         for kind, audience, chosen in _groups(queries):
             if chosen.any():
-                part = {k: float(v[chosen].mean()) for k, v in guessed.items()}
-                rows.append(_row(kind, audience, size, found[chosen], truth[chosen], part))
+                both = [{k: float(v[chosen].mean()) for k, v in g.items()} for g in guessed]
+                rows.append(_row(kind, audience, size, found[chosen], truth[chosen], *both))
     return rows
 
 
 def _groups(queries: Sequence[Query]) -> list[tuple[str, str, np.ndarray]]:
     kinds = np.array([q.kind for q in queries])
     audiences = np.array([q.audience for q in queries])
-    rare = np.array([q.held_out for q in queries])
-    groups = [("all", EVERYONE, np.ones(len(queries), dtype=bool))]
-    for kind in KINDS:
-        groups.append((kind, EVERYONE, kinds == kind))
-        groups += [(kind, a.value, (kinds == kind) & (audiences == a.value)) for a in Audience]
-    if rare.any() and not rare.all():
-        groups.append(("prompt", "seen words", (kinds == "prompt") & ~rare))
-        groups.append(("prompt", "unseen words", (kinds == "prompt") & rare))
+    marks = {
+        "words": np.array([q.held_out for q in queries]),
+        "combination": np.array([q.combination for q in queries]),
+    }
+    chosen = {MIXED: kinds != "prompt"} | {kind: kinds == kind for kind in KINDS}
+    groups = []
+    for kind, own in chosen.items():
+        groups.append((kind, EVERYONE, own))
+        groups += [(kind, a.value, own & (audiences == a.value)) for a in Audience]
+        for name, rare in marks.items():
+            if kind in (MIXED, "prompt") and rare.any() and not rare.all():
+                groups += [(kind, f"seen {name}", own & ~rare), (kind, f"unseen {name}", own & rare)]
     return groups
 
 
 def _row(
-    kind: str, audience: str, pool: int, found: np.ndarray, songs: np.ndarray, oracle: dict[int, float]
+    kind: str,
+    audience: str,
+    pool: int,
+    found: np.ndarray,
+    songs: np.ndarray,
+    oracle: dict[int, float],
+    heard: dict[int, float],
 ) -> Row:
     owners = songs.tolist()
     top = {k: bootstrap(found <= k, owners, chance=top_k_chance(k, pool)) for k in KS}
-    return Row(
-        kind, audience, pool, len(found), top, bootstrap(1 / found, owners, chance=mrr_chance(pool)), oracle
-    )
+    mrr = bootstrap(1 / found, owners, chance=mrr_chance(pool))
+    return Row(kind, audience, pool, len(found), top, mrr, oracle, heard)
+
+
+def layout(systems: dict[str, list[Row]], pool: int) -> str:
+    """Wang 2025's table 3 in Markdown: a row for each length and K, a column for each system, in per cent."""
+    names = list(systems)
+    lines = [f"| N = {pool} | | " + " | ".join(names) + " | oracle | heard | chance |"]
+    lines.append("|" + "---|" * (len(names) + 5))
+    for title, kind in LENGTHS.items():
+        found = [_of(rows, kind, pool) for rows in systems.values()]
+        for k in PAPER_KS:
+            if all(row is None for row in found):
+                continue
+            cells = ["–" if row is None else _cell(row.top[k]) for row in found]
+            first = next(row for row in found if row is not None)
+            know = f"{100 * first.oracle[k]:.1f} | {100 * first.heard[k]:.1f}"
+            chance = f"{100 * (first.top[k].chance or 0):.1f}"
+            lines.append(f"| {title} | Top-{k} | {' | '.join(cells)} | {know} | {chance} |")
+    return "\n".join(lines)
+
+
+def _of(rows: Sequence[Row], kind: str, pool: int) -> Row | None:
+    return next((r for r in rows if (r.kind, r.audience, r.pool) == (kind, EVERYONE, pool)), None)
+
+
+def _cell(share: Estimate) -> str:
+    return f"{100 * share.value:.1f} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
 
 
 # ---- models and files ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class System:
+    """Anything that puts texts and songs into one space, as unit vectors (N, D)."""
+
+    name: str
+    texts: Callable[[Sequence[str]], np.ndarray]
+    songs: Callable[[Sequence[SongRecord], Path], np.ndarray]
+
+
+def system(name: str, folder: str | Path, vectors: str | Path | None = None) -> System:
+    """A folder of a ChinMu, or LAION-CLAP's weights.
+
+    Args:
+        vectors: songs that `chinmu.embed` has embedded with this ChinMu.
+    Raises:
+        CheckpointError: the weights can't be used.
+    """
+    config = Path(folder) / "config.json"
+    if config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") != "chinmu":
+        return _clap(name, folder)
+    if not config.is_file() and (Path(folder).is_file() or list(Path(folder).glob("*.pt"))):
+        return _clap(name, folder)
+    model = ChinMu.from_pretrained(folder)
+
+    def songs(records: Sequence[SongRecord], root: Path) -> np.ndarray:
+        if vectors is not None:
+            return _embedded(records, Path(vectors), corpus_vectors.digest_of(Path(folder)))
+        return embed_songs(model, records, root)
+
+    return System(name, lambda texts: model.embed_text(list(texts)).cpu().numpy(), songs)
+
+
+def _clap(name: str, folder: str | Path) -> System:
+    encoder = embeddings.load("laion-clap", folder)
+
+    def songs(records: Sequence[SongRecord], root: Path) -> np.ndarray:
+        rows = np.stack([encoder.embed(read_audio(_file(r, root))).mean(0) for r in records])
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    return System(name, encoder.embed_text, songs)
+
+
+def _embedded(records: Sequence[SongRecord], folder: Path, digest: str) -> np.ndarray:
+    """The vectors of an embedded corpus in the order of the records."""
+    ids, rows = corpus_vectors.load(folder, digest)
+    place = {name: i for i, name in enumerate(ids)}
+    lacking = [r.id for r in records if r.id not in place]
+    if lacking:
+        raise RequestError(f"{folder} lacks {len(lacking)} songs of the manifest, such as {lacking[0]}")
+    return rows[[place[r.id] for r in records]]
+
+
+def _file(record: SongRecord, root: Path) -> Path:
+    if record.audio is None:
+        raise ManifestError(f"song {record.id} has no audio file, which retrieval needs")
+    return root / record.audio
 
 
 def embed_songs(model: ChinMu, records: Sequence[SongRecord], root: Path) -> np.ndarray:
     """The audio vectors (S, dim) of the songs' files."""
     vectors = []
     for number, record in enumerate(records):
-        if record.audio is None:
-            raise ManifestError(f"song {record.id} has no audio file, which retrieval needs")
         if number % 100 == 0:
             logger.info("hearing song %d of %d", number + 1, len(records))
-        audio = read_audio(root / record.audio)
+        audio = read_audio(_file(record, root))
         wav = torch.from_numpy(audio.samples)[None]
         vectors.append(model.embed_audio(wav, audio.sample_rate)[0].cpu().numpy())
     return np.stack(vectors)
+
+
+def compare(
+    systems: Sequence[System],
+    manifest_path: str | Path,
+    pools: Sequence[int] = (100, 666),
+    each: int = 2,
+    seed: int = 0,
+) -> dict[str, list[Row]]:
+    """Retrieval by several systems: the same texts and the same pools for all.
+
+    Args:
+        pools: sizes; one larger than the manifest is left out with a warning.
+        each: texts of each song, kind and audience.
+    Raises:
+        SongError: the manifest or an audio file can't be used, or no pool fits.
+    """
+    records = [r for r in manifest.read(manifest_path) if r.descriptions]
+    fitting = [size for size in pools if size <= len(records)]
+    if not fitting:
+        raise ManifestError(
+            f"none of the pools {list(pools)} fits into {len(records)} songs: name smaller pools"
+        )
+    for size in set(pools) - set(fitting):
+        logger.warning("a pool of %d is left out: there are %d songs", size, len(records))
+    queries = queries_of(records, each, seed)
+    knowing = Oracle(records)
+    oracle = np.stack([knowing.scores(q.text) for q in queries])
+    heard = np.stack([knowing.scores(q.text, without=("theme",)) for q in queries])
+    out = {}
+    for each_system in systems:
+        songs = each_system.songs(records, Path(manifest_path).parent)
+        similarity = each_system.texts([q.text for q in queries]) @ songs.T
+        out[each_system.name] = table(similarity, oracle, queries, fitting, seed, heard)
+    return out
 
 
 def measure(
@@ -236,34 +406,14 @@ def measure(
     each: int = 2,
     seed: int = 0,
 ) -> list[Row]:
-    """Retrieval by a ChinMu folder on the songs of a manifest.
-
-    Args:
-        pools: sizes; one larger than the manifest is left out with a warning.
-        each: texts of each song, kind and audience.
-    Raises:
-        SongError: the model, the manifest or an audio file can't be used, or no pool fits.
-    """
-    chinmu = ChinMu.from_pretrained(model)
-    records = [r for r in manifest.read(manifest_path) if r.descriptions]
-    fitting = [size for size in pools if size <= len(records)]
-    if not fitting:
-        raise ManifestError(
-            f"none of the pools {list(pools)} fits into {len(records)} songs: name smaller pools"
-        )
-    for size in set(pools) - set(fitting):
-        logger.warning("a pool of %d is left out: there are %d songs", size, len(records))
-    songs = embed_songs(chinmu, records, Path(manifest_path).parent)
-    queries = queries_of(records, each, seed)
-    texts = chinmu.embed_text([q.text for q in queries]).cpu().numpy()
-    oracle = np.stack([oracle_scores(q, records) for q in queries])
-    return table(texts @ songs.T, oracle, queries, fitting, seed)
+    """Retrieval by one ChinMu folder; see `compare`. Raises SongError when it can't be used."""
+    return compare([system("model", model)], manifest_path, pools, each, seed)["model"]
 
 
 def evaluate(
     model: str | Path, manifest_path: str | Path, pools: Sequence[int] = (100, 666)
 ) -> dict[str, Estimate]:
-    """The figures of both audiences together by name, such as `prompt, top-5 of 100`; see `measure`."""
+    """The figures of both audiences together by name, such as `prompt, top-5 of 100`; see `compare`."""
     rows = [row for row in measure(model, manifest_path, pools) if row.audience == EVERYONE]
     return {f"{row.kind}, top-{k} of {row.pool}": share for row in rows for k, share in row.top.items()}
 
@@ -274,26 +424,45 @@ class Settings:
 
     model: str  # folder of a ChinMu
     manifest: str
+    name: str = "ChinMu"  # what the table calls it
+    models: dict[str, str] = field(default_factory=dict)  # others beside it: name → folder
+    vectors: str | None = None  # folder of chinmu.embed with the songs' vectors by `model`
     pools: list[int] = field(default_factory=lambda: [100, 666])
     each: int = 2  # texts of each song, kind and audience
     seed: int = 0
     out: str | None = None  # a JSON file for the figures
 
 
+def _systems(settings: Settings) -> list[System]:
+    found = [system(settings.name, settings.model, settings.vectors)]
+    found += [system(name, folder) for name, folder in settings.models.items()]
+    if embeddings.available("laion-clap") and "LAION-CLAP" not in settings.models:
+        try:
+            found.append(system("LAION-CLAP", embeddings.locate("laion-clap")))
+        except CheckpointError as error:
+            logger.warning("LAION-CLAP is left out: %s", error)
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table: 0, or 2 with one sentence for a wrong input."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger.setLevel(logging.INFO)  # our own progress, not every resampling
+    logging.getLogger("corpus.plan").setLevel(logging.ERROR)  # one sentence for all songs instead
     try:
         settings = configs.parse(Settings, argv)
-        rows = measure(settings.model, settings.manifest, settings.pools, settings.each, settings.seed)
+        tables = compare(_systems(settings), settings.manifest, settings.pools, settings.each, settings.seed)
     except SongError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for row in rows:
-        print(row)
+    for name, rows in tables.items():
+        print(name)
+        print("\n".join(map(str, rows)))
+    for pool in sorted({row.pool for rows in tables.values() for row in rows}):
+        print(f"\n{layout(tables, pool)}")
     if settings.out:
-        text = json.dumps([asdict(row) for row in rows], ensure_ascii=False, indent=2)
+        kept = {name: [asdict(row) for row in rows] for name, rows in tables.items()}
+        text = json.dumps(kept, ensure_ascii=False, indent=2)
         Path(settings.out).write_text(text + "\n", encoding="utf-8")
     return 0
 

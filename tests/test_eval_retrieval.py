@@ -9,16 +9,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chinmu import embed
 from chinmu.config import AudioConfig, ModelConfig, TextConfig
 from chinmu.model import build
 from chinmu.text import character_tokenizer
 from common.audio import Audio, write_audio
 from common.description import Audience, Description
-from common.errors import ManifestError
+from common.errors import CheckpointError, ManifestError, RequestError
 from corpus import manifest
 from corpus.record import SongRecord
 from eval import retrieval
-from eval.retrieval import Query, draw_pools, fair_hits, oracle_scores, queries_of, ranks, table
+from eval.retrieval import Oracle, Query, draw_pools, fair_hits, layout, queries_of, ranks, table
 
 GENRES = ("流行", "摇滚", "爵士")
 
@@ -77,23 +78,46 @@ def test_a_blind_model_is_at_chance():
     queries = [Query("流行", song, "word", "amateur", False) for song in range(60) for _ in range(10)]
     rows = table(rng.normal(size=(600, 60)), rng.normal(size=(600, 60)), queries, [20])
     whole = rows[0]
-    assert (whole.kind, whole.queries, whole.mrr.count) == ("all", 600, 60)
+    assert (whole.kind, whole.queries, whole.mrr.count) == ("S-M-L", 600, 60)
     for k, share in whole.top.items():
         assert share.chance == k / 20
         assert share.low - 0.01 <= k / 20 <= share.high + 0.01
         assert whole.oracle[k] == pytest.approx(k / 20, abs=0.07)
     silent = table(np.zeros((600, 60)), np.zeros((600, 60)), queries, [20])[0]
-    assert [e.value for e in silent.top.values()] == [0, 0, 0]
-    assert silent.oracle == pytest.approx({1: 0.05, 5: 0.25, 10: 0.5})
+    assert [e.value for e in silent.top.values()] == [0, 0, 0, 0]
+    assert (
+        silent.oracle == pytest.approx({1: 0.05, 5: 0.25, 10: 0.5, 15: 0.75})
+        and silent.heard == silent.oracle
+    )
 
 
 def test_the_oracle_knows_what_is_named_and_guesses_the_rest():
     records = [record(n) for n in range(6)]
-    query = Query("流行，女声", 0, "prompt", "amateur", False)
-    scores = oracle_scores(query, records)
+    scores = Oracle(records).scores("流行，女声")
     assert scores.tolist() == [2, 0, 1, 1, 1, 0]
     hits = fair_hits(scores[None], np.array([2]), everyone(1, 6), 2)
     assert hits == pytest.approx([1 / 3])  # one song fits better, three alike share the second place
+    several = [record(0, instruments=("钢琴", "贝斯")), record(1, instruments=("电吉他", "贝斯")), record(2)]
+    assert Oracle(several).scores("钢琴和贝斯，不要鼓").tolist() == [3, 2, 1]
+
+
+def test_the_theme_is_told_by_words_and_not_by_sound():
+    records = [record(0, theme="下雨天"), record(1, theme="夏天"), record(2)]
+    oracle = Oracle(records)
+    assert oracle.scores("关于下雨天的流行歌").tolist() == [2, 0, 0]
+    assert oracle.scores("关于下雨天的流行歌", without=("theme",)).tolist() == [1, 0, 0]
+
+
+@given(st.integers(0, 99), st.sampled_from([1, 5, 10]))
+@settings(max_examples=40, deadline=None)
+def test_the_oracle_puts_equals_in_random_order(seed: int, k: int):
+    """The chance that is computed is the share of hits over many random orders."""
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 3, size=(1, 20)).astype(float)
+    exact = float(fair_hits(scores, np.array([0]), everyone(1, 20), k)[0])
+    orders = scores + 0.5 * rng.random((2000, 20))
+    drawn = ((orders > orders[:, :1]).sum(1) < k).mean()
+    assert exact == pytest.approx(drawn, abs=0.05)
 
 
 def test_every_kind_of_text_is_asked_by_both_audiences():
@@ -104,13 +128,31 @@ def test_every_kind_of_text_is_asked_by_both_audiences():
     assert queries == queries_of([record(n) for n in range(3)], each=1)
 
 
-def test_texts_in_unseen_words_are_shown_apart():
-    records = [record(n, held_out=("phrasing",) if n % 2 else ()) for n in range(6)]
+def test_unseen_words_and_combinations_are_shown_apart():
+    kept = {0: (), 1: ("phrasing",), 2: ("combination",), 3: ("phrasing", "combination")}
+    records = [record(n, held_out=kept[n % 4]) for n in range(8)]
     queries = queries_of(records, each=1)
-    rows = table(np.eye(6)[[q.song for q in queries]], np.zeros((len(queries), 6)), queries, [6])
-    names = [(row.kind, row.audience) for row in rows]
-    assert ("prompt", "unseen words") in names and len(names) == 1 + 4 * 3 + 2
+    rows = table(np.eye(8)[[q.song for q in queries]], np.zeros((len(queries), 8)), queries, [8])
+    counts = {(row.kind, row.audience): row.mrr.count for row in rows}
+    for kind in ("prompt", "S-M-L"):
+        for what in ("words", "combination"):
+            assert counts[kind, f"seen {what}"] == counts[kind, f"unseen {what}"] == 4
+    assert len(rows) == 5 * 3 + 8
     assert all(row.top[1].value == 1 for row in rows)
+
+
+def test_the_layout_is_that_of_the_papers_table():
+    queries = queries_of([record(n) for n in range(20)], each=1)
+    right = np.eye(20)[[q.song for q in queries]]
+    wrong = -right
+    systems = {name: table(x, right, queries, [20]) for name, x in (("good", right), ("bad", wrong))}
+    lines = layout(systems, 20).splitlines()
+    assert lines[0] == "| N = 20 | | good | bad | oracle | heard | chance |"
+    assert [line.split(" | ")[0] for line in lines[2:]] == [
+        f"| {length}" for length in ("Short", "Medium", "Long", "S-M-L", "Prompt") for _ in range(3)
+    ]
+    assert lines[2] == "| Short | Top-5 | 100.0 [100.0, 100.0] | 0.0 [0.0, 0.0] | 100.0 | 100.0 | 25.0 |"
+    assert systems["good"][0].of_oracle(5) == 1.0 and systems["bad"][0].of_oracle(5) == 0.0
 
 
 @pytest.fixture
@@ -138,12 +180,28 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_the_command_prints_and_writes_its_table(files, tmp_path: Path, capsys):
     arguments = ["--model", str(files[0]), "--manifest", str(files[1]), "--out", str(tmp_path / "table.json")]
-    assert retrieval.main([*arguments, "--pools", "[3, 100]"]) == 0
+    other = json.dumps({"again": str(files[0])})
+    assert retrieval.main([*arguments, "--models", other, "--pools", "[3, 100]"]) == 0
     shown = capsys.readouterr().out
     assert "N=3" in shown and "N=100" not in shown and "chance 0.333" in shown
-    rows = json.loads((tmp_path / "table.json").read_text())
-    assert rows[0]["queries"] == 4 * 2 * (1 + 1 + 1 + 2)
+    assert "| N = 3 | | ChinMu | again | oracle | heard | chance |" in shown
+    tables = json.loads((tmp_path / "table.json").read_text())
+    assert tables["ChinMu"][0]["queries"] == 4 * 2 * 3 and tables["again"] == tables["ChinMu"]
     figures = retrieval.evaluate(files[0], files[1], pools=[4])
-    assert len(figures) == 5 * 3 and figures["all, top-5 of 4"].value == 1.0
+    assert len(figures) == 5 * 4 and figures["S-M-L, top-5 of 4"].value == 1.0
     assert retrieval.main([*arguments, "--pools", "[100]"]) == 2
     assert "smaller pools" in capsys.readouterr().err
+
+
+def test_an_embedded_corpus_needs_no_hearing(files, tmp_path: Path, capsys):
+    model, listed = files
+    assert embed.main([str(listed), str(tmp_path / "vectors"), "--model", str(model), "--shard", "3"]) == 0
+    heard = retrieval.system("x", model).songs(manifest.read(listed), listed.parent)
+    kept = retrieval.system("x", model, tmp_path / "vectors")
+    np.testing.assert_allclose(kept.songs(manifest.read(listed), Path("nowhere")), heard, atol=1e-6)
+    with pytest.raises(RequestError, match=r"lacks 1 songs of the manifest, such as song-9"):
+        kept.songs([record(9)], Path("nowhere"))
+    weights = model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(CheckpointError, match="another model"):
+        retrieval.system("x", model, tmp_path / "vectors").songs(manifest.read(listed), Path("nowhere"))
