@@ -3,6 +3,7 @@
     python -m benchmarks.vae                                       # 10 and 60 s, the published widths
     python -m benchmarks.vae --channels 32 --seconds 10 --rounds 1  # in a minute or two
     python -m benchmarks.vae --dtype bfloat16
+    python -m benchmarks.vae --parts                               # SnakeBeta alone, in seconds
 
 Every measurement is a process of its own, so that its peak of memory is its own; both models take turns,
 and the least time of the rounds counts. Oobleck runs as it comes, ours in tiles as the file commands run it.
@@ -34,10 +35,14 @@ def main() -> None:
     parser.add_argument(
         "--clock", choices=CLOCKS, default="wall", help="cpu: where other work runs beside it"
     )
+    parser.add_argument("--parts", action="store_true", help="SnakeBeta beside a convolution")
     parser.add_argument("--one", choices=("ours", "oobleck"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         print(json.dumps(measure(args.one, args.seconds[0], args.channels, args.dtype, args.clock)))
+        return
+    if args.parts:
+        parts(args.channels, args.clock)
         return
     import torch
 
@@ -164,6 +169,33 @@ def arithmetic(channels: int) -> tuple[float, float]:
         encoded, total = total, 0.0
         model.decoder(torch.empty(1, channels // 2, 100))
     return encoded * RATE / 102400, total * RATE / 102400
+
+
+def parts(channels: int, clock: str, length: int = 1 << 16) -> None:
+    """SnakeBeta as torch expressions and as `vae.snake`, beside the convolution that follows it."""
+    import torch
+    from torch.nn import functional as F
+
+    from vae.snake import snake
+
+    x, weight = torch.randn(1, channels, length), torch.randn(channels, channels, 7)
+    alpha, beta = torch.randn(channels) / 4, torch.randn(channels) / 4
+    calls: dict[str, Callable[[], torch.Tensor]] = {
+        "as expressions": lambda: (
+            x + torch.sin(alpha.exp()[:, None] * x).square() / (beta.exp()[:, None] + 1e-9)
+        ),
+        "vae.snake": lambda: snake(x, alpha, beta),
+        "convolution, 7 taps": lambda: F.conv1d(x, weight, padding=3),
+    }
+    print(f"{channels} channels, {length} samples, {torch.get_num_threads()} threads, {clock} clock")
+    with torch.inference_mode():
+        for name, call in calls.items():
+            times = []
+            for _ in range(5):
+                began = CLOCKS[clock]()
+                call()
+                times.append(CLOCKS[clock]() - began)
+            print(f"{name}: {1000 * min(times):.0f} ms")
 
 
 def matrix_rate(dtype: str, clock: str) -> float:

@@ -124,7 +124,8 @@ def prepare(config: TrainConfig) -> State:
     state = State(config, accelerator, run, prepared[0], prepared[len(models)], ema)
     if critic is not None:
         state.critic, state.critic_optimizer = prepared[1], prepared[3]
-    crops_of(state, phase_at(config, 0)[0])
+    for phase in config.phases or (None,):  # songs of a later phase that are missing are told now
+        crops_of(state, phase)
     if config.excerpts and accelerator.is_main_process:
         state.held_out = _excerpts(config, state.codec)
     return state
