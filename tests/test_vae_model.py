@@ -149,6 +149,20 @@ def test_scale_brings_latents_to_unit_and_back() -> None:
         torch.testing.assert_close(model.decode(scaled.mode()), copy)
 
 
+@pytest.mark.parametrize("kind", ["silence", "square", "impulse"])
+def test_extreme_sounds_stay_finite(kind: str) -> None:
+    wav = torch.zeros(1, 2, 4000)
+    if kind == "square":
+        wav = torch.ones(1, 2, 4000) * (1 - 2 * (torch.arange(4000) // 50 % 2))
+    if kind == "impulse":
+        wav[..., 2000] = 1.0
+    with torch.inference_mode():
+        posterior = tiny().encode(wav)
+        copy = tiny().decode(posterior.sample(torch.Generator().manual_seed(0)), 4000)
+    assert torch.isfinite(copy).all() and torch.isfinite(posterior.kl())
+    assert (posterior.std > 0).all()
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 100), (2, 100), (1, 2, 0)])
 def test_what_is_not_stereo_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(AudioError, match=r"\(batch, 2, time ≥ 1\)"):
