@@ -1,7 +1,7 @@
 """LAION-CLAP and MS-CLAP 2023 without their packages: both are transformers' HTSAT with other names.
 
 The packages pin an old numpy and import torchvision or torchaudio. Their official checkpoints are
-read as plain tensors and renamed instead (`htsat_names`, `laion_names`); query, key and value, which
+read as plain tensors and renamed instead (`chinmu.clap`); query, key and value, which
 they keep in one matrix, are split. A transformers folder (laion/larger_clap_general) loads as it is.
 
 Conventions: as `eval.embeddings`. LAION-CLAP's vectors have unit length; MS-CLAP's are left as they
@@ -9,15 +9,22 @@ are, as fadtk has them.
 """
 
 import logging
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from chinmu.clap import (
+    audio_settings,
+    checkpoint,
+    fill,
+    htsat_names,
+    laion_names,
+    official_file,
+    text_settings,
+)
 from common.audio import Audio
 from common.errors import CheckpointError
 from eval.embeddings import batches, digest_of, every, mono
@@ -26,118 +33,6 @@ from eval.encoders import no_text
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 8  # windows through the network
-_FRONT_END = ("spectrogram_extractor", "logmel_extractor", "tscam_conv", "head.", "attn_mask")  # not used
-_IN_BLOCK = (
-    ("norm1.", "layernorm_before."),
-    ("norm2.", "layernorm_after."),
-    ("attn.proj.", "attention.output.dense."),
-    ("attn.relative_position", "attention.self.relative_position"),
-    ("mlp.fc1.", "intermediate.dense."),
-    ("mlp.fc2.", "output.dense."),
-)
-
-
-def audio_settings(weights: dict[str, Tensor], prefix: str) -> dict[str, Any]:
-    """ClapAudioConfig's settings of a renamed tower, read off its shapes: HTSAT comes in several sizes.
-
-    Raises:
-        KeyError: a tensor is missing.
-    """
-    width = weights[f"{prefix}patch_embed.proj.weight"].shape[0]
-    depths: list[int] = []
-    heads: list[int] = []
-    while f"{prefix}layers.{len(depths)}.blocks.0.layernorm_before.weight" in weights:
-        stage = f"{prefix}layers.{len(depths)}.blocks."
-        names = {n.removeprefix(stage).split(".")[0] for n in weights if n.startswith(stage)}
-        heads.append(weights[f"{stage}0.attention.self.relative_position_bias_table"].shape[1])
-        depths.append(len(names))
-    return {
-        "depths": depths,
-        "num_attention_heads": heads,
-        "num_hidden_layers": len(depths),
-        "patch_embeds_hidden_size": width,
-        "hidden_size": width * 2 ** (len(depths) - 1),
-        "enable_fusion": False,
-    }
-
-
-def text_settings(weights: dict[str, Tensor]) -> dict[str, Any]:
-    """ClapTextConfig's settings of a renamed RoBERTa; heads of 64, as all of them have. Raises KeyError."""
-    words = weights["text_model.embeddings.word_embeddings.weight"]
-    layers = {n.split(".")[3] for n in weights if n.startswith("text_model.encoder.layer.")}
-    return {
-        "vocab_size": words.shape[0],
-        "hidden_size": words.shape[1],
-        "num_hidden_layers": len(layers),
-        "num_attention_heads": max(1, words.shape[1] // 64),
-        "intermediate_size": weights["text_model.encoder.layer.0.intermediate.dense.weight"].shape[0],
-        "max_position_embeddings": weights["text_model.embeddings.position_embeddings.weight"].shape[0],
-    }
-
-
-def htsat_names(name: str, value: Tensor) -> dict[str, Tensor]:
-    """A tensor of the official HTSAT under transformers' names; nothing for what its encoder doesn't use."""
-    if any(part in name for part in _FRONT_END):
-        return {}
-    if ".attn.qkv." in name:
-        kinds = ("query", "key", "value")
-        return {name.replace("attn.qkv", f"attention.self.{k}"): v for k, v in zip(kinds, value.chunk(3))}
-    name = name.replace("bn0.", "batch_norm.", 1) if name.startswith("bn0.") else name
-    if re.match(r"layers\.\d+\.blocks\.", name):
-        for old, new in _IN_BLOCK:
-            name = name.replace(old, new)
-    return {name: value}
-
-
-def laion_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state of laion_clap's CLAP under the names of transformers' ClapModel."""
-    out: dict[str, Tensor] = {}
-    for full, value in weights.items():
-        name = full.removeprefix("module.")
-        if name.startswith("audio_branch."):
-            renamed = htsat_names(name.removeprefix("audio_branch."), value)
-            out |= {f"audio_model.audio_encoder.{k}": v for k, v in renamed.items()}
-        elif name.startswith("text_branch."):
-            out["text_model." + name.removeprefix("text_branch.")] = value
-        elif found := re.match(r"(audio|text)_projection\.([02])\.(.*)", name):
-            side, layer, rest = found.groups()
-            out[f"{side}_projection.linear{1 if layer == '0' else 2}.{rest}"] = value
-        elif name in ("logit_scale_a", "logit_scale_t"):
-            out[name] = value
-    return out
-
-
-def checkpoint(path: Path, inner: str) -> dict[str, Tensor]:
-    """The tensors of an official file, which keeps them under `inner`; nothing in it is run."""
-    try:
-        kept = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds for a damaged file
-        raise CheckpointError(f"{path} can't be read as a checkpoint of tensors: {error}") from error
-    weights = kept.get(inner, kept) if isinstance(kept, dict) else kept
-    if not isinstance(weights, dict) or not any(isinstance(v, Tensor) for v in weights.values()):
-        raise CheckpointError(f"{path} holds no {inner!r}: it isn't the official checkpoint")
-    return {k: v for k, v in weights.items() if isinstance(v, Tensor)}
-
-
-def _official_file(path: Path, suffix: str) -> Path | None:
-    """The official checkpoint: the path itself, or the one file of its kind in a folder."""
-    if path.is_file():
-        return path
-    found = sorted(path.glob(f"*{suffix}"))
-    return found[0] if len(found) == 1 and not (path / "config.json").is_file() else None
-
-
-def fill(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    """Load renamed weights: every parameter must come; buffers that are computed may be absent."""
-    try:
-        missing, _ = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{path} has tensors of another shape: {' '.join(str(error).split())}"
-        ) from error
-    lacking = [name for name in missing if name in dict(model.named_parameters())]
-    if lacking:
-        raise CheckpointError(f"{path} lacks {len(lacking)} tensors, such as {lacking[0]}")
 
 
 class LaionClap:
@@ -147,7 +42,7 @@ class LaionClap:
     convention = "48 kHz mono, windows of 10 s every 1 s, zero-padded, unit vectors"
 
     def __init__(self, path: Path, device: str) -> None:
-        official = _official_file(path, ".pt")
+        official = official_file(path, ".pt")
         if official is None:
             self._from_folder(path)
         else:
@@ -247,7 +142,7 @@ class MsClap:
     def __init__(self, path: Path, device: str) -> None:
         from transformers import ClapAudioConfig, ClapAudioModel
 
-        official = _official_file(path, ".pth")
+        official = official_file(path, ".pth")
         if official is None:
             raise CheckpointError(
                 f"MS-CLAP is read from its official CLAP_weights_2023.pth, which {path} lacks"
