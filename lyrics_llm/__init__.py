@@ -53,7 +53,8 @@ def write(
         score: a melody to write for: its phrases are the lines. Instead of a structure.
         duration: seconds of the song, when neither structure nor score says its form.
         language: zh, or for a Qwen3 also en and mixed.
-        seconds, tokens: limits of the writing; the rest comes from the corpus's book of phrases.
+        seconds, tokens: limits of the writing, loading not counted; the rest of the words comes from
+            the corpus's book of phrases.
         model: "demo"; or a folder or name of a Qwen3; or a writer that is loaded already.
     Raises:
         RequestError: nothing is described, or something can't be served.

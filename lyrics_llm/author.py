@@ -65,8 +65,8 @@ def write(
     model: Any = DEMO,
 ) -> Lyrics:
     fragments(description)  # raises when nothing is said
-    limit = Limit(seconds, tokens)
     writer = load(model) if isinstance(model, str) else model
+    limit = Limit(seconds, tokens)  # loading doesn't count
     form: Structure | None = None
     if score is not None:
         if structure is not None:
@@ -98,7 +98,6 @@ def rewrite(
     tokens: int | None = None,
     model: Any = DEMO,
 ) -> Lyrics:
-    limit = Limit(seconds, tokens)
     places = _places(lyrics, section, line)
     text = "，".join(part for part in (instruction, description) if part.strip())
     if not text:
@@ -113,6 +112,7 @@ def rewrite(
         for number, s in enumerate(lyrics.sections)
     ]
     writer = load(model) if isinstance(model, str) else model
+    limit = Limit(seconds, tokens)
     written = writer.write(
         text, form, seed, keep=keep, limit=limit, replaced=lyrics, **_language(writer, language)
     )

@@ -1,10 +1,7 @@
-"""The writer's network: a small Qwen3, from nothing, or a pretrained one with an adapter.
+"""The demo writer's network: a small Qwen3, from nothing, that knows nothing but song sheets.
 
-The demo's Qwen3 knows nothing but song sheets. A real one (Qwen3-4B-Instruct and its sisters)
-takes its place by LoRA: its tokenizer gets the words of `lyrics_llm.tokens.words`, characters
-stay its own tokens. That path, with NF4 for small machines, belongs in `lyrics_llm/lora.py`;
-there every `Linear4bit` needs `support_avx512bf16_for_cpu = False` before its first forward, or
-bitsandbytes 0.50 repacks weights in evaluation and trains on wrong gradients afterwards.
+A real Qwen3 takes its place with its own tokenizer (`lyrics_llm.chat`) and a LoRA adapter
+(`lyrics_llm.qlora`).
 """
 
 from pathlib import Path
