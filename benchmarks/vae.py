@@ -80,7 +80,8 @@ def child(args: argparse.Namespace, name: str, seconds: float) -> dict[str, floa
     command += ["--channels", str(args.channels), "--dtype", args.dtype, "--clock", args.clock]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{name} failed: {done.stderr.strip().splitlines()[-1]}")
+        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        raise SystemExit(f"{name} failed: {reason}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 

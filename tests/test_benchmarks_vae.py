@@ -22,7 +22,8 @@ def test_both_models_are_measured(name: str) -> None:
     assert all(value > 0 for value in found.values())
 
 
-def test_a_failed_measurement_ends_the_run() -> None:
-    args = argparse.Namespace(channels=-1, dtype="float32", clock="cpu")
-    with pytest.raises(SystemExit, match="ours failed"):
+def test_a_failed_measurement_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark.sys, "executable", "false")
+    args = argparse.Namespace(channels=4, dtype="float32", clock="cpu")
+    with pytest.raises(SystemExit, match="ours failed: status 1"):
         benchmark.child(args, "ours", 0.1)
