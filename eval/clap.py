@@ -60,7 +60,7 @@ class LaionClap:
             self.tokenizer = AutoTokenizer.from_pretrained(path)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise CheckpointError(f"LAION-CLAP can't be loaded from {path}: {error}") from error
-        if not self.model.config.audio_config.enable_fusion:
+        if not self.model.config.audio_config.enable_fusion:  # type: ignore[union-attr]
             self.extractor.truncation = "rand_trunc"  # windows are exactly 10 s: nothing is cut at random
 
     def _from_official(self, path: Path) -> None:
@@ -99,8 +99,8 @@ class LaionClap:
 
     def _hear(self, batch: np.ndarray) -> np.ndarray:
         inputs = self.extractor(list(batch), sampling_rate=self.sample_rate, return_tensors="pt")
-        inputs = {k: v.to(self.device) for k, v in inputs.items()}
-        return _unit(self.model.get_audio_features(**inputs).pooler_output)
+        placed = {k: v.to(self.device) for k, v in inputs.items()}
+        return _unit(self.model.get_audio_features(**placed).pooler_output)
 
     @torch.inference_mode()
     def embed_text(self, texts: Sequence[str]) -> np.ndarray:

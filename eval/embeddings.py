@@ -79,6 +79,7 @@ BUNDLED = {
     "chinmu": Path(__file__).parents[1] / "app/models/demo/chinmu",
 }
 NAMES = (*SOURCES, *BUNDLED)
+READERS = ("laion-clap", "chinmu")  # encoders that read text too
 
 
 def weights_root() -> Path:

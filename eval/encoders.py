@@ -155,7 +155,7 @@ class ChinMuEncoder:
     def __init__(self, path: Path, device: str) -> None:
         from chinmu.model import ChinMu
 
-        self.model = ChinMu.from_pretrained(path).to(device)
+        self.model = ChinMu.from_pretrained(path).to(device)  # type: ignore[arg-type]
         self.dimensions, self.sample_rate = self.model.config.dim, self.model.audio_config.sample_rate
         self.device, self.digest = device, digest_of(path, self.convention)
 

@@ -253,8 +253,11 @@ def _distance_rows(
     counts = (
         f"songs {len(rows)}/{len(pool)}, rows {d.rows[0]}/{d.rows[1]}, D {d.dimensions}, rank {d.ranks[0]}"
     )
-    for warning in found.warnings:
-        scores.warn(f"FAD ({name}), {system}, {audience}: {warning}")
+    if found.warnings:  # once for an encoder: the counts stand beside each figure
+        scores.warn(
+            f"FAD ({name}): some sets have fewer than {2 * d.dimensions} rows or 8 songs (see the counts): "
+            "such a value is mostly bias, or has no interval; compare only sets of equal size"
+        )
     value = found.interval or Estimate(d.value, float("nan"), float("nan"), len(rows))
     out = [Row("FAD", name, system, audience, value, note=counts)]
     if found.extrapolated:
@@ -302,9 +305,9 @@ def _distance_bounds(heard: Heard, scores: Scores, seed: int) -> None:
 def _similarities(heard: Heard, scores: Scores) -> dict[str, dict[str, similarity.Similarity]]:
     """SST where the encoder reads text and ASOA where it has references; metric → system → values."""
     out: dict[str, dict[str, similarity.Similarity]] = {}
-    kinds: dict[str, Callable[[str], similarity.Similarity]] = {
-        "SST": lambda s: similarity.sst(heard.encoder, heard.systems[s], heard.answers[s].items()),
-    }
+    kinds: dict[str, Callable[[str], similarity.Similarity]] = {}
+    if heard.encoder.name in embeddings.READERS:
+        kinds["SST"] = lambda s: similarity.sst(heard.encoder, heard.systems[s], heard.answers[s].items())
     if heard.references is not None:
         real = heard.references
         kinds["ASOA"] = lambda s: similarity.asoa(heard.systems[s], real, heard.answers[s].items())
