@@ -169,13 +169,18 @@ class HTSAT(nn.Module):
     @property
     def fresh(self) -> bool:
         """Whether the bands' statistics are still those of a new batch norm."""
-        return not self.model.audio_encoder.batch_norm.running_mean.any()
+        return not self._statistics()[0].any()
 
     def measure(self, features: Tensor) -> None:
         """Take the bands' means and variances from windows (W, bands, frames)."""
+        mean, variance = self._statistics()
+        mean.copy_(features.mean((0, 2)))
+        variance.copy_(features.var((0, 2)).clamp_min(1e-3))
+
+    def _statistics(self) -> tuple[Tensor, Tensor]:
         norm = self.model.audio_encoder.batch_norm
-        norm.running_mean.copy_(features.mean((0, 2)))
-        norm.running_var.copy_(features.var((0, 2)).clamp_min(1e-3))
+        assert norm.running_mean is not None and norm.running_var is not None, "CLAP's batch norm keeps both"
+        return norm.running_mean, norm.running_var
 
     def forward(self, features: Tensor) -> Tensor:
         short = features.shape[-1]

@@ -67,9 +67,10 @@ def _of_transformers(source: str) -> AudioTower:
         if kind not in ("clap", "clap_audio_model"):
             raise CheckpointError(f"an audio tower comes from a CLAP, but {source} is a {kind!r}")
         kept = ClapModel if kind == "clap" else ClapAudioModel
-        whole, report = kept.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
+        loaded: Any = kept.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise CheckpointError(f"the audio tower {source} can't be loaded: {error}") from error
+    whole, report = loaded
     lacking = sorted(name for name in report["missing_keys"] if "audio_encoder." in name)
     if lacking:
         raise CheckpointError(
