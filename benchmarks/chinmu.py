@@ -148,7 +148,7 @@ def _serve(name: str, size: str, threads: int, pipe: Any) -> None:
 
 
 def compare(size: str, rounds: int, texts: int, threads: int) -> dict[str, dict[str, float]]:
-    """Texts a second, seconds of song a second, and MiB above those of importing torch, of the two in turns."""
+    """Texts a second, seconds of song a second, and MiB above torch alone, of the two in turns."""
     spawn = multiprocessing.get_context("spawn")
     pipes, processes = {}, []
     for name in ("chinmu", "clap"):
