@@ -41,6 +41,24 @@ class Choice(NamedTuple):
     good: Callable[[int], bool]
 
 
+@dataclass
+class Ahead:
+    """What a grammar knows of the line that begins, for whoever drafts whole lines."""
+
+    count: int = 0  # characters; 0 where no line begins
+    body: Ids | None = None  # what any of them may be
+    last: Ids | None = None  # what the last one may be
+
+    def take(self) -> tuple[int, Ids, Ids] | None:
+        """The line, once."""
+        count, self.count = self.count, 0
+        return (
+            (count, self.body, self.last)
+            if count and self.body is not None and self.last is not None
+            else None
+        )
+
+
 class Words:
     """Sets of ids by meaning, computed once."""
 
@@ -119,6 +137,7 @@ def lyrics_grammar(
     avoid: Sequence[str] = (),
     keep: Sequence[Sequence[str | None]] | None = None,
     done: list[list[str]] | None = None,
+    ahead: Ahead | None = None,
 ) -> Generator[Ids, int, Lyrics]:
     """Words of the asked sections, lines and syllables.
 
@@ -131,6 +150,7 @@ def lyrics_grammar(
         keep: lines that are written already, None for those to write; behind the last one to write
             nothing is asked for any more.
         done: gets the lines of every section as they are finished.
+        ahead: told of every line that begins.
     """
     written: list[LyricSection] = []
     done = [] if done is None else done
@@ -152,7 +172,7 @@ def lyrics_grammar(
             if (yield allowed) == opening[0]:
                 others = None if not fresh else [*avoid, *(line for s in written for line in s.lines)]
                 others = others if others is None or keep is None else others + _later(keep, number)
-                yield from _section_lines(words, rhymes, others, singable, ours, done[-1])
+                yield from _section_lines(words, rhymes, others, singable, ours, done[-1], ahead)
             else:
                 done[-1] += earlier or ()
         last[key] = tuple(done[-1])
@@ -172,6 +192,7 @@ def _section_lines(
     singable: Ids | None,
     keep: Sequence[str | None],
     lines: list[str],
+    ahead: Ahead | None,
 ) -> Generator[Ids, int, None]:
     """Append the lines of a section, from the rhyme of the first one on (its `<line:n>` was written)."""
     used: list[str] = []
@@ -193,7 +214,7 @@ def _section_lines(
             used.append(rhyme)
             letters.setdefault(form.mark, track)
         others = None if song is None else song + lines
-        lines.append((yield from _line(words, form.count, track, others, singable)))
+        lines.append((yield from _line(words, form.count, track, others, singable, ahead)))
 
 
 def _asked(words: Words, form: LineForm, letters: Mapping[str, str]) -> Ids:
@@ -219,9 +240,19 @@ def _rhyme_choices(words: Words, used: Sequence[str], index: int, total: int) ->
 
 
 def _line(
-    words: Words, count: int, track: str | None, others: Sequence[str] | None, singable: Ids | None
+    words: Words,
+    count: int,
+    track: str | None,
+    others: Sequence[str] | None,
+    singable: Ids | None,
+    ahead: Ahead | None,
 ) -> Generator[Ids, int, str]:
     everything = words.han if singable is None else singable
+    if ahead is not None:
+        rhyming = (
+            everything if track is None else np.intersect1d(words.rhyming.get(track, everything), everything)
+        )
+        ahead.count, ahead.body, ahead.last = count, everything, rhyming if len(rhyming) else everything
     line = ""
     for place in range(count):
         allowed = everything

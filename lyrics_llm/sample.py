@@ -5,6 +5,7 @@ where all rows have forced tokens waiting they are fed together. Each row draws 
 generator, so a song doesn't depend on the others of its batch but for rounding.
 """
 
+import copy
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -12,7 +13,7 @@ from typing import Generic, TypeVar
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from lyrics_llm.constrain import Choice, Ids
+from lyrics_llm.constrain import Ahead, Choice, Ids
 from lyrics_llm.limits import Limit
 
 Written = TypeVar("Written")
@@ -30,6 +31,8 @@ class Temper:
 class _Row(Generic[Written]):
     grammar: Generator[Ids | Choice, int, Written] | Generator[Ids, int, Written]
     generator: torch.Generator
+    ahead: Ahead | None = None  # told of lines that begin
+    draft: list[int] = field(default_factory=list)  # of the line that is being written
     allowed: Ids | None = None  # what may come next
     good: Callable[[int], bool] | None = None  # a check of the drawn token
     waiting: list[int] = field(default_factory=list)  # chosen tokens that the model hasn't seen
@@ -71,6 +74,8 @@ def write(
     temper: Temper,
     pad: int,
     limit: Limit | None = None,
+    aheads: Sequence[Ahead | None] | None = None,
+    drafts: int = 1,
 ) -> tuple[list[Written | None], list[list[int]]]:
     """Continue each prompt under its grammar to the grammar's end.
 
@@ -78,10 +83,13 @@ def write(
         prompts: ids of each row, of any length above 0.
         generators: on the CPU, one a row.
         limit: where it is reached, grammars that haven't ended give None.
+        aheads: told of lines that begin, by the grammars.
+        drafts: of each of these lines, so many are drawn to their ends, and the likeliest is written.
     Returns:
         (what each grammar made of its tokens, the tokens).
     """
-    rows = [_Row(grammar, generator) for grammar, generator in zip(grammars, generators)]
+    told = aheads or [None] * len(prompts)
+    rows = [_Row(grammar, generator, ahead) for grammar, generator, ahead in zip(grammars, generators, told)]
     for row in rows:
         row.begin()
     longest = max(map(len, prompts))
@@ -100,8 +108,11 @@ def write(
             logits_to_keep=1,
         )
         logits = seen.logits[:, -1].float().cpu()
-        for row, scores in zip(rows, logits):
+        for number, (row, scores) in enumerate(zip(rows, logits)):
             if not row.done and not row.waiting:
+                if drafts > 1 and row.ahead is not None and (line := row.ahead.take()):
+                    state = (cache, mask[number], int(positions[number, -1]), number)
+                    row.draft = _draft(model, state, scores, line, row.generator, temper, drafts)
                 row.choose(_draw(scores, row, temper))
                 if limit:
                     limit.spent += 1
@@ -116,9 +127,62 @@ def write(
     return [row.written for row in rows], [row.chosen for row in rows]
 
 
+def _draft(
+    model: PreTrainedModel,
+    state: tuple[DynamicCache, torch.Tensor, int, int],
+    scores: torch.Tensor,
+    line: tuple[int, Ids, Ids],
+    generator: torch.Generator,
+    temper: Temper,
+    drafts: int,
+) -> list[int]:
+    """The likeliest of several whole lines.
+
+    A line drawn token by token learns too late that its last character must rhyme; among whole lines the
+    model's own likelihood tells which one got there by itself.
+
+    Args:
+        state: cache, mask (T,) and last position of a row, and its number.
+        scores: (V,) of the line's first token.
+        line: its characters, what any may be, what the last may be.
+    """
+    cache, mask, position, number = state
+    count, body, last = line[0], torch.from_numpy(line[1]), torch.from_numpy(line[2])
+    own = copy.deepcopy(cache)
+    own.batch_select_indices(torch.full((drafts,), number, device=mask.device))
+    mask = mask.expand(drafts, -1)
+    logits = scores.expand(drafts, -1)
+    likelihood, tokens = torch.zeros(drafts), []
+    for place in range(count):
+        ids = last if place + 1 == count else body
+        chances = torch.softmax(logits[:, ids] / max(temper.temperature, 1e-4), 1)
+        likely = torch.where(chances >= temper.min_p * chances.amax(1, keepdim=True), chances, 0.0)
+        drawn = ids[torch.multinomial(likely, 1, generator=generator)[:, 0]]
+        likelihood += logits.gather(1, drawn[:, None])[:, 0] - logits[:, body].logsumexp(1)
+        tokens.append(drawn)
+        if place + 1 < count:
+            position += 1
+            mask = torch.cat([mask, mask.new_ones(drafts, 1)], 1)
+            seen = model(
+                input_ids=drawn[:, None].to(mask.device),
+                attention_mask=mask,
+                position_ids=mask.new_full((drafts, 1), position),
+                past_key_values=own,
+                use_cache=True,
+            )
+            logits = seen.logits[:, -1].float().cpu()
+    best = int(likelihood.argmax())
+    return [int(drawn[best]) for drawn in tokens]
+
+
 def _draw(scores: torch.Tensor, row: _Row, temper: Temper) -> int:
     allowed = row.allowed
     assert allowed is not None and len(allowed), "a grammar always allows something until it ends"
+    if row.draft:
+        token = row.draft.pop(0)
+        if token in allowed and (row.good is None or row.good(token)):
+            return token
+        row.draft = []  # it copies another line or misses the rhyme: the rest is drawn token by token
     ids = torch.from_numpy(allowed)
     chances = torch.softmax(scores[ids] / max(temper.temperature, 1e-4), 0)
     likely = torch.where(chances >= temper.min_p * chances.max(), chances, 0.0)

@@ -30,7 +30,7 @@ from corpus.forms import FormSection, form
 from corpus.genres import GENRES
 from lyrics_llm import model as models
 from lyrics_llm import tokens as t
-from lyrics_llm.constrain import Words, lyrics_grammar, plan_grammar, score_grammar
+from lyrics_llm.constrain import Ahead, Words, lyrics_grammar, plan_grammar, score_grammar
 from lyrics_llm.limits import Limit, finished
 from lyrics_llm.sample import Temper, write
 from lyrics_llm.sequence import lyrics_tokens, plan_tokens, prompt_tokens
@@ -44,6 +44,7 @@ Shape = Sequence[tuple[SectionTag, Sequence[int]]]
 Keep = Sequence[Sequence[str | None]]  # lines of sections; None for those to write
 _MOST_DESCRIPTION = 400  # characters that the model reads
 _TEMPERS = {"plan": Temper(0.7, 0.05), "lyrics": Temper(0.75, 0.08), "score": Temper(0.8, 0.05)}
+_DRAFTS = 32  # of a line of words
 _CHOICES = ("genre", "mood", "theme", "singer", "tempo", "key", "swing", "harmony", "lead")
 
 
@@ -180,6 +181,7 @@ class Writer:
         forms = structures or [Structure.of(sketch.shape) for sketch in sketches]
         keeps = keep or [None] * len(forms)
         done: list[list[list[str]]] = [[] for _ in forms]
+        aheads = [Ahead() for _ in forms]
         grammars = [
             lyrics_grammar(
                 self.words,
@@ -188,14 +190,15 @@ class Writer:
                 avoid=[*fragments(text), *(replaced.lines if replaced else ())],
                 keep=kept,
                 done=lines,
+                ahead=ahead,
             )
-            for text, form, kept, lines in zip(descriptions, forms, keeps, done)
+            for text, form, kept, lines, ahead in zip(descriptions, forms, keeps, done, aheads)
         ]
         prompts = [
             self.prompt(text) + self.vocabulary.encode([*plan_tokens(sketch), t.LYRICS])
             for text, sketch in zip(descriptions, sketches)
         ]
-        written = self._run("lyrics", prompts, grammars, seeds, limit)[0]
+        written = self._run("lyrics", prompts, grammars, seeds, limit, aheads)[0]
         return [
             form.spaced(words) if words is not None else self._unfinished(form, kept, lines, sketch, seed)
             for form, words, kept, lines, sketch, seed in zip(forms, written, keeps, done, sketches, seeds)
@@ -243,11 +246,18 @@ class Writer:
         return self.vocabulary.encode(prompt_tokens(self.vocabulary, text[:_MOST_DESCRIPTION]))
 
     def _run(
-        self, task: str, prompts: list, grammars: list, seeds: Sequence[int], limit: Limit | None = None
+        self,
+        task: str,
+        prompts: list,
+        grammars: list,
+        seeds: Sequence[int],
+        limit: Limit | None = None,
+        aheads: Sequence[Ahead] | None = None,
     ) -> tuple[list, list]:
         generators = [torch.Generator().manual_seed(derive_seed(seed, "writer", task)) for seed in seeds]
         pad = self.vocabulary.ids[t.PAD]
-        return write(self.model, prompts, grammars, generators, _TEMPERS[task], pad, limit)
+        temper = _TEMPERS[task]
+        return write(self.model, prompts, grammars, generators, temper, pad, limit, aheads, _DRAFTS)
 
 
 # ---- wishes ------------------------------------------------------------------------------------

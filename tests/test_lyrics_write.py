@@ -13,7 +13,8 @@ from lyrics_llm import model
 from lyrics_llm.config import ModelConfig
 from lyrics_llm.evaluate import distinct, form_agreement, rhyme_rate
 from lyrics_llm.sample import Temper, write
-from lyrics_llm.tokens import PAD, Vocabulary, build
+from lyrics_llm.sequence import lyrics_tokens, plan_tokens
+from lyrics_llm.tokens import LYRICS, PAD, Vocabulary, build
 from lyrics_llm.writer import Writer
 
 TEXT = "一首下雨天想家的慢歌，女声，钢琴"
@@ -139,3 +140,28 @@ def test_figures() -> None:
     asked = [("verse", (5, 5, 4)), ("bridge", (2,))]
     agreement = form_agreement([(asked, lyrics)])  # type: ignore[list-item]
     assert [agreement[k].value for k in ("tags", "lines", "characters")] == [0.5, 1.0, 1.0]
+
+
+def test_the_likeliest_of_several_drafts_of_a_line_is_written(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sketch = writer.plan(TEXT, seed=1, duration=30)
+
+    def likelihood(drafts: int) -> float:
+        """Mean log-probability, among characters, of what is written with so many drafts."""
+        monkeypatch.setattr("lyrics_llm.writer._DRAFTS", drafts)
+        rows = []
+        for seed in range(3):
+            words = writer.write(TEXT, sketch, seed)
+            assert [(s.tag, tuple(map(len, s.lines))) for s in words.sections] == sketch.shape
+            prompt = writer.prompt(TEXT) + writer.vocabulary.encode([*plan_tokens(sketch), LYRICS])
+            ids = torch.tensor([prompt + writer.vocabulary.encode(lyrics_tokens(writer.vocabulary, words))])
+            with torch.no_grad():
+                scores = writer.model(input_ids=ids).logits[0, :-1]
+            han = torch.tensor(writer.vocabulary.han)
+            at = torch.isin(ids[0, 1:], han) & (torch.arange(len(scores)) >= len(prompt))
+            chances = scores.gather(1, ids[0, 1:, None])[:, 0] - scores[:, han].logsumexp(1)
+            rows.append(float(chances[at].mean()))
+        return sum(rows) / len(rows)
+
+    assert likelihood(16) > likelihood(1)
