@@ -19,7 +19,7 @@ LONGEST_DESCRIPTION = 2000  # characters
 SHORTEST, LONGEST = 5.0, 240.0  # seconds of a song
 DURATION = 30.0  # seconds, when nobody says
 STEPS, MOST_STEPS = 12, 1000
-GUIDANCE, SCORE_GUIDANCE, MOST_GUIDANCE = 3.0, 3.0, 20.0
+GUIDANCE, SCORE_GUIDANCE, MOST_GUIDANCE = 4.0, 2.0, 20.0
 # Rap reaches about seven syllables a second; a song has rests, so its words must leave some room.
 SYLLABLES_PER_SECOND = 6.0
 LYRICS_SUFFIXES = (".txt", ".lrc")

@@ -24,8 +24,8 @@ class Guidance:
         RequestError: a scale outside 0 … 20.
     """
 
-    description: float = 1.5
-    score: float = 3.0  # the score's frames and the lyrics
+    description: float = 4.0
+    score: float = 2.0  # the score's frames and the lyrics
 
     def __post_init__(self) -> None:
         for name in ("description", "score"):
