@@ -386,7 +386,8 @@ def _by_prompt(names: Sequence[str], answers: dict[str, Prompt]) -> dict[str, li
 def _compare_values(
     metric: str, encoder: str, found: dict[str, similarity.Similarity], first: str, second: str
 ) -> list[Comparison]:
-    sides, songs = [], {}
+    sides: list[dict[str, float]] = []
+    songs: dict[str, str] = {}
     for system in (first, second):
         part = found[system]
         answers = dict(zip(part.names, part.prompts))

@@ -217,7 +217,8 @@ class Qwen2Audio:
             text=[prompt], audio=[samples[start : start + limit]], sampling_rate=rate, return_tensors="pt"
         ).to(self.device)
         with torch.inference_mode():
-            made = self.model.generate(**inputs, max_new_tokens=self.tokens, do_sample=False)
+            model: Any = self.model  # the self type of its `generate` excludes models with audio
+            made = model.generate(**inputs, max_new_tokens=self.tokens, do_sample=False)
         fresh = made[:, inputs["input_ids"].shape[1] :]
         return self.processor.batch_decode(fresh, skip_special_tokens=True)[0].strip()
 

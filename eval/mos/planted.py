@@ -17,6 +17,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -203,7 +204,7 @@ def listen(
 def save(folder: Path, planned: Sequence[Planted], heard: Sequence[Heard]) -> None:
     """heard.npz and planted.jsonl."""
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for number, h in enumerate(heard):
         arrays |= {f"{number}/impression": h.impression, f"{number}/alignment": h.alignment}
         if h.text is not None:
