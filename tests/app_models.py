@@ -28,7 +28,7 @@ ENCODER = {
     "num_hidden_layers": 1,
     "num_attention_heads": 2,
     "intermediate_size": 16,
-    "max_position_embeddings": 64,
+    "max_position_embeddings": 258,
     "type_vocab_size": 1,
 }
 
