@@ -151,6 +151,8 @@ class Writer:
     ) -> list[SongSketch]:
         """As `plan`. `read=False` leaves what a description says outright to the model, to measure it."""
         wishes = [wishes_of(text, fixed or {}, read) for text in descriptions]
+        for wish in wishes:
+            self._pass_over_unknown(wish)
         chosen, _ = self._run(
             "plan",
             [self.prompt(text) for text in descriptions],
@@ -161,6 +163,12 @@ class Writer:
             made_sketch(fields, wish, seconds, seed)
             for fields, wish, seconds, seed in zip(chosen, wishes, durations, seeds)
         ]
+
+    def _pass_over_unknown(self, wish: dict[str, Any]) -> None:
+        """Of words that the model was trained without, say so and let it choose."""
+        theme = wish.get("theme")
+        if isinstance(theme, str) and f"<theme:{theme}>" not in self.vocabulary.ids:
+            logger.warning("the lyric model doesn't know the theme %s: it chooses one", wish.pop("theme"))
 
     def writes(
         self,

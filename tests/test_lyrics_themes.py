@@ -13,7 +13,7 @@ from lyrics_llm.writer import Writer
 
 
 def test_a_theme_that_the_vocabulary_lacks_is_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(tokens.PLAN_FIELDS, "theme", THEMES[:20])
     vocabulary = Vocabulary(build())
@@ -24,5 +24,6 @@ def test_a_theme_that_the_vocabulary_lacks_is_passed_over(
     assert attributes(text)["theme"] == "毕业" and "<theme:毕业>" not in vocabulary.ids
     writer = Writer.from_pretrained(tmp_path)
     sketch = writer.plan(text, seed=1, duration=14)
+    assert "doesn't know the theme 毕业" in caplog.text
     assert sketch.theme in THEMES[:20] and sketch.singer == "female"
     assert writer.write(text, sketch, seed=1).lines
