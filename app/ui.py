@@ -52,6 +52,10 @@ footer { display: none !important; }
 """
 
 
+class _StoppedError(Exception):
+    """The user gave up the song: no fault of anybody."""
+
+
 class Page:
     """What the buttons do, apart from how they look."""
 
@@ -88,12 +92,16 @@ class Page:
 
         def show(stage: str, share: float) -> None:
             if self._stopped.is_set():
-                raise SongError("已停止：没有写入任何文件 · stopped: nothing was written")
+                raise _StoppedError
             progress(share, desc=stage)
 
         self._stopped.clear()
         request = _told(lambda: _request(*values, words=words, score=sheet))
-        song = _told(lambda: self.pipeline.sing(request, progress=show))
+        try:
+            song = _told(lambda: self.pipeline.sing(request, progress=show))
+        except _StoppedError:
+            gr.Info("已停止：没有写入任何文件 · stopped: nothing was written")
+            return tuple(gr.skip() for _ in range(5))
         self.made += 1
         files = _told(lambda: song.save(self.folder / f"baihua-{self.made:03d}-seed{request.seed}.flac"))
         _warn(song.warnings)

@@ -59,9 +59,8 @@ def test_songs_of_a_session_dont_overwrite_each_other(page: Page) -> None:
 
 
 def test_stopping_gives_up_the_song_and_the_next_one_is_made(page: Page, tmp_path: Path) -> None:
-    with pytest.raises(gr.Error) as caught:
-        page.sing(WORDS, "", *FIELDS, progress=lambda share, desc: page.stop())
-    assert "stopped: nothing was written" in told(caught) and not list(tmp_path.iterdir())
+    stopped = page.sing(WORDS, "", *FIELDS, progress=lambda share, desc: page.stop())
+    assert stopped == tuple(gr.skip() for _ in range(5)) and not list(tmp_path.iterdir())
     assert Path(page.sing(WORDS, "", *FIELDS, progress=lambda *a, **k: None)[0]).is_file()
 
 
