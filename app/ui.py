@@ -197,7 +197,7 @@ def _request_fields() -> list[gr.Component]:
     with gr.Row():
         duration = gr.Slider(SHORTEST, LONGEST, DURATION, step=1, label="时长 · Seconds", scale=3)
         seed = gr.Number(1, precision=0, minimum=0, label="种子 · Seed", min_width=90, scale=1)
-        instrumental = gr.Checkbox(label="纯音乐 · Instrumental", min_width=150, scale=1)
+    instrumental = gr.Checkbox(label="纯音乐 · Instrumental")
     with gr.Accordion("高级 · Advanced", open=False):
         with gr.Row():
             steps = gr.Slider(4, 100, STEPS, step=1, label="步数 · Steps")
