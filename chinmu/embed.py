@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from common.audio import Audio, read_audio
-from common.errors import AudioError, CheckpointError, ManifestError, RequestError, SongError
+from common.errors import AudioError, CheckpointError, ManifestError, RequestError, command
 from corpus import manifest
 from corpus.record import SongRecord
 
@@ -243,6 +243,7 @@ def _put(out: Path, shard: Shard, digest: str, dim: int) -> None:
 # ---- command -------------------------------------------------------------------------------
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: 0, or 2 with one sentence when something that the user gave is wrong."""
     parser = argparse.ArgumentParser(prog="python -m chinmu.embed", description="Embed a corpus.")
@@ -253,13 +254,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger.setLevel(logging.INFO)  # our own progress, not every resampling
-    try:
-        if given.shard < 1:
-            raise RequestError(f"a shard has at least one song, but got {given.shard}")
-        report = embed(given.manifest, given.out, given.model, given.shard)
-    except SongError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if given.shard < 1:
+        raise RequestError(f"a shard has at least one song, but got {given.shard}")
+    report = embed(given.manifest, given.out, given.model, given.shard)
     print(f"{report.songs} songs in {given.out}, {len(report.skipped)} skipped")
     for name, why in report.skipped.items():
         print(f"  {name}: {why}")

@@ -36,7 +36,7 @@ from chinmu.text import character_tokenizer
 from chinmu.validate import held_out, retrieval
 from common import config as configs
 from common.ema import EMA
-from common.errors import ConfigError, ManifestError, SongError
+from common.errors import ConfigError, ManifestError, command
 from common.run import Run
 from common.seeds import derive_seed
 from corpus import manifest
@@ -309,7 +309,7 @@ def train(config: TrainConfig) -> Path | None:
             run.log(validate(state, valid))
         if run.due("export", config.save_minutes):
             export(state)
-        if _save_due(state):
+        if run.save_due(config.save_minutes):
             run.save()
     run.save()
     if not accelerator.is_main_process:
@@ -319,24 +319,11 @@ def train(config: TrainConfig) -> Path | None:
     return export(state)
 
 
-def _save_due(state: State) -> bool:
-    """The main process's clock decides for all: saving is done together."""
-    due = state.run.due("save", state.config.save_minutes)
-    if state.accelerator.num_processes == 1:
-        return due
-    from accelerate.utils import broadcast_object_list
-
-    return bool(broadcast_object_list([due])[0])
-
-
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: 0, or 2 with one sentence when something that the user gave is wrong."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    try:
-        folder = train(configs.parse(TrainConfig, argv))
-    except SongError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    folder = train(configs.parse(TrainConfig, argv))
     if folder:
         print(folder)
     return 0

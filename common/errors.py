@@ -13,8 +13,12 @@ The application shows the message of these and nothing else, so a message says w
 needed, what came, and what to do.
 """
 
+import functools
 import sys
 from collections.abc import Callable
+from typing import ParamSpec
+
+P = ParamSpec("P")
 
 
 class SongError(Exception):
@@ -49,10 +53,20 @@ class RequestError(SongError):
     """A request can't be served."""
 
 
+def command(main: Callable[P, int | None]) -> Callable[P, int]:
+    """A command that returns its exit status: a user's fault is one sentence on stderr and status 2."""
+
+    @functools.wraps(main)
+    def told(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return main(*args, **kwargs) or 0
+        except SongError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+
+    return told
+
+
 def run_command(main: Callable[[], int | None]) -> None:
-    """End the process with a command's status: a user's fault is one sentence and status 2."""
-    try:
-        sys.exit(main() or 0)
-    except SongError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    """End the process with the status of a `command`."""
+    sys.exit(command(main)())

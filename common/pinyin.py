@@ -80,6 +80,7 @@ _ABBREVIATIONS = frozenset(_VOWELLED.split(" "))
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f〇"
 _WORD = "[A-Za-zÀ-ɏ]+(?:['’][A-Za-zÀ-ɏ]+)*"
 _UNIT = re.compile(rf"([{_HAN}]|[0-9]|{_WORD})(?:\{{([^{{}}]*)\}})?")
+_INLINE = re.compile(rf"(?<=[{_HAN}0-9A-Za-zÀ-ɏ])\{{([^{{}}]*)\}}")
 _READING = re.compile(r"([a-z]+)([1-5])?")
 
 
@@ -90,7 +91,7 @@ def is_han(character: str) -> bool:
 
 def plain(text: str) -> str:
     """The text without its inline readings: `plain("还{huan2}给你") == "还给你"`."""
-    return re.sub(rf"(?<=[{_HAN}0-9A-Za-zÀ-ɏ])\{{[^{{}}]*\}}", "", text)
+    return re.sub(_INLINE, "", text)
 
 
 def units(text: str) -> list[str]:
@@ -189,10 +190,10 @@ def annotate(text: str, overrides: Overrides | None = None, every: bool = False)
             already over all.
         every: write the reading of every Han character, not only of the overrides.
     """
-    places = list(re.finditer(rf"([{_HAN}])(?:\{{([^{{}}]*)\}})?", text))
-    bare = plain(text)
-    spots = [i for i, c in enumerate(bare) if is_han(c)]
-    chosen = {spot: m[2] for spot, m in zip(spots, places) if m[2] is not None}
+    bare, chosen, removed = plain(text), dict[int, str](), 0
+    for given in re.finditer(_INLINE, text):
+        chosen[given.start() - removed - 1] = given[1]
+        removed += len(given[0])
     for phrase in sorted(overrides or {}, key=len, reverse=True):
         for match in re.finditer(f"(?={re.escape(phrase)})", bare):
             for place, reading in (overrides or {})[phrase].items():

@@ -11,7 +11,7 @@ functions of (seed, step, process), so nothing but weights, optimiser, EMA and t
         losses = step(state, batch(run.step))
         run.advance()
         run.log({"loss/total": ...})
-        if run.due("save", minutes=5):
+        if run.save_due(minutes=5):
             run.save()
 """
 
@@ -94,11 +94,19 @@ class Run:
         over = self._asked_to_stop
         over |= self.max_steps is not None and self.step >= self.max_steps
         over |= self.max_minutes is not None and self.spent >= 60 * self.max_minutes
+        return self._as_main(over)
+
+    def save_due(self, minutes: float) -> bool:
+        """Whether it is time for `save`, which all processes do together: by the main one's clock."""
+        return self._as_main(self.due("save", minutes))
+
+    def _as_main(self, answer: bool) -> bool:
+        """The main process's answer, in every process; all have to ask."""
         if self.accelerator.num_processes == 1:
-            return over
+            return answer
         from accelerate.utils import broadcast_object_list
 
-        return bool(broadcast_object_list([over])[0])
+        return bool(broadcast_object_list([answer])[0])
 
     def due(self, name: str, minutes: float) -> bool:
         """Whether `minutes` have passed since the last time this name was due; main process only."""

@@ -73,8 +73,9 @@ def train(config: TrainConfig) -> Path:
             run.log(measure(state, config))
         if config.vae and run.due("listen", config.listen_minutes):
             listen(state, config)
-        if run.due("save", config.save_minutes):
+        if run.due("export", config.save_minutes):
             export(state, config)
+        if run.save_due(config.save_minutes):
             run.save()
     run.save()
     if state.accelerator.is_main_process:

@@ -26,7 +26,7 @@ import numpy as np
 
 from common import config as configs
 from common.audio import Audio, read_audio
-from common.errors import ManifestError, SongError
+from common.errors import ManifestError, command
 from common.score import Score
 from common.seeds import generator
 from common.statistics import Estimate, bootstrap
@@ -276,16 +276,13 @@ def measure_manifest(settings: Settings) -> list[Adherence]:
     return measured
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table of a manifest: 0, or 2 with one sentence for a wrong input."""
     logging.basicConfig(level=logging.WARNING)
-    try:
-        measured = measure_manifest(configs.parse(Settings, argv))
-        if not measured:
-            raise ManifestError("the manifest has no song with a score")
-    except SongError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    measured = measure_manifest(configs.parse(Settings, argv))
+    if not measured:
+        raise ManifestError("the manifest has no song with a score")
     for name, value in summary(measured).items():
         print(f"{name:20} {value}")
     print(f"{'sung notes':20} {sum(song.notes for song in measured)}")

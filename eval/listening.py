@@ -36,7 +36,7 @@ from scipy import stats
 
 from common import config as configs
 from common.description import Audience
-from common.errors import RequestError, SongError
+from common.errors import RequestError, command
 from common.seeds import derive_seed, generator
 from common.statistics import Estimate, crossed_bootstrap, holm
 from eval import embeddings, prompts
@@ -562,6 +562,7 @@ def _analyse_command(argv: Sequence[str]) -> None:
         )
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: 0, or 2 with one sentence for a wrong input."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -570,11 +571,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] not in commands:
         print("usage: python -m eval.listening {make,analyse} --help", file=sys.stderr)
         return 2
-    try:
-        commands[arguments[0]](arguments[1:])
-    except SongError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    commands[arguments[0]](arguments[1:])
     return 0
 
 

@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from common import config as configs
-from common.errors import RequestError, SongError
+from common.errors import RequestError, command
 from common.lyrics import Lyrics, LyricSection
 from common.pinyin import plain, units
 from common.rhyme import density, group
@@ -342,15 +342,12 @@ def _short(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: the table, the examples, and a JSON file where one is asked."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    try:
-        config = configs.parse(LyricsTextConfig, argv)
-        rows, examples = table(config)
-    except SongError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    config = configs.parse(LyricsTextConfig, argv)
+    rows, examples = table(config)
     print(f"{config.songs} songs of {config.duration:g} s, seed {config.seed}, model {config.model}\n")
     print(printed(rows))
     for number, (asked, words) in enumerate(examples, 1):

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from common.audio import Audio, read_audio
-from common.errors import SongError
+from common.errors import command
 from common.theory import Key
 from eval import hearing
 from eval.adherence import key_heard
@@ -118,6 +118,7 @@ def chords_heard(heard: Frames, tempo: float) -> np.ndarray:
     return np.where(fit.max(0) >= _NO_CHORD, fit.argmax(0), -1)
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the measures of files: 0, or 2 with one sentence for a wrong input."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -125,12 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not files or files[0].startswith("-"):
         print("usage: python -m eval.measures FILE [FILE ...]", file=sys.stderr)
         return 2
-    try:
-        for file in files:
-            print(json.dumps({"file": file, **asdict(measure(read_audio(file)))}, ensure_ascii=False))
-    except SongError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    for file in files:
+        print(json.dumps({"file": file, **asdict(measure(read_audio(file)))}, ensure_ascii=False))
     return 0
 
 

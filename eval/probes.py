@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from common import config as configs
 from common.audio import Audio, read_audio
-from common.errors import CheckpointError, ManifestError, SongError
+from common.errors import CheckpointError, ManifestError, command
 from common.seeds import derive_seed, generator
 from common.statistics import Estimate, wilson
 from corpus import manifest
@@ -362,6 +362,7 @@ def _judge_command(argv: Sequence[str]) -> None:
         print(f"{path}: {', '.join(shown)}, tempo {verdict.tempo:.1f}")
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: 0, or 2 with one sentence for a wrong input."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -371,11 +372,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] not in commands:
         print("usage: python -m eval.probes {train,judge} --help", file=sys.stderr)
         return 2
-    try:
-        commands[arguments[0]](arguments[1:])
-    except SongError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    commands[arguments[0]](arguments[1:])
     return 0
 
 

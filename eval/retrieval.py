@@ -35,7 +35,7 @@ from chinmu.telling import fits, joined
 from common import config as configs
 from common.audio import read_audio
 from common.description import Audience, Description
-from common.errors import CheckpointError, ManifestError, RequestError, SongError
+from common.errors import CheckpointError, ManifestError, RequestError, command
 from common.seeds import generator
 from common.statistics import Estimate, bootstrap, mrr_chance, top_k_chance
 from corpus import manifest
@@ -444,17 +444,14 @@ def _systems(settings: Settings) -> list[System]:
     return found
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table: 0, or 2 with one sentence for a wrong input."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger.setLevel(logging.INFO)  # our own progress, not every resampling
     logging.getLogger("corpus.plan").setLevel(logging.ERROR)  # one sentence for all songs instead
-    try:
-        settings = configs.parse(Settings, argv)
-        tables = compare(_systems(settings), settings.manifest, settings.pools, settings.each, settings.seed)
-    except SongError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    settings = configs.parse(Settings, argv)
+    tables = compare(_systems(settings), settings.manifest, settings.pools, settings.each, settings.seed)
     for name, rows in tables.items():
         print(name)
         print("\n".join(map(str, rows)))

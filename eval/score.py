@@ -30,7 +30,7 @@ import numpy as np
 
 from common import config as configs
 from common.abc import from_abc, to_abc
-from common.errors import ScoreError, SongError
+from common.errors import ScoreError, command
 from common.pinyin import split
 from common.score import HOLD, TICKS, ChordChange, Note, Score, Section
 from common.seeds import derive_seed, generator
@@ -267,17 +267,14 @@ def table(config: ScoreEvaluationConfig) -> dict[str, dict[str, Estimate]]:
     }
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: the table, and a JSON file where one is asked."""
     from eval.lyrics_text import printed
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    try:
-        config = configs.parse(ScoreEvaluationConfig, argv)
-        rows = table(config)
-    except SongError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    config = configs.parse(ScoreEvaluationConfig, argv)
+    rows = table(config)
     print(f"{config.songs} songs of {config.duration:g} s, seed {config.seed}, model {config.model}\n")
     print(printed(rows))
     if config.out:

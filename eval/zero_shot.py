@@ -26,7 +26,7 @@ import numpy as np
 
 from common import config as configs
 from common.description import Audience
-from common.errors import ManifestError, RequestError, SongError
+from common.errors import ManifestError, RequestError, command
 from common.statistics import Estimate, bootstrap
 from corpus import manifest
 from corpus.attributes import tempo_class
@@ -281,17 +281,14 @@ def measure(settings: Settings) -> tuple[list[Row], list[Confusion]]:
     return rows, [ask(kind) for kind in SHOWN if len(values_of(kind, records)) > 1]
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table: 0, or 2 with one sentence for a wrong input."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        settings = configs.parse(Settings, argv)
-        rows, confusions = measure(settings)
-        if settings.picture:
-            draw(confusions, Path(settings.picture))
-    except SongError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    settings = configs.parse(Settings, argv)
+    rows, confusions = measure(settings)
+    if settings.picture:
+        draw(confusions, Path(settings.picture))
     print("\n".join(map(str, rows)))
     for one in confusions:
         pairs = ", ".join(f"{a} as {b} {100 * share:.0f} %" for a, b, share in one.worst())

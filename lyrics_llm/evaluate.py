@@ -26,7 +26,7 @@ import numpy as np
 
 from common import config as configs
 from common.abc import from_abc, to_abc
-from common.errors import SongError
+from common.errors import command
 from common.lyrics import Lyrics
 from common.pinyin import units
 from common.rhyme import group
@@ -149,15 +149,12 @@ _FIELDS: dict[str, Callable[[Written], bool]] = {
 }
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: a table and a JSON object on the standard output."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    try:
-        config = configs.parse(EvaluateConfig, argv)
-        figures = evaluate(Writer.from_pretrained(config.model), config)
-    except SongError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    config = configs.parse(EvaluateConfig, argv)
+    figures = evaluate(Writer.from_pretrained(config.model), config)
     for name, share in figures.items():
         print(f"{name:20s} {share}")
     report: dict[str, Any] = {name: asdict(share) for name, share in figures.items()}

@@ -278,8 +278,6 @@ def train(config: Any, precision: str) -> Path | None:
     Raises:
         SongError: the configuration, the base or a checkpoint can't be used.
     """
-    from lyrics_llm.train import save_due  # which comes here in turn
-
     accelerator = Accelerator(mixed_precision=precision, cpu=config.cpu)
     state = prepare(config, accelerator)
     run = state.run
@@ -296,7 +294,7 @@ def train(config: Any, precision: str) -> Path | None:
             run.log(validate(state))
         if run.due("export", config.save_minutes):
             export(state)
-        if save_due(state):
+        if run.save_due(config.save_minutes):
             run.save()
     run.save()
     if not accelerator.is_main_process:

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -24,7 +23,7 @@ from transformers import Qwen3ForCausalLM
 
 from common import config as configs
 from common.ema import EMA
-from common.errors import SongError
+from common.errors import command
 from common.run import Run
 from lyrics_llm import data, model
 from lyrics_llm.config import TrainConfig
@@ -189,7 +188,7 @@ def train(config: TrainConfig) -> Path | None:
             run.log(validate(state))
         if run.due("export", config.save_minutes):
             export(state)
-        if save_due(state):
+        if run.save_due(config.save_minutes):
             run.save()
     run.save()
     if not accelerator.is_main_process:
@@ -198,24 +197,11 @@ def train(config: TrainConfig) -> Path | None:
     return export(state)
 
 
-def save_due(state: Any) -> bool:
-    """Whether it is time to save; the main process's clock decides for all, as saving is done together."""
-    due = state.run.due("save", state.config.save_minutes)
-    if state.accelerator.num_processes == 1:
-        return due
-    from accelerate.utils import broadcast_object_list
-
-    return bool(broadcast_object_list([due])[0])
-
-
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: 0, or 2 with one sentence when something that the user gave is wrong."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    try:
-        folder = train(configs.parse(TrainConfig, argv))
-    except SongError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    folder = train(configs.parse(TrainConfig, argv))
     if folder:
         print(folder)
     return 0

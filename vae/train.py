@@ -92,8 +92,9 @@ def train(config: TrainConfig) -> Path:
         run.advance()
         if run.step % config.log_every == 0:
             log(state, values)
-        if run.due("save", config.save_minutes):
+        if run.due("export", config.save_minutes):
             export(objective, state.ema, run.folder / "model")
+        if run.save_due(config.save_minutes):
             run.save()
         if state.held_out and run.due("excerpts", config.excerpt_minutes):
             look(state)
