@@ -262,3 +262,44 @@ def test_critic_learns_to_tell_noise_from_a_tone() -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.3 * losses[0]
+
+
+def test_gain_is_that_of_the_filter() -> None:
+    for curve in ("K", "A", "none"):
+        weighting = Weighting(44100, curve)
+        n = torch.arange(88200)
+        for number in (8, 64, 512):  # bins of 2048
+            tone = torch.sin(2 * torch.pi * number / 2048 * n)[None, None]
+            middle = weighting(tone)[..., 30_000:50_000]
+            found = (2 * middle.square().mean()).sqrt()
+            torch.testing.assert_close(found, weighting.gain(2048)[number], rtol=1e-3, atol=1e-5)
+
+
+def test_spectral_losses_vanish_where_the_copy_is_right() -> None:
+    from vae.config import SpectralWeights
+    from vae.objective import SpectralObjective
+    from vae.spectral import SpectralVAE
+
+    class Told(torch.nn.Module):
+        """A decoder that knows what it should say."""
+
+        def __init__(self, logs: torch.Tensor) -> None:
+            super().__init__()
+            self.logs = logs
+
+        def forward(self, latents: torch.Tensor) -> torch.Tensor:
+            return self.logs
+
+    codec = SpectralVAE(latent_dim=4, width=4, depth=1, expansion=1)
+    left = 0.3 * torch.randn(1, 22050, generator=torch.Generator().manual_seed(1))
+    wav = torch.stack([left, 0.5 * left], dim=1)  # of one phase, so that its sides are told by its sizes
+    codec.decoder = Told(codec.magnitudes(wav))  # type: ignore[assignment]
+    objective = SpectralObjective(codec, SpectralWeights(mid_side=1.0))
+    losses = objective(wav, torch.zeros(1, 4, codec.frames(wav.shape[-1]))).losses
+    assert set(losses) == {"log", "mid_side", "linear", "total"}
+    assert all(float(value) < 0.01 for value in losses.values())
+    codec.decoder = Told(codec.magnitudes(wav) + 0.5)  # type: ignore[assignment]
+    louder = objective(wav, torch.zeros(1, 4, codec.frames(wav.shape[-1]))).losses
+    torch.testing.assert_close(louder["log"], torch.tensor(0.5))
+    assert 0.35 < float(louder["mid_side"]) < 0.55
+    assert float(louder["linear"]) == pytest.approx(math.exp(0.5) - 1, rel=1e-3)

@@ -20,10 +20,13 @@ class SpectralSize:
 
 @dataclass(frozen=True)
 class SpectralWeights:
-    """Weights of the losses of `SpectralVAE`, named as in the log."""
+    """Weights of the losses of `SpectralVAE`, named as in the log; 0 leaves a loss out."""
 
-    log: float = 1.0  # L1 on log magnitudes, weighted by ear
-    linear: float = 0.5  # spectral convergence of the magnitudes
+    log: float = 1.0  # L1 on log magnitudes of left and right, weighted by ear
+    mid_side: float = 0.0  # the same of mid and side
+    linear: float = 0.5  # spectral convergence of the magnitudes, after K-weighting
+    feature: float = 0.0  # feature maps of the critic
+    adversarial: float = 0.0  # least squares
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,13 @@ class CriticSize:
 
 
 @dataclass(frozen=True)
+class SpectrogramCriticSize:
+    """Arguments of `SpectrogramCritic`, the adversary of `SpectralVAE`."""
+
+    filters: int = 16
+
+
+@dataclass(frozen=True)
 class Phase:
     """A stretch of a training, after the one before it."""
 
@@ -70,17 +80,18 @@ class TrainConfig:
     kind: Literal["spectral", "ear"] = "spectral"
     spectral: SpectralSize = field(default_factory=SpectralSize)
     spectral_weights: SpectralWeights = field(default_factory=SpectralWeights)
+    spectral_critic: SpectrogramCriticSize = field(default_factory=SpectrogramCriticSize)
     ear: str = "paper"  # a size of `EarVAE.named`
     ear_transformer: bool = True  # False: without the decoder's transformer, an ablation
     ear_weights: EarWeights = field(default_factory=EarWeights)
     ear_windows: tuple[int, ...] = (2048, 1024, 512, 256, 128)  # n_fft of the losses' STFTs
-    weighting: Literal["K", "A", "none"] = "K"  # of both waveforms before the losses
+    weighting: Literal["K", "A", "none"] = "K"  # before the losses; in a spectral codec, `linear`'s
     phase_channels: Literal["LR", "MSLR"] = "LR"  # what the correlation and phase losses compare
     critic: CriticSize = field(default_factory=CriticSize)
     phases: tuple[
         Phase, ...
     ] = ()  # of an ear-VAE; none: one of max_steps or max_minutes with the settings below
-    warmup_share: float = 0.0  # of a run without phases: on magnitudes and KL alone, without the critic
+    warmup_share: float = 0.0  # of a run without phases: without the critic, an ear-VAE on magnitudes and KL
     start: str | None = None  # folder of a codec to go on from; None for a fresh one
     split: Literal["train", "valid", "test"] = "train"
     filter: Literal[0, 1, 2] = (

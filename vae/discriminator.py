@@ -84,8 +84,33 @@ def _conv(
     return weight_norm(nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation))
 
 
+class SpectrogramCritic(nn.Module):
+    """2-D convolutions over (frames, bins) of log magnitudes, for a codec that is deaf to phase.
+
+    A third channel tells the bin's place on the axis: noise that is right in a cymbal is wrong in a voice.
+
+    Args:
+        filters: channels of the first layer; the others have twice as many.
+    """
+
+    def __init__(self, filters: int = 16) -> None:
+        super().__init__()
+        wide = 2 * filters
+        layers = [_conv(3, filters, (3, 9), (1, 4)), _conv(filters, wide, (3, 9), (1, 4))]
+        self.layers = nn.ModuleList([*layers, _conv(wide, wide, (3, 5), (2, 2)), _conv(wide, wide, (3, 3))])
+        self.last = _conv(wide, 1, (3, 3))
+
+    def forward(self, logs: Float[Tensor, "batch 2 frames bins"]) -> Opinions:
+        place = torch.linspace(-1, 1, logs.shape[-1], device=logs.device).expand_as(logs[:, :1])
+        x, maps = torch.cat([logs / 2, place], dim=1), []
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), _SLOPE)
+            maps.append(x)
+        return Opinions([self.last(x)], [maps])
+
+
 class Critic(nn.Module):
-    """All discriminators.
+    """All discriminators of waveforms.
 
     Args:
         windows: n_fft of the STFT's; the hop is a quarter.

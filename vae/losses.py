@@ -78,6 +78,12 @@ class Weighting(nn.Module):
         response = self._response(size, wav.device)
         return torch.fft.irfft(torch.fft.rfft(wav.float(), n=size) * response, n=size)[..., : wav.shape[-1]]
 
+    def gain(self, n_fft: int) -> Float[Tensor, " bins"]:
+        """Amplitude at the bins of a transform of `n_fft` samples."""
+        if self.curve == "none":
+            return torch.ones(n_fft // 2 + 1)
+        return self._response(n_fft, torch.device("cpu")).abs()
+
     def _response(self, size: int, device: torch.device) -> Complex[Tensor, " bins"]:
         if self.curve == "A":
             frequencies = torch.arange(size // 2 + 1) * (self.sample_rate / size)

@@ -25,20 +25,27 @@ from vae.spectral import SpectralVAE
 
 
 class Outcome(NamedTuple):
-    """Losses by name with their weighted `total`, and the copy for a critic to judge, if there is one."""
+    """Losses by name with their weighted `total`, and what a critic is to tell apart."""
 
     losses: dict[str, Tensor]
-    copy: Tensor | None
+    original: Tensor  # waveforms, or log magnitudes
+    copy: Tensor
 
 
 class SpectralObjective(nn.Module):
-    """Regression of the decoder on STFT magnitudes; the encoder is fixed."""
+    """Regression of the decoder on STFT magnitudes of L, R, M and S; the encoder is fixed.
+
+    Left and right share their phases when decoded, so the copy's mid and side are half the sum and half the
+    difference of their magnitudes. Of the paper's objective only the phase losses have no place here.
+    """
 
     ear: Tensor
+    gain: Tensor
 
-    def __init__(self, codec: SpectralVAE, weights: SpectralWeights) -> None:
+    def __init__(self, codec: SpectralVAE, weights: SpectralWeights, curve: Curve = "K") -> None:
         super().__init__()
         self.codec, self.weights = codec, weights
+        self.register_buffer("gain", Weighting(codec.sample_rate, curve).gain(SHORT), persistent=False)
         frequencies = torch.arange(SHORT // 2 + 1) * (codec.sample_rate / SHORT)
         density = 1 / (700 + frequencies)  # mels per Hz: a high bin counts less than a low one
         self.register_buffer("ear", density / density.mean(), persistent=False)
@@ -49,21 +56,34 @@ class SpectralObjective(nn.Module):
         noise: Float[Tensor, "batch latent_dim frames"],
         whole: bool = True,
     ) -> Outcome:
-        """Losses `log` (nepers), `linear` (share of the magnitude missed) and their weighted `total`.
+        """Losses `log` and `mid_side` (nepers), `linear` (share of the magnitude missed), weighted `total`.
 
         Args:
-            whole: of no meaning here: there is nothing to leave out.
+            whole: of no meaning here: a warm-up leaves out the critic alone.
         """
         with torch.no_grad():
             target = self.codec.magnitudes(wav)
             latents = self.codec.encode(wav).at(noise)
         logs = self.codec.decoder(latents)
-        log = (self.ear * (logs - target).abs()).mean()
-        missed = (logs.clamp(max=10).exp() - target.exp()).square().sum(dim=(1, 2, 3))
-        power = target.exp().square().sum(dim=(1, 2, 3))
-        linear = (missed / power.clamp(min=1.0)).sqrt().mean()
-        total = self.weights.log * log + self.weights.linear * linear
-        return Outcome({"log": log, "linear": linear, "total": total}, None)
+        losses = {"log": (self.ear * (logs - target).abs()).mean()}
+        sizes, wanted = logs.clamp(max=10).exp(), target.exp()
+        missed = (self.gain * (sizes - wanted)).square().sum(dim=(1, 2, 3))
+        power = (self.gain * wanted).square().sum(dim=(1, 2, 3))
+        losses["linear"] = (missed / power.clamp(min=1.0)).sqrt().mean()
+        if self.weights.mid_side:
+            losses["mid_side"] = self._mid_side(sizes, wav)
+        w = self.weights
+        weights = {"log": w.log, "linear": w.linear, "mid_side": w.mid_side}
+        total = sum((weights[k] * v for k, v in losses.items()), torch.zeros((), device=wav.device))
+        return Outcome(losses | {"total": total}, target, logs)
+
+    def _mid_side(self, sizes: Tensor, wav: Tensor) -> Tensor:
+        """L1 of log magnitudes of mid and side."""
+        left, right = (sizes - self.codec.floor).clamp(min=0).unbind(1)
+        made = torch.stack([left + right, (left - right).abs()], dim=1) / 2 + self.codec.floor
+        with torch.no_grad():
+            target = self.codec.magnitudes(four_channels(wav)[:, :2])
+        return (self.ear * (made.log() - target).abs()).mean()
 
 
 class EarObjective(nn.Module):
@@ -110,7 +130,7 @@ class EarObjective(nn.Module):
         weights = {"magnitude": w.magnitude, "correlation": w.correlation, "kl": w.kl}
         weights |= {"frequency": w.phase, "delay": w.phase}
         total = sum((weights[k] * v for k, v in losses.items()), torch.zeros((), device=wav.device))
-        return Outcome(losses | {"total": total}, copy)
+        return Outcome(losses | {"total": total}, wav, copy)
 
     def compare(
         self, copy: Float[Tensor, "batch 2 time"], wav: Float[Tensor, "batch 2 time"], whole: bool = True

@@ -9,7 +9,7 @@ One CPU core is enough for `demo` and `tiny`; add `--max_steps 3 --batch_size 1`
 gets `metrics.jsonl`, `checkpoint/` (run the command again to resume), `model/`, the averaged
 weights in bfloat16, loadable by `vae.load` at any time, and `excerpts/` to hear and see.
 
-A step of the ear-VAE updates the critic, then the codec, on the same crops. Several processes, or several
+With a critic a step updates it, then the codec, on the same crops. Several processes, or several
 batches an update, train on what one process with the larger batch would. Losses or gradients that aren't
 finite end the training before they reach the weights: the crops are kept in `nan/`, the checkpoint stays.
 """
@@ -38,9 +38,9 @@ from common.run import Run
 from common.seeds import derive_seed
 from vae import losses as terms
 from vae import watch
-from vae.config import Phase, TrainConfig
+from vae.config import EarWeights, Phase, SpectralWeights, TrainConfig
 from vae.data import Crops, is_manifest, song_files
-from vae.discriminator import Critic, Opinions
+from vae.discriminator import Critic, Opinions, SpectrogramCritic
 from vae.load import Codec, load
 from vae.model import EarVAE
 from vae.objective import EarObjective, Objective, Outcome, SpectralObjective
@@ -154,14 +154,23 @@ def build(config: TrainConfig) -> Objective:
         mid_side = config.phase_channels == "MSLR"
         return EarObjective(codec, config.ear_weights, config.ear_windows, config.weighting, mid_side)
     if config.kind == "spectral" and isinstance(codec, SpectralVAE):
-        return SpectralObjective(codec, config.spectral_weights)
+        return SpectralObjective(codec, config.spectral_weights, config.weighting)
     raise ConfigError(f"kind is {config.kind}, but {config.start} holds a {type(codec).__name__}")
 
 
-def build_critic(config: TrainConfig) -> Critic | None:
-    """The adversary of an ear-VAE, None when neither of its losses has a weight."""
-    wanted = config.ear_weights.adversarial or config.ear_weights.feature
-    return Critic(**asdict(config.critic)) if config.kind == "ear" and wanted else None
+def build_critic(config: TrainConfig) -> Critic | SpectrogramCritic | None:
+    """The adversary, None when neither of its losses has a weight."""
+    weights = weights_of(config)
+    if not (weights.adversarial or weights.feature):
+        return None
+    if config.kind == "spectral":
+        return SpectrogramCritic(**asdict(config.spectral_critic))
+    return Critic(**asdict(config.critic))
+
+
+def weights_of(config: TrainConfig) -> EarWeights | SpectralWeights:
+    """Of the losses of the kind of codec that is trained."""
+    return config.ear_weights if config.kind == "ear" else config.spectral_weights
 
 
 def begin(objective: Objective, crops: Crops, config: TrainConfig) -> None:
@@ -282,10 +291,10 @@ def update_critic(
     losses, values = [], {}
     for number, (wav, noise) in enumerate(batches):
         with torch.no_grad():
-            made = _copy(outcome or state.objective(wav, noise, True)).detach()
+            made = outcome or state.objective(wav, noise, True)
         with _synced(state, state.critic, number == len(batches) - 1):
             # Both in one call: a data-parallel wrapper expects one forward for one backward.
-            opinions = state.critic(torch.cat([wav, made]))
+            opinions = state.critic(torch.cat([made.original, made.copy.detach()]))
             real, copied = zip(*(score.split(len(wav)) for score in opinions.scores))
             loss = terms.critic_loss(real, copied)
             state.accelerator.backward(loss / len(batches))
@@ -310,8 +319,8 @@ def update_codec(
             made = outcome or state.objective(wav, noise, whole)
             losses = dict(made.losses)
             if adversary:
-                losses |= judged(state, wav, _copy(made))
-                weights = state.config.ear_weights
+                losses |= judged(state, made)
+                weights = weights_of(state.config)
                 losses["total"] = (
                     losses["total"]
                     + weights.feature * losses["feature"]
@@ -324,24 +333,19 @@ def update_codec(
     return values | {"codec/gradient": gradient, "codec/lr": torch.tensor(rate)}
 
 
-def judged(state: State, wav: Tensor, made: Tensor) -> dict[str, Tensor]:
+def judged(state: State, made: Outcome) -> dict[str, Tensor]:
     """The critic's two terms of the codec's loss, with a gradient to the copy alone."""
     critic = state.accelerator.unwrap_model(state.critic)
     critic.requires_grad_(False)
     try:
         with state.accelerator.autocast():
             with torch.no_grad():
-                real: Opinions = critic(wav)
-            found: Opinions = critic(made)
+                real: Opinions = critic(made.original)
+            found: Opinions = critic(made.copy)
         feature = terms.feature_matching(real.maps, found.maps)
         return {"feature": feature, "adversarial": terms.adversarial(found.scores)}
     finally:
         critic.requires_grad_(True)
-
-
-def _copy(outcome: Outcome) -> Tensor:
-    assert outcome.copy is not None, "only an ear-VAE has a critic, and its objective makes a copy"
-    return outcome.copy
 
 
 def _synced(state: State, model: Any, last: bool) -> AbstractContextManager[Any]:
