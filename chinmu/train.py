@@ -300,23 +300,14 @@ def train(config: TrainConfig) -> Path | None:
     parameters = sum(p.numel() for p in state.bare.parameters())
     logger.info("%d songs, %.2f M parameters", len(pairs.records), parameters / 1e6)
     stream = batches(pairs, run.step)
-    while not run.over():
-        report = step(state, next(stream))
-        run.advance()
-        if run.step % config.log_steps == 0:
-            run.log(report)
-        if valid and run.due("valid", config.valid_minutes):
-            run.log(validate(state, valid))
-        if run.due("export", config.save_minutes):
-            export(state)
-        if run.save_due(config.save_minutes):
-            run.save()
-    run.save()
-    if not accelerator.is_main_process:
-        return None
-    if valid:
-        run.log(validate(state, valid))
-    return export(state)
+    return run.loop(
+        lambda: step(state, next(stream)),
+        lambda: export(state),
+        run.log,
+        log_every=config.log_steps,
+        save_minutes=config.save_minutes,
+        regular=[("valid", config.valid_minutes, lambda: run.log(validate(state, valid)))] if valid else [],
+    )
 
 
 @command

@@ -7,12 +7,7 @@ functions of (seed, step, process), so nothing but weights, optimiser, EMA and t
 
     run = Run(accelerator, config.out, config, max_minutes=config.max_minutes)
     run.restore()
-    while not run.over():
-        losses = step(state, batch(run.step))
-        run.advance()
-        run.log({"loss/total": ...})
-        if run.save_due(minutes=5):
-            run.save()
+    run.loop(lambda: step(state), lambda: export(state), run.log, log_every=20, save_minutes=5)
 """
 
 import json
@@ -21,10 +16,10 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from common.errors import CheckpointError
 
@@ -32,6 +27,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 logger = logging.getLogger(__name__)
+R = TypeVar("R")
 
 
 class Run:
@@ -81,6 +77,46 @@ class Run:
         if self.max_steps is not None:
             return min(1.0, self.step / max(1, self.max_steps))
         return min(1.0, self.spent / 60 / self.max_minutes) if self.max_minutes else 0.0
+
+    def loop(
+        self,
+        step: Callable[[], R],
+        export: Callable[[], Path],
+        log: Callable[[R], object],
+        *,
+        log_every: int,
+        save_minutes: float,
+        regular: Iterable[tuple[str, float, Callable[[], object]]] = (),
+    ) -> Path | None:
+        """Steps until the budget is spent, and what has to be done between them; ends with a checkpoint.
+
+        Args:
+            step: one update of the weights, in every process; what it returns is for `log`.
+            export: writes the model and says where; main process only, as everything in `regular`.
+            log: called in every process after each `log_every` steps.
+            save_minutes: between exports, and between checkpoints.
+            regular: (name, minutes between them, what to do), done once more at the end.
+        Returns:
+            what `export` says at the end; None in other than the main process.
+        """
+        while not self.over():
+            report = step()
+            self.advance()
+            if self.step % log_every == 0:
+                log(report)
+            for name, minutes, act in regular:
+                if self.due(name, minutes):
+                    act()
+            if self.due("export", save_minutes):
+                export()
+            if self.save_due(save_minutes):
+                self.save()
+        self.save()
+        if not self.accelerator.is_main_process:
+            return None
+        for _, _, act in regular:
+            act()
+        return export()
 
     def advance(self) -> None:
         """Count a finished step."""

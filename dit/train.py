@@ -60,29 +60,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     train(parse(TrainConfig, argv))
 
 
-def train(config: TrainConfig) -> Path:
-    """Train until steps or minutes are used up; returns the folder of the exported model."""
+def train(config: TrainConfig) -> Path | None:
+    """Train until steps or minutes are used up; the model's folder (None beside the main process)."""
     state = begin(config)
     run = state.run
-    while not run.over():
-        metrics = step(state, config)
-        run.advance()
-        if run.step % config.log_every == 0:
-            run.log(metrics())
-        if state.valid and run.due("valid", config.valid_minutes):
-            run.log(measure(state, config))
-        if config.vae and run.due("listen", config.listen_minutes):
-            listen(state, config)
-        if run.due("export", config.save_minutes):
-            export(state, config)
-        if run.save_due(config.save_minutes):
-            run.save()
-    run.save()
-    if state.accelerator.is_main_process:
-        if state.valid:
-            run.log(measure(state, config))
-        export(state, config)
-    return run.folder / "model"
+    regular: list[tuple[str, float, Callable[[], object]]] = []
+    if state.valid:
+        regular.append(("valid", config.valid_minutes, lambda: run.log(measure(state, config))))
+    if config.vae:
+        regular.append(("listen", config.listen_minutes, lambda: listen(state, config)))
+    return run.loop(
+        lambda: step(state, config),
+        lambda: export(state, config),
+        lambda metrics: run.log(metrics()),
+        log_every=config.log_every,
+        save_minutes=config.save_minutes,
+        regular=regular,
+    )
 
 
 def begin(config: TrainConfig) -> State:
@@ -233,7 +227,7 @@ def scheduler_of(config: TrainConfig) -> Any:
     return InterpolantScheduler(path=config.flow.path, t_tilde=config.flow.t_tilde)
 
 
-def export(state: State, config: TrainConfig) -> None:
+def export(state: State, config: TrainConfig) -> Path:
     """Write `model/` (averaged weights) and `scheduler/`; the export before stays until this one is whole."""
     folder = state.run.folder / "model"
     fresh = folder.with_name("model.new")
@@ -243,6 +237,7 @@ def export(state: State, config: TrainConfig) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
     scheduler_of(config).save_pretrained(str(state.run.folder / "scheduler"))
+    return folder
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

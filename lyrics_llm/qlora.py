@@ -285,19 +285,11 @@ def train(config: Any, precision: str) -> Path | None:
     logger.info("%.2f M parameters of the adapter are learned", learned / 1e6)
     examples = Examples(state.chat, state.tokenizer, config.seed, accelerator.process_index)
     updates = _updates(examples, run.step, state.chat.accumulate)
-    while not run.over():
-        report = step(state, next(updates))
-        run.advance()
-        if run.step % config.log_steps == 0:
-            run.log(report)
-        if run.due("valid", config.valid_minutes):
-            run.log(validate(state))
-        if run.due("export", config.save_minutes):
-            export(state)
-        if run.save_due(config.save_minutes):
-            run.save()
-    run.save()
-    if not accelerator.is_main_process:
-        return None
-    run.log(validate(state))
-    return export(state)
+    return run.loop(
+        lambda: step(state, next(updates)),
+        lambda: export(state),
+        run.log,
+        log_every=config.log_steps,
+        save_minutes=config.save_minutes,
+        regular=[("valid", config.valid_minutes, lambda: run.log(validate(state)))],
+    )

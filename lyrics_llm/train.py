@@ -179,22 +179,14 @@ def train(config: TrainConfig) -> Path | None:
     logger.info("%.2f M parameters", sum(p.numel() for p in state.bare.parameters()) / 1e6)
     songs = data.Songs(config.data, state.vocabulary, config.seed, accelerator.process_index)
     stream = data.batches(songs, run.step)
-    while not run.over():
-        report = step(state, next(stream))
-        run.advance()
-        if run.step % config.log_steps == 0:
-            run.log(report)
-        if run.due("valid", config.valid_minutes):
-            run.log(validate(state))
-        if run.due("export", config.save_minutes):
-            export(state)
-        if run.save_due(config.save_minutes):
-            run.save()
-    run.save()
-    if not accelerator.is_main_process:
-        return None
-    run.log(validate(state))
-    return export(state)
+    return run.loop(
+        lambda: step(state, next(stream)),
+        lambda: export(state),
+        run.log,
+        log_every=config.log_steps,
+        save_minutes=config.save_minutes,
+        regular=[("valid", config.valid_minutes, lambda: run.log(validate(state)))],
+    )
 
 
 @command

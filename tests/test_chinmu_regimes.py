@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator, debug_launcher
-from accelerate.state import AcceleratorState
+from accelerate import Accelerator
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import in_two
 
 from chinmu import data, train
 from chinmu.config import AudioConfig, ModelConfig, TextConfig
@@ -169,8 +169,7 @@ def _train(settings: train.TrainConfig) -> None:
 @pytest.mark.parametrize("chunk", [None, 2])
 def test_two_processes_equal_one_with_the_double_batch(corpus: Path, tmp_path: Path, chunk: int | None):
     train.train(config(corpus, tmp_path / "one"))
-    AcceleratorState._reset_state(reset_partial_state=True)  # a forked process would think itself alone
-    debug_launcher(_train, (config(corpus, tmp_path / "two", batch_size=4, chunk=chunk),), num_processes=2)
+    in_two(_train, config(corpus, tmp_path / "two", batch_size=4, chunk=chunk))
     one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     for a, b in zip(one, two, strict=True):
         assert b["loss/contrastive"] == pytest.approx(a["loss/contrastive"], rel=1e-4)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import in_two
 
 from common.config import parse
 from common.errors import CheckpointError, ConfigError
@@ -63,18 +64,9 @@ def test_what_is_exported_samples(folder: Path, tmp_path: Path) -> None:
     assert out.shape == batch.latents.shape
 
 
-def _one_of_two(settings: TrainConfig) -> None:
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(reset_partial_state=True)  # forked from a process that has trained alone
-    train(settings)
-
-
 def test_several_processes_save_together(folder: Path, tmp_path: Path) -> None:
-    from accelerate import debug_launcher
-
     settings = replace(config(folder, tmp_path, 3), valid=None, batch_size=2, save_minutes=0.0)
-    debug_launcher(_one_of_two, args=(settings,), num_processes=2)
+    in_two(train, settings)
     assert (tmp_path / "checkpoint/complete").read_text() == "3"
     resumed = SongTransformer.from_pretrained(str(tmp_path / "model"))
     assert all(bool(p.isfinite().all()) for p in resumed.parameters())

@@ -8,6 +8,7 @@ from pathlib import Path
 import lyrics_qwen
 import pytest
 import torch
+from processes import in_two
 from safetensors.torch import load_file
 
 from common import config as configs
@@ -198,6 +199,15 @@ def test_resuming_equals_not_stopping_and_adapters_are_used(base: Path, tmp_path
         merge(MergeConfig(str(folder), str(tmp_path / "merged"), str(base)))
     words = tuned.write("想家的歌", Structure.parse("<verse>\n5R\n5R\n"), seed=1)
     assert len({group(line) for line in words.lines}) == 1
+
+
+def test_several_processes_save_together(base: Path, tmp_path: Path) -> None:
+    in_two(train, settings(base, tmp_path, 2, "--save_minutes", "0"))
+    assert (tmp_path / "checkpoint/complete").read_text() == "2"
+    learned = load_file(tmp_path / "adapter/adapter_model.safetensors")
+    assert learned and all(bool(v.isfinite().all()) for v in learned.values())
+    train(settings(base, tmp_path, 3))  # and one process goes on
+    assert (tmp_path / "checkpoint/complete").read_text() == "3"
 
 
 def test_it_learns(base: Path, tmp_path: Path) -> None:

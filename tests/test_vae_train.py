@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from accelerate.state import AcceleratorState
 from PIL import Image
+from processes import in_two
 from safetensors.torch import load_file
 
 from common.audio import Audio, read_audio, write_audio
@@ -326,7 +326,6 @@ def test_accumulation_is_a_larger_batch(songs: Path, tmp_path: Path) -> None:
 
 
 def _one_of_two(songs: Path, out: Path) -> None:
-    AcceleratorState._reset_state(reset_partial_state=True)  # forked from a process that has trained alone
     found = after_steps(songs, out, "--batch_size", "2")
     assert torch.distributed.get_world_size() == 2
     if torch.distributed.get_rank() == 0:
@@ -334,9 +333,7 @@ def _one_of_two(songs: Path, out: Path) -> None:
 
 
 def test_two_processes_are_a_larger_batch(songs: Path, tmp_path: Path) -> None:
-    from accelerate import debug_launcher
-
-    debug_launcher(_one_of_two, args=(songs, tmp_path / "two"), num_processes=2)
+    in_two(_one_of_two, songs, tmp_path / "two")
     whole = after_steps(songs, tmp_path / "one", "--batch_size", "4")
     assert_same(whole, torch.load(tmp_path / "two/weights.pt"))
 

@@ -78,32 +78,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     train(parse(TrainConfig, argv))
 
 
-def train(config: TrainConfig) -> Path:
-    """Train until steps or minutes are used up; returns the folder of the exported codec."""
+def train(config: TrainConfig) -> Path | None:
+    """Train until steps or minutes are used up; the codec's folder (None beside the main process)."""
     state = prepare(config)
     run, objective = state.run, state.accelerator.unwrap_model(state.objective)
     if not run.restore():
         begin(objective, crops_of(state, None), config)
         if state.accelerator.is_main_process:
             export(objective, state.ema, run.folder / "model")
-    while not run.over():
+
+    def update() -> dict[str, Tensor]:
         values = step(state)
         state.ema.update(objective)
-        run.advance()
-        if run.step % config.log_every == 0:
-            log(state, values)
-        if run.due("export", config.save_minutes):
-            export(objective, state.ema, run.folder / "model")
-        if run.save_due(config.save_minutes):
-            run.save()
-        if state.held_out and run.due("excerpts", config.excerpt_minutes):
-            look(state)
-    run.save()
-    if state.accelerator.is_main_process:
-        export(objective, state.ema, run.folder / "model")
-        if state.held_out:
-            look(state)
-    return run.folder / "model"
+        return values
+
+    return run.loop(
+        update,
+        lambda: export(objective, state.ema, run.folder / "model"),
+        lambda values: log(state, values),
+        log_every=config.log_every,
+        save_minutes=config.save_minutes,
+        regular=[("excerpts", config.excerpt_minutes, lambda: look(state))] if state.held_out else [],
+    )
 
 
 def prepare(config: TrainConfig) -> State:
@@ -433,8 +429,8 @@ def look(state: State) -> None:
         logger.info("no curves.png: matplotlib isn't installed")
 
 
-def export(objective: Objective, ema: EMA, folder: Path) -> None:
-    """Write the averaged weights; the export before stays until this one is whole."""
+def export(objective: Objective, ema: EMA, folder: Path) -> Path:
+    """Write the averaged weights to `folder`; the export before stays until this one is whole."""
     with ema.swapped(objective):
         codec = copy.deepcopy(objective.codec)
     for parameter in codec.parameters():
@@ -444,6 +440,7 @@ def export(objective: Objective, ema: EMA, folder: Path) -> None:
     codec.save_pretrained(str(fresh))
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
+    return folder
 
 
 if __name__ == "__main__":

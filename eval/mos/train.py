@@ -221,7 +221,7 @@ def train(config: Config, full: Rated, parts: data.Split) -> Predictor:
         run.advance()
         _validate(accelerator.unwrap_model(heads), checking, best, sizes.text)
         run.log({"train/loss": loss, "valid/best": best.loss})
-        if run.due("save", 5):
+        if run.save_due(minutes=5):
             run.save()
     final = accelerator.unwrap_model(heads).cpu()
     if best.weights:
