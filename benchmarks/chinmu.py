@@ -24,6 +24,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks import positive
+from common.errors import run_command
+
 SECONDS = 30.0  # of each song
 TEXTS = (
     "慢歌",
@@ -206,10 +209,10 @@ def measure_corpus(songs: int) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chinmu")
     parser.add_argument("--size", choices=("demo", "paper"), default="demo")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--texts", type=int, default=256)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--songs", type=int, default=0, help="embed a corpus of so many songs as well")
+    parser.add_argument("--rounds", type=positive, default=5)
+    parser.add_argument("--texts", type=positive, default=256)
+    parser.add_argument("--threads", type=positive, default=1)
+    parser.add_argument("--songs", type=positive, default=0, help="embed a corpus of so many songs as well")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     given = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {given.threads} threads, size {given.size}")
@@ -233,4 +236,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -10,6 +10,8 @@ import platform
 import resource
 import time
 
+from benchmarks import positive
+from common.errors import run_command
 from corpus.synth import sheet, song, song_seed
 
 
@@ -43,8 +45,8 @@ def measure_songs(count: int, seed: int) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.corpus")
-    parser.add_argument("--songs", type=int, default=12)
-    parser.add_argument("--sheets", type=int, default=200)
+    parser.add_argument("--songs", type=positive, default=12)
+    parser.add_argument("--sheets", type=positive, default=200)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
@@ -57,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

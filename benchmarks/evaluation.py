@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from scipy.linalg import sqrtm
@@ -32,7 +33,7 @@ from eval.fad import frechet_distance
 class Settings:
     """What to measure."""
 
-    parts: list[str] = field(default_factory=lambda: ["fad"])  # of fad, memory, resume
+    parts: list[Literal["fad", "memory", "resume"]] = field(default_factory=lambda: ["fad"])
     dimensions: list[int] = field(default_factory=lambda: [512, 1024])
     rows: list[int] = field(default_factory=lambda: [50, 300, 1000, 5000])
     songs: int = 1000  # of resume

@@ -14,6 +14,8 @@ import statistics
 import time
 
 from app.doctor import cores
+from benchmarks import positive
+from common.errors import run_command
 
 PROMPT = "一首下雨天想家的慢歌，女声，钢琴"
 
@@ -23,7 +25,7 @@ def main() -> None:
     parser.add_argument("--model", default="demo")
     parser.add_argument("--four-bit", action="store_true")
     parser.add_argument("--duration", type=float, default=120.0, help="seconds of song")
-    parser.add_argument("--songs", type=int, default=5)
+    parser.add_argument("--songs", type=positive, default=5)
     parser.add_argument("--compose", action="store_true", help="write the lead sheets, too")
     args = parser.parse_args()
 
@@ -81,4 +83,4 @@ class Clock:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

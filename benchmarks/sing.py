@@ -14,6 +14,8 @@ from app.doctor import cores
 from app.folder import DEMO, check
 from app.request import STEPS, Request
 from app.telling import Stopwatch
+from benchmarks import positive
+from common.errors import run_command
 
 PROMPT = "一首下雨天想家的慢歌，女声，钢琴"
 
@@ -22,8 +24,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure how fast it sings.")
     parser.add_argument("--model", default=DEMO)
     parser.add_argument("--duration", type=float, default=30.0, help="seconds of song")
-    parser.add_argument("--songs", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--songs", type=positive, default=3)
+    parser.add_argument("--steps", type=positive, default=STEPS)
     args = parser.parse_args()
     folder = check(args.model)
 
@@ -56,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -19,6 +19,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks import positive
+from common.errors import run_command
+
 STRIDES = (2, 4, 4, 4, 8)
 MULTIPLIERS = (1, 2, 4, 8, 16)
 RATE = 44100
@@ -29,9 +32,9 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, nargs="+", default=[10.0, 60.0], help="of audio")
-    parser.add_argument("--channels", type=int, default=128, help="of the first layer")
+    parser.add_argument("--channels", type=positive, default=128, help="of the first layer")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument(
         "--clock", choices=CLOCKS, default="wall", help="cpu: where other work runs beside it"
     )
@@ -214,4 +217,4 @@ def matrix_rate(dtype: str, clock: str) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

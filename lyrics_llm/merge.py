@@ -36,6 +36,8 @@ def merge(config: MergeConfig) -> Path:
     out = Path(config.out)
     if out.exists():
         raise CheckpointError(f"{out} exists already: name another folder for the merged model")
+    if not Path(config.adapter).is_dir():  # before gigabytes of the base are read
+        raise CheckpointError(f"there is no folder of an adapter {config.adapter!r}")
     base, tokenizer = load_base(config.base, dtype=config.dtype)
     merged = load_adapter(base, config.adapter).merge_and_unload(safe_merge=True)
     draft = out.with_name(f".{out.name}.part")
