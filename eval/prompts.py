@@ -1,10 +1,11 @@
 """What songs were asked for, and which file answers what.
 
 A prompts file is JSONL as `app.batch` reads it (`id`, `description`, `audience`), or CSV or TSV with
-those columns; `prompt` may stand for `description`, and `reference` names the file (without suffix)
-of the real song that the words were said of. Without it the reference is the song called as the id,
-with or without `-professional` or `-amateur`. A song answers the prompt whose id its file is called
-by, with or without a take's number (`rain-s1.flac` answers `rain`).
+those columns; `prompt` may stand for `description`, `english` is a translation for models that read no
+Chinese, and `reference` names the file (without suffix) of the real song that the words were said of.
+Without it the reference is the song called as the id, with or without `-professional` or `-amateur`. A
+song answers the prompt whose id its file is called by, with or without a take's number
+(`rain-s1.flac` answers `rain`).
 """
 
 import csv
@@ -28,6 +29,7 @@ class Prompt:
     text: str
     audience: str | None = None
     reference: str | None = None  # a file's name without suffix
+    english: str | None = None  # a translation, for systems that read no Chinese
 
     @property
     def song(self) -> str:
@@ -86,9 +88,13 @@ def _prompt(row: object, where: str) -> Prompt:
         raise ManifestError(f"{where}: an id and a description are needed, but got {sorted(row)}")
     if audience is not None and audience not in set(Audience):
         raise ManifestError(f"{where}: the audience is one of {', '.join(Audience)}, but got {audience!r}")
-    reference = row.get("reference") or None
+    reference, english = row.get("reference") or None, row.get("english") or None
     return Prompt(
-        str(name), text.strip(), audience and str(audience), reference and Path(str(reference)).stem
+        str(name),
+        text.strip(),
+        audience and str(audience),
+        reference and Path(str(reference)).stem,
+        english and str(english).strip(),
     )
 
 
