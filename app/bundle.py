@@ -9,7 +9,6 @@ bundle is loaded again, sings a few seconds, and its pace on this machine is sto
 
 import argparse
 import logging
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from app.folder import check, weights
 from app.request import Request
 from app.telling import Stopwatch
 from common.errors import CheckpointError, SongError
+from common.files import whole_folder
 
 if TYPE_CHECKING:
     from app.pipeline import SongPipeline
@@ -54,24 +54,19 @@ def bundle(
     from app.pipeline import SongPipeline
 
     out = Path(out)
-    draft = out.with_name(f".{out.name}.part")
     try:
         folders = {"vae": vae, "chinmu": chinmu, "writer": writer, "transformer": transformer}
         parts = {name: load_part(name, folder) for name, folder in folders.items()}
         parts["scheduler"] = _scheduler(scheduler, Path(transformer))
-        SongPipeline(**parts).save_pretrained(draft)
-        if bf16:
-            _halve(draft)
-        pipeline = SongPipeline.from_pretrained(draft)
-        pace.write(draft, measure(pipeline))
-        check(draft)
-        shutil.rmtree(out, ignore_errors=True)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        draft.rename(out)
+        with whole_folder(out) as draft:
+            SongPipeline(**parts).save_pretrained(draft)
+            if bf16:
+                _halve(draft)
+            pipeline = SongPipeline.from_pretrained(draft)
+            pace.write(draft, measure(pipeline))
+            check(draft)
     except SongError as error:
         raise CheckpointError(f"the models can't be bundled: {error}") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     for name, path in weights(out).items():
         logger.info("%s: %.1f MiB", name, path.stat().st_size / MIB)
     return out

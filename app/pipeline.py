@@ -11,7 +11,6 @@ request's seed, and the recipe in the song names all of it.
 
 import logging
 import platform
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from common.abc import to_abc
 from common.audio import Audio
 from common.description import Audience
 from common.errors import CheckpointError, RequestError, SongError
+from common.files import whole_folder
 from common.frames import render
 from common.loudness import integrated_loudness, normalise
 from common.lyrics import Lyrics
@@ -125,20 +125,13 @@ class SongPipeline(DiffusionPipeline):
         Differs from diffusers, which silently leaves out a component whose base class it doesn't know.
         """
         folder = Path(folder)
-        draft = folder.with_name(f".{folder.name}.part")
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
         try:
-            for part in COMPONENTS:
-                getattr(self, part).save_pretrained(draft / part, **options)
-            self.save_config(draft)
-            if folder.exists():
-                shutil.rmtree(folder)
-            draft.rename(folder)
+            with whole_folder(folder) as draft:
+                for part in COMPONENTS:
+                    getattr(self, part).save_pretrained(draft / part, **options)
+                self.save_config(draft)
         except OSError as error:
             raise CheckpointError(f"can't write the models to {str(folder)!r}: {error}") from error
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
 
     def to(self, *args: Any, **kwargs: Any) -> "SongPipeline":
         """Move all models; the lyric model, which diffusers doesn't see, too."""

@@ -15,7 +15,6 @@ the towers at once, are `--data.batch_size 4096 --chunk 64`; trained on words al
 import copy
 import logging
 import math
-import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -37,6 +36,8 @@ from chinmu.validate import held_out, retrieval
 from common import config as configs
 from common.ema import EMA
 from common.errors import ConfigError, ManifestError, command
+from common.files import whole_folder
+from common.precision import precision
 from common.run import Run
 from common.seeds import derive_seed
 from corpus import manifest
@@ -249,8 +250,6 @@ def validate(state: State, pairs: Pairs) -> dict[str, float]:
 def export(state: State) -> Path:
     """Write the averaged model to `model/` in the run folder, whole or not at all."""
     folder = state.run.folder / "model"
-    fresh = folder.with_name("model.tmp")
-    shutil.rmtree(fresh, ignore_errors=True)
     with state.ema.swapped(state.bare):
         tokenizer, state.bare.tokenizer = state.bare.tokenizer, None
         small = copy.deepcopy(state.bare).to(device="cpu")  # type: ignore[call-arg]
@@ -258,9 +257,8 @@ def export(state: State) -> Path:
     for parameter in small.parameters():
         if parameter.ndim >= 2:  # vectors and buffers cost nothing in float32
             parameter.data = parameter.data.to(torch.bfloat16)
-    small.save_pretrained(fresh)
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+    with whole_folder(folder) as draft:
+        small.save_pretrained(draft)
     return folder
 
 
@@ -278,21 +276,13 @@ def _pairs(path: str, config: TrainConfig, accelerator: Accelerator, held_out: b
     return Pairs(records, files, config.model.audio, config.data, config.seed, *place)
 
 
-def _precision(config: TrainConfig) -> str:
-    """The precision asked for; bfloat16 is emulated, ten times slower, on CPUs without AVX512-BF16."""
-    if config.mixed_precision != "auto":
-        return config.mixed_precision
-    on_gpu = torch.cuda.is_available() and not config.cpu
-    return "bf16" if on_gpu or torch.cpu._is_avx512_bf16_supported() else "no"
-
-
 def train(config: TrainConfig) -> Path | None:
     """Run the whole training; the exported model's folder (None in other than the main process).
 
     Raises:
         SongError: the manifest, its audio, the configuration or a checkpoint can't be used.
     """
-    accelerator = Accelerator(mixed_precision=_precision(config), cpu=config.cpu)
+    accelerator = Accelerator(mixed_precision=precision(config.mixed_precision, config.cpu), cpu=config.cpu)
     pairs = _pairs(config.manifest, config, accelerator)
     valid = _pairs(config.valid, config, accelerator, held_out=True) if config.valid else None
     state = prepare(config, accelerator, pairs)

@@ -9,8 +9,6 @@ resume), and from the averaged weights `model/` with its `scheduler/`, and `samp
 """
 
 import logging
-import shutil
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +22,8 @@ from torch import Tensor, nn
 from common.config import parse
 from common.ema import EMA
 from common.errors import CheckpointError, run_command
+from common.files import whole_folder
+from common.precision import precision
 from common.run import Run
 from common.seeds import derive_seed
 from dit.config import TrainConfig
@@ -86,8 +86,8 @@ def begin(config: TrainConfig) -> State:
         ManifestError: the data isn't prepared.
         CheckpointError: the checkpoint is of another configuration.
     """
-    precision = faster_precision() if config.precision == "auto" else config.precision
-    accelerator = Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available())
+    arithmetic = precision(config.precision)
+    accelerator = Accelerator(mixed_precision=arithmetic, cpu=not torch.cuda.is_available())
     songs = LatentSongs(config.data, config.window)
     set_seed(derive_seed(config.seed, "weights") % 2**32)
     overrides = config.model.overrides | {"latent_dim": songs.facts.latent_dim}
@@ -99,7 +99,7 @@ def begin(config: TrainConfig) -> State:
         groups(model, config.weight_decay), lr=config.lr, betas=(0.9, 0.98), fused=True
     )
     count = sum(p.numel() for p in model.parameters())
-    logger.info("%d songs, %.1fM parameters, precision %s", len(songs), count / 1e6, precision)
+    logger.info("%d songs, %.1fM parameters, precision %s", len(songs), count / 1e6, arithmetic)
     prepared, optimizer = accelerator.prepare(model, optimizer)
     accelerator.register_for_checkpointing(ema)
     run = Run(accelerator, config.out, config, config.max_minutes, config.max_steps)
@@ -230,33 +230,14 @@ def scheduler_of(config: TrainConfig) -> Any:
 def export(state: State, config: TrainConfig) -> Path:
     """Write `model/` (averaged weights) and `scheduler/`; the export before stays until this one is whole."""
     folder = state.run.folder / "model"
-    fresh = folder.with_name("model.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    with state.ema.swapped(state.bare):
-        state.bare.save_pretrained(str(fresh))
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+    with whole_folder(folder) as draft, state.ema.swapped(state.bare):
+        state.bare.save_pretrained(str(draft))
     scheduler_of(config).save_pretrained(str(state.run.folder / "scheduler"))
     return folder
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     return Batch(batch.latents.to(device), batch.mask.to(device), batch.conditions.to(device))
-
-
-def faster_precision() -> str:
-    """`bf16` or `no`, whichever multiplies matrices faster on this machine; `bf16` on a GPU."""
-    if torch.cuda.is_available():
-        return "bf16"
-    seconds = {}
-    for name, dtype in (("no", torch.float32), ("bf16", torch.bfloat16)):
-        a = torch.ones(512, 512, dtype=dtype)
-        a @ a  # the first call prepares
-        start = time.perf_counter()
-        for _ in range(4):
-            a @ a
-        seconds[name] = time.perf_counter() - start
-    return min(seconds, key=lambda name: seconds[name])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@
 The base is read unquantised: merging into 4-bit weights would round the adapter away.
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Literal
 
 from common import config as configs
 from common.errors import CheckpointError, run_command
+from common.files import whole_folder
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,9 @@ def merge(config: MergeConfig) -> Path:
         raise CheckpointError(f"there is no folder of an adapter {config.adapter!r}")
     base, tokenizer = load_base(config.base, dtype=config.dtype)
     merged = load_adapter(base, config.adapter).merge_and_unload(safe_merge=True)
-    draft = out.with_name(f".{out.name}.part")
-    shutil.rmtree(draft, ignore_errors=True)
-    merged.save_pretrained(str(draft))
-    tokenizer.save_pretrained(str(draft))
-    draft.rename(out)
+    with whole_folder(out) as draft:
+        merged.save_pretrained(str(draft))
+        tokenizer.save_pretrained(str(draft))
     return out
 
 

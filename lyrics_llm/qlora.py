@@ -15,7 +15,6 @@ Source: Dettmers 2023, arXiv 2305.14314; Wang 2025, section 3.1.2, for the task 
 
 import contextlib
 import logging
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from common.errors import CheckpointError, ConfigError
+from common.files import whole_folder
 from common.run import Run
 from common.seeds import derive_seed
 from lyrics_llm.chat import check_tokenizer
@@ -255,12 +255,9 @@ def validate(state: State) -> dict[str, float]:
 def export(state: State) -> Path:
     """Write the adapter and the tokenizer to `adapter/` in the run folder, whole or not at all."""
     folder = state.run.folder / "adapter"
-    fresh = folder.with_name("adapter.tmp")
-    shutil.rmtree(fresh, ignore_errors=True)
-    state.bare.save_pretrained(str(fresh))
-    state.tokenizer.save_pretrained(str(fresh))
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+    with whole_folder(folder) as draft:
+        state.bare.save_pretrained(str(draft))
+        state.tokenizer.save_pretrained(str(draft))
     return folder
 
 

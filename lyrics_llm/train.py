@@ -10,7 +10,6 @@ for `Writer.from_pretrained`.
 import copy
 import logging
 import math
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,8 @@ from transformers import Qwen3ForCausalLM
 from common import config as configs
 from common.ema import EMA
 from common.errors import command
+from common.files import whole_folder
+from common.precision import precision
 from common.run import Run
 from lyrics_llm import data, model
 from lyrics_llm.config import TrainConfig
@@ -145,22 +146,11 @@ def validate(state: State) -> dict[str, float]:
 def export(state: State) -> Path:
     """Write the averaged model to `model/` in the run folder, whole or not at all."""
     folder = state.run.folder / "model"
-    fresh = folder.with_name("model.tmp")
-    shutil.rmtree(fresh, ignore_errors=True)
     with state.ema.swapped(state.bare):
         small = copy.deepcopy(state.bare).to(device="cpu", dtype=torch.bfloat16)  # type: ignore[call-arg]
-    model.save(small, state.vocabulary, fresh)
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+    with whole_folder(folder) as draft:
+        model.save(small, state.vocabulary, draft)
     return folder
-
-
-def _precision(config: TrainConfig) -> str:
-    """The precision asked for; bfloat16 is emulated, ten times slower, on CPUs without AVX512-BF16."""
-    if config.mixed_precision != "auto":
-        return config.mixed_precision
-    on_gpu = torch.cuda.is_available() and not config.cpu
-    return "bf16" if on_gpu or torch.cpu._is_avx512_bf16_supported() else "no"
 
 
 def train(config: TrainConfig) -> Path | None:
@@ -172,8 +162,8 @@ def train(config: TrainConfig) -> Path | None:
     if config.chat is not None:
         from lyrics_llm import qlora  # needs peft and bitsandbytes, which take seconds to import
 
-        return qlora.train(config, _precision(config))
-    accelerator = Accelerator(mixed_precision=_precision(config), cpu=config.cpu)
+        return qlora.train(config, precision(config.mixed_precision, config.cpu))
+    accelerator = Accelerator(mixed_precision=precision(config.mixed_precision, config.cpu), cpu=config.cpu)
     state = prepare(config, accelerator)
     run = state.run
     logger.info("%.2f M parameters", sum(p.numel() for p in state.bare.parameters()) / 1e6)

@@ -18,7 +18,6 @@ import copy
 import json
 import logging
 import math
-import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -34,6 +33,7 @@ from torch import Tensor, nn
 from common.config import parse
 from common.ema import EMA
 from common.errors import ConfigError, ManifestError, SongError, run_command
+from common.files import whole_folder
 from common.run import Run
 from common.seeds import derive_seed
 from vae import losses as terms
@@ -435,11 +435,8 @@ def export(objective: Objective, ema: EMA, folder: Path) -> Path:
         codec = copy.deepcopy(objective.codec)
     for parameter in codec.parameters():
         parameter.data = parameter.data.to(torch.bfloat16)
-    fresh = folder.with_name(folder.name + ".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    codec.save_pretrained(str(fresh))
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+    with whole_folder(folder) as draft:
+        codec.save_pretrained(str(draft))
     return folder
 
 
