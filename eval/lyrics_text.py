@@ -224,17 +224,23 @@ def _pairs(lyrics: Lyrics) -> Counter[str]:
 
 
 @dataclass(frozen=True)
-class LyricsTextConfig:
-    """What to evaluate."""
+class WriterConfig:
+    """Whose words or scores to evaluate, on how many requests."""
 
     model: str = "demo"  # "demo", a folder or a name of lyrics_llm.author.load
     adapter: str | None = None
     four_bit: bool = False
     songs: int = 100
     duration: float = 30.0  # seconds
-    examples: int = 20  # whole lyrics that are printed, of the first seeds
     seed: int = 0
     out: str | None = None  # a JSON file of the figures
+
+
+@dataclass(frozen=True)
+class LyricsTextConfig(WriterConfig):
+    """What to evaluate."""
+
+    examples: int = 20  # whole lyrics that are printed, of the first seeds
 
 
 @dataclass(frozen=True)
@@ -248,7 +254,7 @@ class Asked:
     seed: int
 
 
-def requests(config: LyricsTextConfig) -> list[Asked]:
+def requests(config: WriterConfig) -> list[Asked]:
     """Descriptions of sung songs of the split `test`, each naming its theme."""
     out: list[Asked] = []
     index = 0
@@ -328,6 +334,16 @@ def table(config: LyricsTextConfig) -> tuple[dict[str, dict[str, Estimate]], lis
     return rows, list(zip(asked, written))[: config.examples]
 
 
+def publish(config: WriterConfig, rows: dict[str, dict[str, Estimate]]) -> None:
+    """Print the table, and write the JSON file where one is asked."""
+    print(f"{config.songs} songs of {config.duration:g} s, seed {config.seed}, model {config.model}\n")
+    print(printed(rows))
+    if config.out:
+        report = {name: {k: asdict(v) for k, v in found.items()} for name, found in rows.items()}
+        text = json.dumps({"config": asdict(config), "rows": report}, ensure_ascii=False, indent=2)
+        Path(config.out).write_text(text + "\n", encoding="utf-8")
+
+
 def printed(rows: dict[str, dict[str, Estimate]]) -> str:
     """The table in Markdown; intervals in brackets."""
     names = list(next(iter(rows.values())))
@@ -348,14 +364,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     config = configs.parse(LyricsTextConfig, argv)
     rows, examples = table(config)
-    print(f"{config.songs} songs of {config.duration:g} s, seed {config.seed}, model {config.model}\n")
-    print(printed(rows))
+    publish(config, rows)
     for number, (asked, words) in enumerate(examples, 1):
         print(f"\n{number}. {asked.description}\n\n```\n{words}```")
-    if config.out:
-        report = {name: {k: asdict(v) for k, v in found.items()} for name, found in rows.items()}
-        text = json.dumps({"config": asdict(config), "rows": report}, ensure_ascii=False, indent=2)
-        Path(config.out).write_text(text + "\n", encoding="utf-8")
     return 0
 
 

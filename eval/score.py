@@ -18,13 +18,11 @@ scores for the same descriptions, and the corpus's scores with their bars shuffl
     rhythm       the same of note lengths
 """
 
-import json
 import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,6 +36,7 @@ from common.statistics import Estimate, bootstrap, wilson
 from common.theory import Chord
 from corpus.plan import COMFORT
 from corpus.synth import sheet
+from eval.lyrics_text import WriterConfig, publish, requests
 
 logger = logging.getLogger(__name__)
 
@@ -229,25 +228,18 @@ def _distance(found: Sequence[Counter[int]], wanted: Sequence[Counter[int]], bin
 
 
 @dataclass(frozen=True)
-class ScoreEvaluationConfig:
+class ScoreEvaluationConfig(WriterConfig):
     """What to evaluate."""
 
-    model: str = "demo"  # "demo", a folder or a name of lyrics_llm.author.load
-    adapter: str | None = None
-    four_bit: bool = False
     songs: int = 60
-    duration: float = 30.0  # seconds
-    seed: int = 0
-    out: str | None = None  # a JSON file of the figures
 
 
 def table(config: ScoreEvaluationConfig) -> dict[str, dict[str, Estimate]]:
     """Figures of every row. Raises SongError when the model can't be read or used."""
     import lyrics_llm
-    from eval.lyrics_text import LyricsTextConfig, requests
     from lyrics_llm import author
 
-    asked = requests(LyricsTextConfig(songs=config.songs, duration=config.duration, seed=config.seed))
+    asked = requests(config)
     writer = author.load(config.model, config.adapter, config.four_bit)
     own = [sheet(a.seed, "test", duration=config.duration).score for a in asked]
     others = [
@@ -270,17 +262,9 @@ def table(config: ScoreEvaluationConfig) -> dict[str, dict[str, Estimate]]:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: the table, and a JSON file where one is asked."""
-    from eval.lyrics_text import printed
-
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     config = configs.parse(ScoreEvaluationConfig, argv)
-    rows = table(config)
-    print(f"{config.songs} songs of {config.duration:g} s, seed {config.seed}, model {config.model}\n")
-    print(printed(rows))
-    if config.out:
-        report = {name: {k: asdict(v) for k, v in found.items()} for name, found in rows.items()}
-        text = json.dumps({"config": asdict(config), "rows": report}, ensure_ascii=False, indent=2)
-        Path(config.out).write_text(text + "\n", encoding="utf-8")
+    publish(config, table(config))
     return 0
 
 
