@@ -3,8 +3,9 @@
 python -m vae.train --config vae/configs/demo.yaml --lr 3e-4 --model.depth 3
 """
 
+import sys
 from argparse import ArgumentError
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from common.errors import ConfigError
@@ -31,3 +32,21 @@ def parse(config: type[Config], argv: Sequence[str] | None = None) -> Config:
         )
     except ArgumentError as error:
         raise ConfigError(" ".join(str(error).split())) from error
+
+
+def dispatch(
+    commands: Mapping[str, Callable[[Sequence[str]], object]], argv: Sequence[str] | None = None
+) -> None:
+    """Call the command that the first argument names with the rest; `--help` lists the names.
+
+    Raises:
+        ConfigError: no command is named, or one that isn't there.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    named = arguments[0] if arguments else "none"
+    if named in ("-h", "--help"):
+        print(f"commands: {', '.join(commands)}; each has its own --help")
+    elif named in commands:
+        commands[named](arguments[1:])
+    else:
+        raise ConfigError(f"name a command, one of {', '.join(commands)}; got {named}")

@@ -566,12 +566,7 @@ def _analyse_command(argv: Sequence[str]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: 0, or 2 with one sentence for a wrong input."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    commands = {"make": _make_command, "analyse": _analyse_command}
-    if not arguments or arguments[0] not in commands:
-        print("usage: python -m eval.listening {make,analyse} --help", file=sys.stderr)
-        return 2
-    commands[arguments[0]](arguments[1:])
+    configs.dispatch({"make": _make_command, "analyse": _analyse_command}, argv)
     return 0
 
 

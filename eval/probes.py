@@ -367,12 +367,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command: 0, or 2 with one sentence for a wrong input."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger.setLevel(logging.INFO)  # our own progress, not every resampling
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    commands = {"train": _train_command, "judge": _judge_command}
-    if not arguments or arguments[0] not in commands:
-        print("usage: python -m eval.probes {train,judge} --help", file=sys.stderr)
-        return 2
-    commands[arguments[0]](arguments[1:])
+    configs.dispatch({"train": _train_command, "judge": _judge_command}, argv)
     return 0
 
 
