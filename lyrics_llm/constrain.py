@@ -48,15 +48,13 @@ class Ahead:
     count: int = 0  # characters; 0 where no line begins
     body: Ids | None = None  # what any of them may be
     last: Ids | None = None  # what the last one may be
+    # Of a whole line: 0 where the grammar wouldn't let it pass, 1 where it would, 2 where it ends anew, too.
+    fits: Callable[[Sequence[int]], int] = len
 
-    def take(self) -> tuple[int, Ids, Ids] | None:
+    def take(self) -> "Ahead | None":
         """The line, once."""
         count, self.count = self.count, 0
-        return (
-            (count, self.body, self.last)
-            if count and self.body is not None and self.last is not None
-            else None
-        )
+        return Ahead(count, self.body, self.last, self.fits) if count else None
 
 
 class Words:
@@ -248,21 +246,32 @@ def _line(
     ahead: Ahead | None,
 ) -> Generator[Ids, int, str]:
     everything = words.han if singable is None else singable
-    if ahead is not None:
-        rhyming = (
-            everything if track is None else np.intersect1d(words.rhyming.get(track, everything), everything)
-        )
-        ahead.count, ahead.body, ahead.last = count, everything, rhyming if len(rhyming) else everything
-    line = ""
-    for place in range(count):
-        allowed = everything
-        if place + 1 == count and track is not None and others is not None:
-            rhyming = np.intersect1d(words.rhyming.get(track, everything), everything)
+    rhyming = everything
+    if track is not None:
+        rhyming = np.intersect1d(words.rhyming.get(track, everything), everything)
+
+    def allowed(line: str) -> Ids:
+        """The characters that may follow the beginning of the line."""
+        ids, ends = everything, len(line) + 1 == count
+        if ends and track is not None and others is not None:
             sure = [i for i in rhyming if i not in words.unsure or group(line + words.names[i]) == track]
-            allowed = np.array(sure, np.int64) if sure else everything
-        if others is not None:
-            allowed = _fresh(words, allowed, line, others, place + 1 == count)
-        line += words.names[(yield allowed)]
+            ids = np.array(sure, np.int64) if sure else everything
+        return ids if others is None else _fresh(words, ids, line, others, ends)
+
+    def fits(tokens: Sequence[int]) -> int:
+        line = ""
+        for token in tokens:
+            if token not in allowed(line):
+                return 0
+            line += words.names[token]
+        return 1 if any(other.endswith(line[-1]) for other in others or ()) else 2
+
+    if ahead is not None:
+        ahead.count, ahead.body, ahead.fits = count, everything, fits
+        ahead.last = rhyming if len(rhyming) else everything
+    line = ""
+    while len(line) < count:
+        line += words.names[(yield allowed(line))]
     return line
 
 

@@ -131,35 +131,36 @@ def _draft(
     model: PreTrainedModel,
     state: tuple[DynamicCache, torch.Tensor, int, int],
     scores: torch.Tensor,
-    line: tuple[int, Ids, Ids],
+    line: Ahead,
     generator: torch.Generator,
     temper: Temper,
     drafts: int,
 ) -> list[int]:
-    """The likeliest of several whole lines.
+    """Of several whole lines that the grammar lets pass, the likeliest with a new end; empty: it lets none.
 
-    A line drawn token by token learns too late that its last character must rhyme; among whole lines the
-    model's own likelihood tells which one got there by itself.
+    A line drawn token by token learns too late that its last character must rhyme, and that it copies
+    another; among whole lines the model's own likelihood tells which one got there by itself.
 
     Args:
         state: cache, mask (T,) and last position of a row, and its number.
         scores: (V,) of the line's first token.
-        line: its characters, what any may be, what the last may be.
+        line: what the grammar knows of it.
     """
     cache, mask, position, number = state
-    count, body, last = line[0], torch.from_numpy(line[1]), torch.from_numpy(line[2])
+    assert line.body is not None and line.last is not None, "a line that begins has both"
+    count, body, last = line.count, torch.from_numpy(line.body), torch.from_numpy(line.last)
     own = copy.deepcopy(cache)
     own.batch_select_indices(torch.full((drafts,), number, device=mask.device))
     mask = mask.expand(drafts, -1)
     logits = scores.expand(drafts, -1)
-    likelihood, tokens = torch.zeros(drafts), []
+    likelihood, drawing = torch.zeros(drafts), []
     for place in range(count):
         ids = last if place + 1 == count else body
         chances = torch.softmax(logits[:, ids] / max(temper.temperature, 1e-4), 1)
         likely = torch.where(chances >= temper.min_p * chances.amax(1, keepdim=True), chances, 0.0)
         drawn = ids[torch.multinomial(likely, 1, generator=generator)[:, 0]]
         likelihood += logits.gather(1, drawn[:, None])[:, 0] - logits[:, body].logsumexp(1)
-        tokens.append(drawn)
+        drawing.append(drawn)
         if place + 1 < count:
             position += 1
             mask = torch.cat([mask, mask.new_ones(drafts, 1)], 1)
@@ -171,8 +172,14 @@ def _draft(
                 use_cache=True,
             )
             logits = seen.logits[:, -1].float().cpu()
-    best = int(likelihood.argmax())
-    return [int(drawn[best]) for drawn in tokens]
+    lines = torch.stack(drawing, 1)[likelihood.argsort(descending=True, stable=True)].tolist()
+    passed: list[int] = []
+    for tokens in lines:
+        fits = line.fits(tokens)
+        if fits == 2:
+            return tokens
+        passed = passed or (tokens if fits else [])
+    return passed
 
 
 def _draw(scores: torch.Tensor, row: _Row, temper: Temper) -> int:
@@ -182,7 +189,7 @@ def _draw(scores: torch.Tensor, row: _Row, temper: Temper) -> int:
         token = row.draft.pop(0)
         if token in allowed and (row.good is None or row.good(token)):
             return token
-        row.draft = []  # it copies another line or misses the rhyme: the rest is drawn token by token
+        row.draft = []  # only where a grammar's `fits` promised too much
     ids = torch.from_numpy(allowed)
     chances = torch.softmax(scores[ids] / max(temper.temperature, 1e-4), 0)
     likely = torch.where(chances >= temper.min_p * chances.max(), chances, 0.0)

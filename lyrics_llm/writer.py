@@ -44,7 +44,7 @@ Shape = Sequence[tuple[SectionTag, Sequence[int]]]
 Keep = Sequence[Sequence[str | None]]  # lines of sections; None for those to write
 _MOST_DESCRIPTION = 400  # characters that the model reads
 _TEMPERS = {"plan": Temper(0.7, 0.05), "lyrics": Temper(0.75, 0.08), "score": Temper(0.8, 0.05)}
-_DRAFTS = 32  # of a line of words
+_DRAFTS = 48  # of a line of words
 _CHOICES = ("genre", "mood", "theme", "singer", "tempo", "key", "swing", "harmony", "lead")
 
 

@@ -1,12 +1,15 @@
 """Token rows of corpus songs, and the grammars that read and bound them."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from transformers import DynamicCache
 
 from common.errors import LyricsError, ScoreError
 from common.lyrics import Lyrics
@@ -18,7 +21,8 @@ from corpus.forms import FormSection
 from corpus.plan import SongPlan, plan
 from lyrics_llm import sequence
 from lyrics_llm import tokens as t
-from lyrics_llm.constrain import Words, lyrics_grammar, plan_grammar, score_grammar
+from lyrics_llm.constrain import Ahead, Words, lyrics_grammar, plan_grammar, score_grammar
+from lyrics_llm.sample import Temper, _draft
 from lyrics_llm.sketch import SongSketch, form_for, slots
 from lyrics_llm.tokens import Vocabulary, build
 
@@ -167,3 +171,42 @@ def test_scores_off_the_grid_are_refused(vocabulary: Vocabulary) -> None:
         sequence.score_tokens(waltz, sketch)
     with pytest.raises(ScoreError, match="sections of the sketch"):
         next(score_grammar(Words(vocabulary), sketch, Lyrics.parse("<bridge>\n天\n")))
+
+
+def test_a_whole_line_is_known_to_pass_before_it_is_written(vocabulary: Vocabulary) -> None:
+    """0 for another rhyme or a copy, 1 for an end that was there, 2 for a new one."""
+    ahead = Ahead()
+    shape = [("verse", (5, 5))]
+    grammar = lyrics_grammar(Words(vocabulary), shape, ahead=ahead)  # type: ignore[arg-type]
+    ids = vocabulary.ids
+    before = ["<section:verse>", "<line:5>", "<rhyme:江阳>", *"我等到天亮", "<line:5>", "<rhyme:江阳>"]
+    next(grammar)
+    for token in before:
+        grammar.send(ids[token])
+    line = ahead.take()
+    assert line is not None and line.count == 5 and ahead.take() is None
+    expected = {"风吹过山岗": 2, "灯还没点亮": 1, "风吹过山河": 0, "我等到天亮": 0}
+    assert {text: line.fits([ids[c] for c in text]) for text in expected} == expected
+
+
+def test_the_likeliest_draft_that_passes_is_taken() -> None:
+    """A model that likes token 3 above all: it may not stand at the end, and an end in 2 isn't new."""
+
+    class Likes(torch.nn.Module):
+        def forward(self, input_ids: torch.Tensor, **_: object) -> SimpleNamespace:
+            return SimpleNamespace(logits=scores.expand(len(input_ids), 1, -1))
+
+    scores = torch.tensor([0.0, 1.0, 2.0, 3.0])
+    everything = np.arange(4)
+
+    def fits(tokens: Sequence[int]) -> int:
+        return 0 if tokens[-1] == 3 else 1 if tokens[-1] == 2 else 2
+
+    state = (DynamicCache(), torch.ones(5, dtype=torch.long), 4, 0)
+    draws = torch.Generator().manual_seed(0)
+    line = Ahead(2, everything, everything, fits)
+    assert _draft(Likes(), state, scores, line, draws, Temper(1.0, 0.0), 64) == [3, 1]  # type: ignore[arg-type]
+    line = Ahead(2, everything, everything, lambda tokens: min(fits(tokens), 1))
+    assert _draft(Likes(), state, scores, line, draws, Temper(1.0, 0.0), 64) == [3, 2]  # type: ignore[arg-type]
+    line = Ahead(2, everything, everything, lambda tokens: 0)
+    assert _draft(Likes(), state, scores, line, draws, Temper(1.0, 0.0), 8) == []  # type: ignore[arg-type]
