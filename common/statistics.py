@@ -90,6 +90,54 @@ def bootstrap(
     return Estimate(value, float(low), float(high), count, chance)
 
 
+def corrected(
+    judged: Sequence[float] | np.ndarray,
+    songs: Sequence[object],
+    sensitivity: Estimate,
+    specificity: Estimate,
+    draws: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Estimate | None:
+    """The true share behind a judge's verdicts, when it is known how often the judge errs.
+
+    p = (share + specificity − 1) / (sensitivity + specificity − 1), cut to 0 … 1. The interval resamples the
+    songs and draws both accuracies from their Beta posteriors: a judge that was tried on few songs has a
+    wide one.
+
+    Args:
+        judged: (N,) 1 where the judge says yes, else 0.
+        songs: (N,) which song each verdict is of.
+        sensitivity: share of true cases that the judge affirms; with a count of 0 it is taken as certain.
+        specificity: share of false cases that it denies; likewise.
+    Returns:
+        None where the judge is hardly better than a coin: then its verdicts say nothing.
+    Source: Rogan & Gladen 1978, American Journal of Epidemiology 107 (1).
+    """
+    gain = sensitivity.value + specificity.value - 1
+    if gain <= 0.05 or not len(judged):
+        return None
+    rng, rows = np.random.default_rng(seed), np.asarray(judged, np.float64)
+    clusters = _numbered(songs)
+    count = int(clusters.max()) + 1
+    sums, sizes = np.bincount(clusters, rows, count), np.bincount(clusters, minlength=count)
+    picks = rng.integers(count, size=(draws, count))
+    shares = sums[picks].sum(1) / sizes[picks].sum(1)
+    true, false = (_posterior(e, rng, draws) for e in (sensitivity, specificity))
+    found = np.clip((shares + false - 1) / np.maximum(true + false - 1, 0.02), 0, 1)
+    value = float(np.clip((rows.mean() + specificity.value - 1) / gain, 0, 1))
+    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Estimate(value, float(low), float(high), count)
+
+
+def _posterior(share: Estimate, rng: np.random.Generator, draws: int) -> np.ndarray:
+    """Draws of a share from its Beta posterior under a flat prior; the share itself where it is certain."""
+    if not share.count:
+        return np.full(draws, share.value)
+    hits = share.value * share.count
+    return rng.beta(hits + 1, share.count - hits + 1, draws)
+
+
 def _numbered(songs: Sequence[object]) -> np.ndarray:
     """Songs as 0 … n − 1 in order of first appearance."""
     numbers: dict[object, int] = {}

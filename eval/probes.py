@@ -1,4 +1,4 @@
-"""Probes that judge songs: genre, singer, pace and tempo, learned from corpus audio.
+"""Probes that judge songs: genre, singer, pace, instruments and tempo, learned from corpus audio.
 
     python -m eval.probes train --manifest data/corpus/train/manifest.jsonl --out runs/probes \
         [--vae runs/vae/model]
@@ -38,6 +38,10 @@ from eval.hearing import mono
 logger = logging.getLogger(__name__)
 
 QUESTIONS = ("genre", "singer", "pace")
+INSTRUMENTS = "instruments"  # the question with several answers
+# Share of songs where an instrument that plays is heard, and where one that doesn't isn't.
+HEARD, NOT_HEARD = "instruments that play", "instruments that don't"
+_RARE = 0.03  # an instrument in fewer songs, or in all but so few, isn't learned
 UNKNOWN = -100  # cross_entropy's ignore_index: nobody knows this label
 _KINDS = ("clean", "disturbed", "decoded")
 
@@ -51,10 +55,11 @@ class Verdict:
     pace: str  # slow, medium or fast, as corpus.attributes.tempo_class has them
     tempo: float  # quarter notes a minute
     shares: dict[str, dict[str, float]]
+    instruments: frozenset[str] = frozenset()  # heard, of those that the probes know
 
 
 class Network(nn.Module):
-    """Standardised vector → one hidden layer → logits of each question."""
+    """Standardised vector → one hidden layer → logits of each question, and of each instrument's presence."""
 
     def __init__(self, answers: dict[str, list[str]], width: int = 192) -> None:
         super().__init__()
@@ -81,7 +86,7 @@ class Probes:
     """A trained judge: its network, the answers it knows, and its accuracy on held-out songs."""
 
     network: Network
-    answers: dict[str, list[str]]
+    answers: dict[str, list[str]]  # with those of `instruments`, if they were learned
     accuracy: dict[str, dict[str, Estimate]]  # question → kind of audio → share right
 
     def judge(self, audio: Audio) -> Verdict:
@@ -97,12 +102,16 @@ class Probes:
         named = {
             name: {label: float(v) for label, v in zip(self.answers[name], p)} for name, p in shares.items()
         }
-        return Verdict(best["genre"], best["singer"], best["pace"], tempo.estimate(audio), named)
+        heard = frozenset(i for i, share in named.get(INSTRUMENTS, {}).items() if share > 0.5)
+        return Verdict(best["genre"], best["singer"], best["pace"], tempo.estimate(audio), named, heard)
 
     @torch.inference_mode()
     def _shares(self, vectors: np.ndarray) -> dict[str, np.ndarray]:
         logits = self.network.eval()(torch.from_numpy(vectors))
-        return {name: values.softmax(1).numpy() for name, values in logits.items()}
+        return {
+            name: (values.sigmoid() if name == INSTRUMENTS else values.softmax(1)).numpy()
+            for name, values in logits.items()
+        }
 
     def save(self, folder: Path) -> None:
         """Write `probes.safetensors` and `probes.json`."""
@@ -154,7 +163,7 @@ class Examples:
     vectors: np.ndarray  # (N, 508)
     songs: np.ndarray  # (N,) number of the song
     kinds: np.ndarray  # (N,) index into _KINDS
-    labels: dict[str, np.ndarray]  # question → (N,) index of the answer or UNKNOWN
+    labels: dict[str, np.ndarray]  # question → (N,) index of the answer or UNKNOWN; instruments (N, K) 0 or 1
 
     def where(self, rows: np.ndarray) -> "Examples":
         labels = {name: values[rows] for name, values in self.labels.items()}
@@ -183,6 +192,14 @@ def known_answers(records: Sequence[SongRecord]) -> dict[str, list[str]]:
                 "all songs have the %s %s: the verdict on it will mean nothing", question, answers[0]
             )
     return table
+
+
+def known_instruments(records: Sequence[SongRecord]) -> list[str]:
+    """The instruments whose presence can be learned: some songs have them and some haven't, sorted."""
+    told = [set(r.instruments) for r in records if r.instruments]
+    names = sorted(set().union(*told)) if told else []
+    share = {name: sum(name in songs for songs in told) / len(told) for name in names}
+    return [name for name in names if _RARE <= share[name] <= 1 - _RARE]
 
 
 def round_trip(folder: str) -> Any:
@@ -217,6 +234,8 @@ def examples(records: Sequence[SongRecord], root: Path, config: TrainConfig) -> 
             kinds.append(kind)
     rows = np.array(songs)
     labels = {q: _indices([answer(r, q) for r in records], known)[rows] for q, known in answers.items()}
+    if instruments := known_instruments(records):
+        labels[INSTRUMENTS] = np.array([_presence(r, instruments) for r in records])[rows]
     return Examples(np.stack(vectors), rows, np.array(kinds), labels)
 
 
@@ -240,6 +259,12 @@ def _audio(record: SongRecord, root: Path) -> Audio:
     return read_audio(root / record.audio)
 
 
+def _presence(record: SongRecord, instruments: Sequence[str]) -> list[int]:
+    if not record.instruments:
+        return [UNKNOWN] * len(instruments)
+    return [int(name in record.instruments) for name in instruments]
+
+
 def _indices(given: Sequence[str | None], answers: list[str]) -> np.ndarray:
     place = {a: i for i, a in enumerate(answers)}
     return np.array([UNKNOWN if a is None else place.get(a, UNKNOWN) for a in given])
@@ -256,6 +281,9 @@ def fit(data: Examples, answers: dict[str, list[str]], config: TrainConfig) -> N
     network.mean.copy_(vectors.mean(0))
     network.std.copy_(vectors.std(0).clamp_min(1e-3))
     labels = {name: torch.from_numpy(values) for name, values in data.labels.items()}
+    # With present and absent weighing the same, a probability over a half means "more likely than usual".
+    shares = {name: (v == 1).float().mean(0).clamp(0.01, 0.99) for name, v in labels.items() if v.ndim == 2}
+    rarity = {name: (1 - share) / share for name, share in shares.items()}
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     steps = config.epochs * -(-len(vectors) // config.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps)
@@ -263,7 +291,8 @@ def fit(data: Examples, answers: dict[str, list[str]], config: TrainConfig) -> N
     for _ in range(config.epochs):
         for rows in torch.randperm(len(vectors)).split(config.batch_size):
             logits = network(vectors[rows])
-            loss = torch.stack([_loss(values, labels[name][rows]) for name, values in logits.items()]).sum()
+            losses = [_loss(v, labels[name][rows], rarity.get(name)) for name, v in logits.items()]
+            loss = torch.stack(losses).sum()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -271,22 +300,45 @@ def fit(data: Examples, answers: dict[str, list[str]], config: TrainConfig) -> N
     return network.eval()
 
 
-def _loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy over known labels; zero where a batch has none."""
+def _loss(logits: Tensor, labels: Tensor, rarity: Tensor | None = None) -> Tensor:
+    """Cross-entropy over known labels; zero where a batch has none. `rarity` weighs instruments that play."""
     if (labels == UNKNOWN).all():
         return logits.sum() * 0
+    if labels.ndim == 2:
+        known = (labels != UNKNOWN).float()
+        return nn.functional.binary_cross_entropy_with_logits(
+            logits, labels.clamp(min=0).float(), weight=known, pos_weight=rarity
+        )
     return nn.functional.cross_entropy(logits, labels, ignore_index=UNKNOWN, label_smoothing=0.05)
 
 
 def accuracy(probes: Probes, data: Examples) -> dict[str, dict[str, Estimate]]:
     """Share of songs judged right, by question and kind of audio; chance is the largest class's share."""
     table: dict[str, dict[str, Estimate]] = {}
-    for question in probes.answers:
+    if INSTRUMENTS in probes.answers:
+        table |= _instrument_accuracy(probes, data)
+    for question in (q for q in probes.answers if q != INSTRUMENTS):
         table[question] = {}
         for index, kind in enumerate(_KINDS):
             part = data.where((data.kinds == index) & (data.labels[question] != UNKNOWN))
             if len(part.songs):
                 table[question][kind] = _share_right(probes, part, question)
+    return table
+
+
+def _instrument_accuracy(probes: Probes, data: Examples) -> dict[str, dict[str, Estimate]]:
+    """Of all pairs of a song and an instrument; the intervals take pairs for independent."""
+    table: dict[str, dict[str, Estimate]] = {HEARD: {}, NOT_HEARD: {}}
+    for index, kind in enumerate(_KINDS):
+        part = data.where((data.kinds == index) & (data.labels[INSTRUMENTS] != UNKNOWN).all(1))
+        if not len(part.songs):
+            continue
+        shares = probes._shares(part.vectors)[INSTRUMENTS]
+        songs = np.unique(part.songs)
+        heard = np.array([shares[part.songs == song].mean(0) > 0.5 for song in songs])
+        plays = np.array([part.labels[INSTRUMENTS][part.songs == song][0] for song in songs]) == 1
+        table[HEARD][kind] = wilson(int((heard & plays).sum()), int(plays.sum()))
+        table[NOT_HEARD][kind] = wilson(int((~heard & ~plays).sum()), int((~plays).sum()))
     return table
 
 
@@ -310,6 +362,8 @@ def train(config: TrainConfig) -> Probes:
     if len(records) < 2:
         raise ManifestError(f"probes need at least 2 songs with audio, but the manifest has {len(records)}")
     answers = known_answers(records)
+    if instruments := known_instruments(records):
+        answers[INSTRUMENTS] = instruments
     data = examples(records, Path(config.manifest).parent, config)
     order = generator(config.seed, "held out").permutation(len(records))
     kept = np.isin(data.songs, order[: max(1, round(config.held_out * len(records)))])
@@ -345,12 +399,12 @@ def _train_command(argv: Sequence[str]) -> None:
     probes = train(config)
     for question, row in probes.accuracy.items():
         for kind, share in row.items():
-            print(f"{question:8} {kind:10} {share}")
+            print(f"{question:24} {kind:10} {share}")
     root, records = Path(config.manifest).parent, manifest.read(config.manifest)
     order = generator(config.seed, "held out").permutation(min(len(records), config.songs))
     held = [records[i] for i in order[: max(1, round(config.held_out * len(order)))]]
     for level, share in tempo_accuracy(held[:48], root).items():
-        print(f"tempo    {level:10} {share}")
+        print(f"{'tempo':24} {level:10} {share}")
 
 
 def _judge_command(argv: Sequence[str]) -> None:
@@ -359,6 +413,8 @@ def _judge_command(argv: Sequence[str]) -> None:
     for path in config.audio:
         verdict = probes.judge(read_audio(path))
         shown = [f"{q} {getattr(verdict, q)} ({max(verdict.shares[q].values()):.2f})" for q in QUESTIONS]
+        if verdict.instruments:
+            shown.append(f"instruments {' '.join(sorted(verdict.instruments))}")
         print(f"{path}: {', '.join(shown)}, tempo {verdict.tempo:.1f}")
 
 

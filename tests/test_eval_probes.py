@@ -40,6 +40,7 @@ def songs(count: int) -> list[tuple[SongRecord, np.ndarray]]:
         record = SongRecord(
             f"song-{number}", "test", "CC0-1.0", "train", SECONDS, audio=f"{number}.wav", genre=genre,
             singer=singer, tempo=60.0 * GENRES[genre] if genre == "抒情" else 120.0,
+            instruments=("架子鼓", "合成器") if genre == "电子" else ("架子鼓",),
         )  # fmt: skip
         out.append((record, sound(genre, singer, number)))
     return out
@@ -103,6 +104,14 @@ def test_a_verdict_names_the_kind_and_its_probability(trained: Probes):
     assert (verdict.genre, verdict.singer, verdict.pace) == ("电子", "male", "fast")
     assert set(verdict.shares["singer"]) == set(SINGERS)
     assert sum(verdict.shares["genre"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_instruments_are_learned_where_songs_differ_in_them(trained: Probes):
+    assert trained.answers[probes.INSTRUMENTS] == ["合成器"]  # every song has drums
+    for question in (probes.HEARD, probes.NOT_HEARD):
+        assert trained.accuracy[question]["clean"].value >= 0.8
+    heard = [trained.judge(Audio(sound(genre, "male", 97)[None], RATE)).instruments for genre in GENRES]
+    assert heard == [{"合成器"}, frozenset()]
 
 
 def test_saved_probes_judge_alike(trained: Probes, folder: Path):
