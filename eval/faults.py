@@ -215,6 +215,8 @@ def kept(path: Path, order: dict[str, Any]) -> Hearing | None:
                     rows.setdefault(encoder, {})[version] = file[key]
     except (OSError, ValueError, KeyError):
         return None
+    for found in rows.values():
+        found[PROMPT] = found[NONE]
     return Hearing(notes["values"], rows)
 
 
@@ -224,6 +226,7 @@ def keep(path: Path, hearing: Hearing, order: dict[str, Any]) -> None:
         f"{encoder}/{version}": rows
         for encoder, found in hearing.rows.items()
         for version, rows in found.items()
+        if version != PROMPT
     }
     arrays["notes"] = np.array(json.dumps({"order": order, "values": hearing.values}, ensure_ascii=False))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -379,7 +382,24 @@ def _statistics(pool: Sequence[np.ndarray], seed: int) -> dict[str, tuple[Statis
             kernels[id(rows)] = rows, kad.kernel(rows, pool, seed)
         return kernels[id(rows)][1].distance(chosen)
 
-    return {"FAD": (frechet, 2, 40), "FAD∞": (limit, 8, 16), "KAD": (discrepancy, 2, 40)}
+    return {
+        "FAD": (_remembering(frechet), 2, 40),
+        "FAD∞": (_remembering(limit), 8, 16),
+        "KAD": (discrepancy, 2, 40),
+    }
+
+
+def _remembering(statistic: Statistic) -> Statistic:
+    """The same, computed once for the same rows: those without a fault are compared with every fault."""
+    known: dict[tuple[int, ...], float] = {}
+
+    def remembered(rows: list[np.ndarray], chosen: np.ndarray) -> float:
+        key = tuple(id(rows[i]) for i in chosen)
+        if key not in known:
+            known[key] = statistic(rows, chosen)
+        return known[key]
+
+    return remembered
 
 
 def _distances(

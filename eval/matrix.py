@@ -3,8 +3,10 @@
 Conventions: a cell compares the same songs without and with a fault. `effect` is the mean difference
 over its standard error (Student's t), turned so that below 0 is worse by the metric's own reckoning; a
 metric that has no better side (loudness) notices any move. `corrected` is Holm's p over every cell of
-the matrix. A metric notices a fault where that p is below 0.05 and the effect is to the worse; where it
-is to the better the metric takes the fault for an improvement, which is as good to know.
+the matrix. A metric notices a fault where that p is below 0.05, the effect is to the worse, and the
+difference is at least a fifth of the spread of sound songs (`size`, a small effect by Cohen 1988; sets have
+none): what moves by a hair in every song is certain and of no use. Where the effect is to the better the
+metric takes the fault for an improvement, which is as good to know.
 """
 
 import math
@@ -19,7 +21,7 @@ from scipy import stats
 from common.statistics import half_jackknife, holm
 
 NOTICES, MISLED, BLIND, UNASKED = "notices", "takes it for better", "doesn't", "can't be asked"
-AGREED = 0.05
+AGREED, SMALL = 0.05, 0.2
 FEWEST = 4  # songs of a cell
 _LARGEST = 999.0  # effect shown where nothing varies
 
@@ -42,6 +44,7 @@ class Cell:
     sound: float | None = None  # mean of these songs without the fault
     faulty: float | None = None
     effect: float | None = None
+    size: float | None = None  # mean difference over the standard deviation of sound songs, signed as effect
     p: float | None = None
     corrected: float | None = None
     verdict: str = UNASKED
@@ -61,7 +64,10 @@ def of_songs(metric: Metric, fault: str, sound: np.ndarray, faulty: np.ndarray) 
         return Cell(metric.name, fault, count)
     differences = faulty[known] - sound[known]
     error = float(differences.std(ddof=1)) / math.sqrt(count)
-    return _cell(metric, fault, count, float(sound[known].mean()), float(faulty[known].mean()), error)
+    cell = _cell(metric, fault, count, float(sound[known].mean()), float(faulty[known].mean()), error)
+    spread = max(float(sound[known].std(ddof=1)), 1e-12)
+    size = min(abs(float(differences.mean())) / spread, _LARGEST)
+    return replace(cell, size=math.copysign(size, cell.effect or 0.0))
 
 
 def of_sets(
@@ -102,7 +108,7 @@ def _cell(metric: Metric, fault: str, count: int, sound: float, faulty: float, e
         effect = float(np.clip(difference / max(error, 1e-12 * abs(difference)), -_LARGEST, _LARGEST))
     p = float(2 * stats.t.sf(abs(effect), count - 1)) if effect else 1.0
     turned = -abs(effect) if metric.better == 0 else effect * metric.better
-    return Cell(metric.name, fault, count, sound, faulty, turned + 0.0, p)
+    return Cell(metric.name, fault, count, sound, faulty, turned + 0.0, p=p)
 
 
 def judged(cells: Sequence[Cell]) -> list[Cell]:
@@ -113,7 +119,8 @@ def judged(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def _with_verdict(cell: Cell, corrected: float) -> Cell:
-    verdict = BLIND if corrected >= AGREED else NOTICES if (cell.effect or 0) < 0 else MISLED
+    small = cell.size is not None and abs(cell.size) < SMALL
+    verdict = BLIND if corrected >= AGREED or small else NOTICES if (cell.effect or 0) < 0 else MISLED
     return replace(cell, corrected=corrected, verdict=verdict)
 
 

@@ -168,13 +168,22 @@ def test_what_does_not_move_is_not_noticed_and_too_few_are_not_asked():
     assert sure.effect == -999.0 and sure.verdict == NOTICES and matrix.shown(sure) == "-999*"
 
 
+def test_a_hair_in_every_song_is_not_noticed():
+    before = np.linspace(0, 1, 9)
+    for step, verdict in ((1e-3, BLIND), (0.3, NOTICES)):
+        after = before - step * (1 + 0.01 * np.sin(np.arange(9)))
+        cell = matrix.judged([matrix.of_songs(MORE, "f", before, after)])[0]
+        assert cell.effect is not None and cell.effect < -100 and cell.verdict == verdict
+        assert cell.size == pytest.approx(-step / before.std(ddof=1), rel=0.02)
+
+
 def test_verdicts_are_corrected_for_their_number():
     def cells(count: int) -> list[Cell]:
-        return [Cell("m", str(i), 9, 1.0, 0.0, -3.0, 0.01 if i else 0.002) for i in range(count)]
+        return [Cell("m", str(i), 9, 1.0, 0.0, -3.0, p=0.01 if i else 0.002) for i in range(count)]
 
     assert [c.verdict for c in matrix.judged(cells(3))] == [NOTICES] * 3
     assert [c.verdict for c in matrix.judged(cells(20))] == [NOTICES] + [BLIND] * 19
-    better = matrix.judged([Cell("m", "f", 9, 0.0, 1.0, 4.0, 0.001)])
+    better = matrix.judged([Cell("m", "f", 9, 0.0, 1.0, 4.0, p=0.001)])
     assert better[0].verdict == MISLED and matrix.words(better) == ["m: takes for better f"]
     assert matrix.words([Cell("m", "f", 2)]) == [f"m: {UNASKED}"]
 
