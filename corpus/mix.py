@@ -205,8 +205,9 @@ def _compress(x: Samples, share: float) -> None:
     if share <= 0:
         return
     length = x.shape[1]
-    edges = np.arange(0, length, _BLOCK)
-    power = sum(np.add.reduceat(channel * channel, edges).astype(np.float64) for channel in x)
+    step = _PIECE // _BLOCK * _BLOCK  # piece by piece: squares of a whole song would fill the memory
+    pieces = [x[:, start : start + step] for start in range(0, length, step)]
+    power = np.concatenate([_block_power(piece) for piece in pieces])
     level = 10 * np.log10(power / _BLOCK + 1e-10)
     loud = level[level > level.max() - 40]
     window = np.hanning(9)[1:-1]
@@ -214,7 +215,15 @@ def _compress(x: Samples, share: float) -> None:
     gain = 10 ** (-share * np.maximum(level - loud.mean(), 0) / 20)
     knots = np.concatenate([gain[:1], (gain[1:] + gain[:-1]) / 2, gain[-1:]]).astype(np.float32)
     ramp = np.arange(_BLOCK, dtype=np.float32) / np.float32(_BLOCK)
-    x *= (knots[:-1, None] + np.diff(knots)[:, None] * ramp).reshape(-1)[:length]
+    for number, piece in enumerate(pieces):
+        near = knots[number * step // _BLOCK :][: step // _BLOCK + 1]
+        piece *= (near[:-1, None] + np.diff(near)[:, None] * ramp).reshape(-1)[: piece.shape[1]]
+
+
+def _block_power(x: Samples) -> Array:
+    """The energy of each block of (2, time)."""
+    edges = np.arange(0, x.shape[1], _BLOCK)
+    return np.sum([np.add.reduceat(c * c, edges).astype(np.float64) for c in x], axis=0)
 
 
 # ---- mastering ---------------------------------------------------------------------------
@@ -280,7 +289,7 @@ def _prepare(x: Samples, s: StemSettings, room: Samples) -> bool:
     if loudness == -math.inf:
         return False
     # A few strokes far apart have little loudness: brought to the level, they would tower over the rest.
-    peak = float(np.abs(x).max())
+    peak = float(max(x.max(), -x.min()))  # without a copy of the song
     x *= np.float32(min(amplitude(s.level - loudness), amplitude(s.level + _CREST) / peak))
     _place(x, s)
     if s.send > -60:
@@ -324,6 +333,7 @@ def mix(
             total += x
             if keep_stems:
                 kept[name] = x
+        del x  # before the next one is rendered
     if total is None or not total.any():
         raise AudioError("all stems are silent: there is nothing to mix")
     if kept:

@@ -146,10 +146,13 @@ class _Played:
 
     def render(self) -> np.ndarray:
         """The tracks together (time, 2): chords, and behind them the pad, 9 dB softer."""
-        total, *pads = (render(track, self.duration) for track in self.tracks)
-        for pad in pads:
+        chords, *pads = self.tracks
+        total = render(chords, self.duration)
+        for track in pads:
+            pad = render(track, self.duration)
             level = np.sqrt(np.mean(total**2)) / max(1e-9, float(np.sqrt(np.mean(pad**2))))
-            total += pad * np.float32(min(4.0, level * 0.35))
+            pad *= np.float32(min(4.0, level * 0.35))
+            total += pad
         return total
 
 

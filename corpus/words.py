@@ -83,7 +83,7 @@ _QUESTION = re.compile("吗$|呢$|谁|哪里|会不会|有没有|好不好|什�
 _FALLBACKS = ("heart", "hook", "title", "scene", "act")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Clause:
     """One sentence of a theme, with what the choice of a line needs to know of it."""
 
