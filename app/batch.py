@@ -37,6 +37,7 @@ _FIELDS = (
     "score_guidance_scale",
     "use_score",
 )
+_FOR_EVALUATION = ("english", "reference")  # of a prompts file that eval.prompts reads too
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def _from_json(line: str, number: int) -> Prompt:
         raise RequestError(f"isn't JSON: {error}") from None
     if not isinstance(row, dict):
         raise RequestError("isn't a JSON object")
-    if unknown := set(row) - {*_FIELDS, "id", "lyrics"}:
+    if unknown := set(row) - {*_FIELDS, *_FOR_EVALUATION, "id", "lyrics"}:
         raise RequestError(
             f"unknown field {sorted(unknown)[0]!r}; known are id, lyrics, {', '.join(_FIELDS)}"
         )

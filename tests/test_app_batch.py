@@ -33,6 +33,7 @@ def test_prompts_of_a_json_file(tmp_path: Path) -> None:
         "lyrics": "<verse>\n我想家",
         "duration": 12,
         "instrumental": None,
+        "english": "a slow song",  # for eval.prompts
     }
     path.write_text(json.dumps(row) + "\n", encoding="utf-8")
     (prompt,) = read_prompts(path)
