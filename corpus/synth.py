@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,6 +37,9 @@ from corpus.describe import describe, prompt
 from corpus.instruments import SAMPLE_RATE, Track, render
 from corpus.plan import SongPlan, plan
 from corpus.record import SongRecord, Split, TimedLine, TimedSyllable
+
+if TYPE_CHECKING:
+    from corpus.mix import Mix, Stem
 
 log = logging.getLogger(__name__)
 
@@ -121,18 +124,40 @@ def song(seed: int, split: Split = "train", stems: bool = False, **overrides: An
     Returns:
         The song with its complete record; the same arguments give the same samples anywhere.
     """
-    from corpus.mix import mix  # heavy, as the voice is, and not needed for sheets
-
     written = sheet(seed, split, **overrides)
-    duration = written.score.duration
-    tracks = arrange(written.plan, written.score, generator(seed, "arrange", split))
-    parts = _Stems({stem: _Played(played, duration) for stem, played in tracks.items() if played[0].strokes})
     timing: tuple[TimedLine, ...] = ()
+    vocals = None
     if written.plan.singer != "none":
-        parts["vocals"], timing = _sing(written, duration)
-    mixed = mix(parts, generator(seed, "mix", split), keep_stems=stems)
+        sung, timing = _sing(written, written.score.duration)
+        vocals = [sung].pop  # so that nobody but the mixer holds them
+        del sung
+    mixed = perform(written.plan, written.score, vocals, keep_stems=stems)
     record = _record(written, seed, split, mixed.audio.duration, timing)
     return SyntheticSong(record, mixed.audio, mixed.stems, written)
+
+
+def perform(
+    planned: SongPlan,
+    score: Score,
+    vocals: "Stem | None" = None,
+    keep_stems: bool = False,
+    take: Sequence[str] = (),
+) -> "Mix":
+    """Arrange a score for the plan's instruments, play it, and mix and master it with what was sung.
+
+    Args:
+        vocals: (time,) or (time, 2) at 44.1 kHz, as long as the score; or what returns them when asked.
+        take: names of another performance: other chance in playing and mix.
+    """
+    from corpus.mix import mix  # heavy, as the voice is, and not needed for sheets
+
+    chance = (planned.split, *take)
+    tracks = arrange(planned, score, generator(planned.seed, "arrange", *chance))
+    played = {stem: _Played(some, score.duration) for stem, some in tracks.items() if some[0].strokes}
+    parts = _Stems(played)
+    if vocals is not None:
+        parts["vocals"] = vocals
+    return mix(parts, generator(planned.seed, "mix", *chance), keep_stems=keep_stems)
 
 
 class _Played:

@@ -34,12 +34,11 @@ from common.errors import ManifestError
 from common.loudness import amplitude
 from common.score import NoteSpan, Score
 from common.seeds import derive_seed, generator
-from corpus.arrange import arrange
 from corpus.genres import GENRES
-from corpus.instruments import SAMPLE_RATE, Track, render
-from corpus.mix import mix
+from corpus.instruments import SAMPLE_RATE
 from corpus.plan import SongPlan, plan, plan_of
 from corpus.record import SongRecord
+from corpus.synth import perform
 from corpus.voice import draw_voice, sing
 from eval.mos import planted
 
@@ -52,7 +51,6 @@ _TEMPO_RATIO, _MIDDLE_TEMPO = 1.3, 105.0
 _DRIVE = 12.0  # dB
 _CUT = 4000.0  # Hz
 _STRENGTHS = {"noise": 0.6, "wow": 0.5, "jitter": 0.5}
-_PAD_LEVEL = 0.35  # of a pad behind its chords, as corpus.synth has it
 _FADE = 0.01  # seconds
 
 
@@ -153,12 +151,7 @@ class Studio:
         self, fault: str, planned: SongPlan, score: Score, vocals: np.ndarray | None, again: str = ""
     ) -> Version:
         """Arranged, played and mixed by the same chance as the song itself, or (`again`) by another."""
-        purpose = [planned.split, again] if again else [planned.split]
-        tracks = arrange(planned, score, generator(planned.seed, "arrange", *purpose))
-        parts = {stem: _played(some, score.duration) for stem, some in tracks.items() if some[0].strokes}
-        if vocals is not None:
-            parts["vocals"] = vocals
-        made = mix(dict(parts), generator(planned.seed, "mix", *purpose), keep_stems=False)
+        made = perform(planned, score, vocals, take=[again] if again else [])
         return Version(fault, made.audio, score)
 
     def _sung(self, planned: SongPlan, score: Score, again: str = "") -> np.ndarray | None:
@@ -235,15 +228,6 @@ def silence_lines(
         np.pad(gain, width, mode="edge"), np.full(2 * width + 1, 1 / (2 * width + 1)), "valid"
     )
     return vocals * (smooth if vocals.ndim == 1 else smooth[:, None]).astype(np.float32)
-
-
-def _played(tracks: Sequence[Track], duration: float) -> np.ndarray:
-    """A stem (time, 2): its first track, and behind it the pads, 9 dB softer, as the corpus plays them."""
-    total, *pads = (render(track, duration) for track in tracks)
-    for pad in pads:
-        level = np.sqrt(np.mean(total**2)) / max(1e-9, float(np.sqrt(np.mean(pad**2))))
-        total += pad * np.float32(min(4.0, level * _PAD_LEVEL))
-    return total
 
 
 # ---- all of them ---------------------------------------------------------------------------
