@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
@@ -50,6 +51,7 @@ from lyrics_llm.writer import Writer
 logger = logging.getLogger(__name__)
 
 QUIETEST = -50.0  # LUFS before mastering: nothing that was meant to sound is quieter
+_ENDING = 1.2  # seconds at most in which a song dies away
 
 
 class SongPipeline(DiffusionPipeline):
@@ -381,13 +383,22 @@ def _syllables(lyrics: Lyrics) -> list[list[str]]:
 
 
 def _mastered(audio: Audio) -> Audio:
-    """At −14 LUFS below −1 dBTP. Raises SongError for silence."""
+    """With an end that dies away, at −14 LUFS below −1 dBTP. Raises SongError for silence."""
     loudness = integrated_loudness(audio)
     if loudness < QUIETEST:
         raise SongError(
             f"the models made silence ({loudness:.0f} LUFS): try another seed or another description"
         )
-    return normalise(audio)
+    return normalise(_ended(audio))
+
+
+def _ended(audio: Audio) -> Audio:
+    """The last second dies away (in a short song less of it): what still sounds would end in a click."""
+    length = audio.samples.shape[1]
+    fade = min(round(_ENDING * audio.sample_rate), length // 15)
+    gain = np.ones(length, np.float32)
+    gain[length - fade :] = 0.5 + 0.5 * np.cos(np.linspace(0, np.pi, fade, dtype=np.float32))
+    return Audio(audio.samples * gain, audio.sample_rate)
 
 
 def _stack(device: torch.device) -> dict[str, str]:

@@ -40,6 +40,13 @@ def test_a_song_of_exactly_the_asked_length_mastered() -> None:
     assert song.lyrics is not None and song.lyrics.lines == song.score.lyrics().lines
 
 
+def test_a_song_dies_away_at_its_end() -> None:
+    samples = sing(duration=6.5).audio.samples
+    tail = np.abs(samples[:, -2205:]).max()  # 50 ms
+    assert tail < 0.1 * np.abs(samples[:, :-22050]).max()
+    assert np.abs(samples[:, -22050 * 3 : -22050]).max() > 5 * tail
+
+
 def test_the_same_request_gives_the_same_samples_and_another_seed_others() -> None:
     one, same, other = sing(seed=5), sing(seed=5), sing(seed=6)
     np.testing.assert_array_equal(one.audio.samples, same.audio.samples)
