@@ -1,0 +1,1 @@
+"""A small recogniser of sung Mandarin: toneless syllables, frame by frame, with CTC."""

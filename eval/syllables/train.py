@@ -1,0 +1,252 @@
+"""Train the recogniser of sung syllables on a corpus.
+
+    accelerate launch -m eval.syllables.train --config eval/syllables/configs/demo.yaml \
+        --manifest data/corpus/train/manifest.jsonl --codec runs/vae/model --out runs/syllables
+
+On one CPU core in seconds: `--config eval/syllables/configs/tiny.yaml --max_steps 20`. Running the
+same command again goes on from the last checkpoint. `runs/syllables/model/` is the averaged model,
+which `python -m eval.lyrics --model` reads.
+
+The loss is CTC's, which asks for the right tokens in the right order, plus a cross-entropy of frames
+wherever the corpus knows when a syllable is sung. The second one teaches the first to break through
+early and keeps tokens where they are sung, which alignment needs. Source: Graves et al. 2006 (CTC).
+"""
+
+import logging
+import math
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor
+
+from common import config as configs
+from common.ema import EMA
+from common.errors import ConfigError, ManifestError, command
+from common.run import Run
+from common.seeds import derive_seed
+from corpus import manifest
+from eval.syllables.data import UNKNOWN, Batch, DataConfig, Songs, cache
+from eval.syllables.model import About, ModelConfig, Network, frames, save
+from eval.syllables.tokens import BLANK
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training run."""
+
+    manifest: str  # JSONL of the training songs
+    out: str  # run folder
+    valid: str | None = None  # JSONL of held-out songs for the validation loss
+    codec: str | None = None  # a codec's folder: train on its round trip too
+    decoded_songs: int = 120  # so many songs have a piece sent through it
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    seed: int = 0
+    lr: float = 3e-3
+    weight_decay: float = 0.02
+    warmup_steps: int = 50
+    clip: float = 1.0  # largest norm of the gradient
+    frame_weight: float = 1.0  # of the cross-entropy of frames
+    ctc_weight: float = 0.15
+    ctc_from: float = 0.3  # share of the budget in which frames alone teach; then CTC's weight grows
+    ema_decay: float = 0.99
+    cpu: bool = False  # train on the CPU even where there is a GPU
+    max_minutes: float | None = None
+    max_steps: int | None = None
+    log_steps: int = 20
+    save_minutes: float = 3.0
+    valid_minutes: float = 5.0
+    valid_batches: int = 8
+
+    def __post_init__(self) -> None:
+        if min(self.frame_weight, self.ctc_weight) < 0 or self.frame_weight + self.ctc_weight == 0:
+            raise ConfigError(
+                "frame_weight and ctc_weight aren't negative, nor both 0, "
+                f"but got {self.frame_weight} and {self.ctc_weight}"
+            )
+
+
+@dataclass
+class State:
+    """Everything alive in training."""
+
+    config: TrainConfig
+    accelerator: Accelerator
+    run: Run
+    model: Network  # wrapped by accelerate where there are several processes
+    optimizer: torch.optim.Optimizer
+    ema: EMA
+
+    @property
+    def bare(self) -> Network:
+        return self.accelerator.unwrap_model(self.model)
+
+
+def prepare(config: TrainConfig, accelerator: Accelerator) -> State:
+    """A new model with its optimiser, average and run folder, brought to the last checkpoint."""
+    torch.manual_seed(derive_seed(config.seed, "weights"))
+    model = Network(config.model)
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    rest = [p for p in model.parameters() if p.ndim < 2]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))
+    ema = EMA(model, config.ema_decay)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    ema.weights = {k: v.to(accelerator.device) for k, v in ema.weights.items()}
+    accelerator.register_for_checkpointing(ema)
+    run = Run(accelerator, config.out, config, max_minutes=config.max_minutes, max_steps=config.max_steps)
+    run.restore()
+    return State(config, accelerator, run, model, optimizer, ema)
+
+
+def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
+    """Linear warm-up, then half a cosine over the budget down to a hundredth."""
+    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    return config.lr * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def ctc(log_probs: Tensor, batch: Batch) -> Tensor:
+    """The mean over crops of CTC's loss by token; a crop without words counts as one token."""
+    lengths = frames(batch.lengths)
+    each = F.ctc_loss(
+        log_probs.transpose(0, 1), batch.targets, lengths, batch.target_lengths,
+        blank=BLANK, reduction="none", zero_infinity=True,
+    )  # fmt: skip
+    return (each / batch.target_lengths.clamp_min(1)).mean()
+
+
+def losses(
+    log_probs: Tensor, batch: Batch, config: TrainConfig, progress: float = 1.0
+) -> tuple[Tensor, dict[str, float]]:
+    """The weighted loss of (B, T, tokens), and its parts with the share of frames that are right."""
+    flat, labels = log_probs.flatten(0, 1), batch.labels.flatten()
+    known = labels != UNKNOWN
+    frame = F.nll_loss(flat[known], labels[known]) if known.any() else flat.sum() * 0
+    order = ctc(log_probs, batch)
+    right = (flat[known].argmax(-1) == labels[known]) & (labels[known] != BLANK)
+    sung = (labels[known] != BLANK).sum().clamp_min(1)
+    report = {"loss/frame": float(frame.detach()), "loss/ctc": float(order.detach())}
+    report["frames/sung_right"] = float(right.sum() / sung)
+    # At first CTC wants nothing but blanks, which undoes what the frames teach: it joins them later.
+    grown = min(1.0, max(0.0, (progress - config.ctc_from) / 0.1)) if config.frame_weight else 1.0
+    return config.frame_weight * frame + config.ctc_weight * grown * order, report
+
+
+def step(state: State, batch: Batch) -> dict[str, float]:
+    """One update of the weights and of their average."""
+    config, run = state.config, state.run
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(config, run.step, run.progress)
+    state.model.train()
+    device = state.accelerator.device
+    log_probs = state.model(batch.mel.to(device), batch.lengths.to(device))
+    loss, report = losses(log_probs.cpu(), batch, config, run.progress)
+    state.accelerator.backward(loss)
+    norm = state.accelerator.clip_grad_norm_(state.model.parameters(), config.clip)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    state.ema.update(state.bare)
+    return report | {"train/grad_norm": float(norm), "train/lr": state.optimizer.param_groups[0]["lr"]}
+
+
+@torch.no_grad()
+def validate(state: State, songs: Songs) -> dict[str, float]:
+    """The losses on held-out songs, of the averaged model."""
+    rows = []
+    state.model.eval()
+    with state.ema.swapped(state.bare):
+        for number in range(state.config.valid_batches):
+            batch, device = songs[number], state.accelerator.device
+            log_probs = state.bare(batch.mel.to(device), batch.lengths.to(device)).cpu()
+            rows.append(losses(log_probs, batch, state.config)[1])
+    state.model.train()
+    return {
+        f"valid/{name.replace('/', '_')}": float(np.mean([row[name] for row in rows])) for name in rows[0]
+    }
+
+
+def export(state: State, songs: int) -> Path:
+    """Write the averaged model to `model/` in the run folder, whole or not at all."""
+    folder = state.run.folder / "model"
+    fresh = folder.with_name("model.tmp")
+    shutil.rmtree(fresh, ignore_errors=True)
+    with state.ema.swapped(state.bare):
+        save(state.bare, fresh, About(state.config.model, f"{songs} songs, {state.run.step} steps"))
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+    return folder
+
+
+def _songs(path: str, config: TrainConfig, accelerator: Accelerator, held_out: bool = False) -> Songs:
+    """The songs of a manifest, heard by the main process first."""
+    records = manifest.read(path)
+    if not records:
+        raise ManifestError(f"{path} holds no song")
+    with accelerator.main_process_first():
+        number = 0 if held_out else config.decoded_songs
+        heard = cache(records, Path(path).parent, Path(config.out) / "features", config.codec, number)
+    if held_out:
+        plain = replace(config.data, gain_db=0.0, tilt_db=0.0, mask_bands=0, mask_frames=0, silent=0.0)
+        return Songs(heard, plain, config.seed)
+    return Songs(heard, config.data, config.seed, (accelerator.process_index, accelerator.num_processes))
+
+
+def train(config: TrainConfig) -> Path | None:
+    """Run the whole training; the exported model's folder (None in other than the main process).
+
+    Raises:
+        SongError: the manifest, its audio, the codec, the configuration or a checkpoint can't be used.
+    """
+    accelerator = Accelerator(mixed_precision="no", cpu=config.cpu)
+    songs = _songs(config.manifest, config, accelerator)
+    valid = _songs(config.valid, config, accelerator, held_out=True) if config.valid else None
+    state = prepare(config, accelerator)
+    run, count = state.run, len(songs.all)
+    parameters = sum(p.numel() for p in state.bare.parameters())
+    logger.info("%d songs, %d of them sung, %.2f M parameters", count, len(songs.sung), parameters / 1e6)
+    stream = songs.batches(run.step)
+    while not run.over():
+        report = step(state, next(stream))
+        run.advance()
+        if run.step % config.log_steps == 0:
+            run.log(report)
+        if valid and run.due("valid", config.valid_minutes):
+            run.log(validate(state, valid))
+        if run.due("export", config.save_minutes):
+            export(state, count)
+        if run.save_due(config.save_minutes):
+            run.save()
+    run.save()
+    if not accelerator.is_main_process:
+        return None
+    if valid:
+        run.log(validate(state, valid))
+    return export(state, count)
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: 0, or 2 with one sentence when something that the user gave is wrong."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("eval").setLevel(logging.INFO)
+    logging.getLogger("common.run").setLevel(logging.INFO)
+    folder = train(configs.parse(TrainConfig, argv))
+    if folder:
+        print(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
