@@ -12,7 +12,7 @@ all songs (floor).
     rhymed       lines of sections of two and more that rhyme with another of their section
     distinct-2   different pairs of characters among all of a song's, repeated sections counted once
     copied       lines that equal another line of the song, repeated sections counted once
-    theme        songs whose nearest theme (of 20, by `Themes`) is the asked one
+    theme        songs whose nearest theme (of all the corpus has, by `Themes`) is the asked one
 
 Source: Wang 2024 (MuChin), arXiv 2402.09871, for the score; Li 2016, arXiv 1510.03055, for distinct-n.
 """

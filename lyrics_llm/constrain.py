@@ -18,7 +18,7 @@ from common.errors import ScoreError
 from common.lyrics import Lyrics, LyricSection, SectionTag
 from common.pinyin import read, units
 from common.rhyme import GROUPS, group, rhyme_groups
-from common.score import DRUMS, HOLD, ChordChange, Groove, Note, Section
+from common.score import DRUMS, HOLD, TICKS, ChordChange, Groove, Note, Section
 from common.theory import Chord, Key
 from corpus.genres import GENRES
 from corpus.styles import bars_of
@@ -32,6 +32,7 @@ PLAYED_RANGE = (50, 88)  # MIDI notes of a lead instrument
 _STUTTER = 3  # the same character so often in a row is refused
 _ENOUGH = 12  # characters of a rhyme from which it can be chosen
 _REPEATED = 5  # so many characters in a row that stand elsewhere in the song are refused
+_CONSONANT = 0.75  # of the notes on a beat: where a line takes the tune of another, over its own chords
 
 
 class Choice(NamedTuple):
@@ -302,8 +303,8 @@ def score_grammar(
     """The sections of the score of a sketch and its words.
 
     Args:
-        idiomatic: chords are those of the genre in its scale, pitches those of the key; off for
-            reading what was written, where anything in the vocabulary may stand.
+        idiomatic: chords are those of the genre in its scale, pitches those of the key, and on a beat
+            those of its chord; off for reading what was written, where anything in the vocabulary may stand.
     Raises:
         ScoreError: the lyrics don't have the sections of the sketch.
         LyricsError: a line doesn't fit its place.
@@ -332,6 +333,7 @@ class _Bounds:
     chords: Ids
     sung: Ids
     played: Ids
+    idiomatic: bool  # notes on a beat belong to its chord, or are a step away from the note before
 
     @classmethod
     def of(cls, words: Words, sketch: SongSketch, idiomatic: bool) -> "_Bounds":
@@ -344,6 +346,7 @@ class _Bounds:
             chords,
             words.pitches(low, high, sketch.base, classes),
             words.pitches(*PLAYED_RANGE, sketch.base, classes),
+            idiomatic,
         )
 
 
@@ -394,7 +397,7 @@ def _section(
     energy = int(words.value(token)) / 20
     groove, fill = yield from _groove(words)
     chords = yield from _chords(words, sketch, bounds.chords, bars, earlier)
-    notes = yield from _tune(words, sketch, bounds, bars, counts, earlier)
+    notes = yield from _tune(words, sketch, bounds, bars, counts, chords, earlier)
     return Section(tag, bars, chords, notes, groove, fill, energy)
 
 
@@ -460,19 +463,21 @@ def _tune(
     bounds: _Bounds,
     bars: int,
     counts: tuple[int, ...],
+    chords: Sequence[ChordChange],
     earlier: Section | None,
 ) -> Generator[Ids, int, tuple[Note, ...]]:
+    chords = chords if bounds.idiomatic else ()
     start = f"<line:{counts[0]}>" if counts else t.PLAYED
     opening = words.only(start, t.AGAIN) if earlier else words.only(start)
     if (yield opening) == words.ids[t.AGAIN]:
         return earlier.notes if earlier else ()
     if not counts:
-        return (yield from _phrase(words, sketch, bounds.played, 0, bars * BAR_TICKS, None, t.NEXT))
+        return (yield from _phrase(words, sketch, bounds.played, 0, bars * BAR_TICKS, None, t.NEXT, chords))
     notes: list[Note] = []
     tunes: list[tuple[int, int, tuple[Note, ...]]] = []  # (syllables, start, notes) of the lines so far
     for index, (count, (begin, end)) in enumerate(zip(counts, slots(bars, counts, sketch.shortest()))):
         closing = f"<line:{counts[index + 1]}>" if index + 1 < len(counts) else t.NEXT
-        line = yield from _sung(words, sketch, bounds.sung, count, begin, end, tunes, closing)
+        line = yield from _sung(words, sketch, bounds.sung, count, begin, end, tunes, closing, chords)
         tunes.append((count, begin, line))
         notes += line
     return tuple(notes)
@@ -480,7 +485,7 @@ def _tune(
 
 def _sung(
     words: Words, sketch: SongSketch, pitches: Ids, count: int, begin: int, end: int,
-    tunes: Sequence[tuple[int, int, tuple[Note, ...]]], closing: str,
+    tunes: Sequence[tuple[int, int, tuple[Note, ...]]], closing: str, chords: Sequence[ChordChange],
 ) -> Generator[Ids, int, tuple[Note, ...]]:  # fmt: skip
     """A line's notes, its own or those of an earlier line."""
     likes = {
@@ -493,7 +498,8 @@ def _sung(
         and notes[-1].start + notes[-1].duration - at <= end - begin
         and (begin - at) % 12 == 0
     }
-    notes = yield from _phrase(words, sketch, pitches, begin, end, count, closing, likes)
+    likes = {like: tune for like, tune in likes.items() if _consonance(tune, chords) >= _CONSONANT}
+    notes = yield from _phrase(words, sketch, pitches, begin, end, count, closing, chords, likes)
     return (*notes[:-1], Note(*_fields(notes[-1]), ends_line=True))
 
 
@@ -503,7 +509,7 @@ def _fields(note: Note) -> tuple[int, int, int, str | None, str | None]:
 
 def _phrase(
     words: Words, sketch: SongSketch, pitches: Ids, begin: int, end: int, count: int | None, closing: str,
-    likes: Mapping[int, list[Note]] | None = None,
+    chords: Sequence[ChordChange], likes: Mapping[int, list[Note]] | None = None,
 ) -> Generator[Ids, int, tuple[Note, ...]]:  # fmt: skip
     """Notes between two ticks: so many syllables, or any number that is played (count None)."""
     shortest = sketch.shortest() if (count or 0) * sketch.shortest() <= end - begin else 3
@@ -534,11 +540,45 @@ def _phrase(
             held = True
         else:
             start, length = map(int, words.value(token).split(":"))
-            pitch = sketch.base + int(words.value((yield pitches)))
+            before = notes[-1].pitch if notes else None
+            fitting = _fitting(words, sketch, pitches, chords, bar * BAR_TICKS + start, before)
+            pitch = sketch.base + int(words.value((yield fitting)))
             syllable = None if count is None else HOLD if held else "?"
             notes.append(Note(bar * BAR_TICKS + start, length, pitch, syllable))
             position, held = bar * BAR_TICKS + start + length, False
             left -= syllable == "?"
+
+
+def _classes_at(chords: Sequence[ChordChange], tick: int) -> frozenset[int]:
+    """The pitch classes of the chord that sounds at a tick; none where there is no chord."""
+    before = [change.symbol for change in chords if change.start <= tick]
+    return frozenset() if not before or before[-1] == "N" else frozenset(Chord.parse(before[-1]).classes)
+
+
+def _fitting(
+    words: Words,
+    sketch: SongSketch,
+    pitches: Ids,
+    chords: Sequence[ChordChange],
+    tick: int,
+    before: int | None,
+) -> Ids:
+    """Of the pitches those of the chord, when a note begins on a beat; within a bar a passing step, too."""
+    classes = _classes_at(chords, tick)
+    if tick % TICKS or not classes:
+        return pitches
+    heights = np.array([sketch.base + int(words.value(int(i))) for i in pitches])
+    kept = np.isin(heights % 12, list(classes))
+    if before is not None and tick % BAR_TICKS:
+        kept |= np.isin(np.abs(heights - before), (1, 2))
+    return pitches[kept] if kept.any() else pitches
+
+
+def _consonance(notes: Sequence[Note], chords: Sequence[ChordChange]) -> float:
+    """Share of the notes that begin on a beat with a chord and belong to it; 1 where there are none."""
+    found = [(n.pitch % 12, _classes_at(chords, n.start)) for n in notes if n.start % TICKS == 0]
+    hits = [pitch in classes for pitch, classes in found if classes]
+    return sum(hits) / len(hits) if hits else 1.0
 
 
 def _note_ids(words: Words, bar: int, position: int, end: int, reserve: int, held: bool) -> Ids:

@@ -15,13 +15,22 @@ from common.errors import LyricsError, ScoreError
 from common.lyrics import Lyrics
 from common.pinyin import units
 from common.rhyme import group
-from common.score import HOLD, Score
+from common.score import HOLD, ChordChange, Note, Score
+from common.theory import Key
 from corpus.compose import compose, words
 from corpus.forms import FormSection
 from corpus.plan import SongPlan, plan
 from lyrics_llm import sequence
 from lyrics_llm import tokens as t
-from lyrics_llm.constrain import Ahead, Words, lyrics_grammar, plan_grammar, score_grammar
+from lyrics_llm.constrain import (
+    Ahead,
+    Words,
+    _consonance,
+    _fitting,
+    lyrics_grammar,
+    plan_grammar,
+    score_grammar,
+)
 from lyrics_llm.sample import Temper, _draft
 from lyrics_llm.sketch import SongSketch, form_for, slots
 from lyrics_llm.tokens import Vocabulary, build
@@ -210,3 +219,27 @@ def test_the_likeliest_draft_that_passes_is_taken() -> None:
     assert _draft(Likes(), state, scores, line, draws, Temper(1.0, 0.0), 64) == [3, 2]  # type: ignore[arg-type]
     line = Ahead(2, everything, everything, lambda tokens: 0)
     assert _draft(Likes(), state, scores, line, draws, Temper(1.0, 0.0), 8) == []  # type: ignore[arg-type]
+
+
+def test_notes_on_a_beat_belong_to_the_chord_or_step_on(vocabulary: Vocabulary) -> None:
+    planned, _, _ = song(0)
+    sketch, known = SongSketch.of_plan(planned), Words(vocabulary)
+    sketch = replace(sketch, key=Key.parse("C major"))
+    pitches = known.pitches(60, 72, sketch.base, {0, 2, 4, 5, 7, 9, 11})
+
+    def heights(tick: int, before: int | None) -> list[int]:
+        ids = _fitting(known, sketch, pitches, chords, tick, before)
+        return sorted(sketch.base + int(known.value(int(i))) for i in ids)
+
+    chords = (ChordChange(0, "C"), ChordChange(48, "F"), ChordChange(96, "N"))
+    assert heights(0, 62) == [60, 64, 67, 72]  # a bar begins on its chord
+    assert heights(12, 69) == [60, 64, 67, 71, 72]  # within it a step from A: B, or G, which belongs
+    assert heights(60, None) == [60, 65, 69, 72]
+    everything = [60, 62, 64, 65, 67, 69, 71, 72]
+    assert heights(15, 62) == heights(96, 62) == everything  # off the beat, or without a chord
+    chords = (ChordChange(0, "F#"),)
+    assert heights(0, None) == everything  # nothing of the key belongs: C# F# A#
+
+    tune = [Note(0, 12, 64, "?"), Note(12, 12, 62, "?"), Note(27, 9, 61, "?"), Note(96, 12, 61, "?")]
+    assert _consonance(tune, (ChordChange(0, "C"), ChordChange(96, "N"))) == 0.5
+    assert _consonance([], chords) == 1.0
