@@ -304,7 +304,8 @@ def score_grammar(
 
     Args:
         idiomatic: chords are those of the genre in its scale, pitches those of the key, and on a beat
-            those of its chord; off for reading what was written, where anything in the vocabulary may stand.
+            those of its chord; a later chorus of the same lines has the first one's chords and tune. Off
+            for reading what was written, where anything in the vocabulary may stand.
     Raises:
         ScoreError: the lyrics don't have the sections of the sketch.
         LyricsError: a line doesn't fit its place.
@@ -396,8 +397,9 @@ def _section(
         return earlier
     energy = int(words.value(token)) / 20
     groove, fill = yield from _groove(words)
-    chords = yield from _chords(words, sketch, bounds.chords, bars, earlier)
-    notes = yield from _tune(words, sketch, bounds, bars, counts, chords, earlier)
+    hook = bounds.idiomatic and earlier is not None and tag == "chorus"
+    chords = yield from _chords(words, sketch, bounds.chords, bars, earlier, hook)
+    notes = yield from _tune(words, sketch, bounds, bars, counts, chords, earlier, hook)
     return Section(tag, bars, chords, notes, groove, fill, energy)
 
 
@@ -412,9 +414,9 @@ def _groove(words: Words) -> Generator[Ids, int, tuple[Groove | None, bool]]:
 
 
 def _chords(
-    words: Words, sketch: SongSketch, chords: Ids, bars: int, earlier: Section | None
+    words: Words, sketch: SongSketch, chords: Ids, bars: int, earlier: Section | None, hook: bool
 ) -> Generator[Ids, int, tuple[ChordChange, ...]]:
-    opening = words.only(t.BAR, t.AGAIN) if earlier else words.only(t.BAR)
+    opening = words.only(*_openings(t.BAR, earlier, hook))
     if (yield opening) == words.ids[t.AGAIN]:
         return earlier.chords if earlier else ()
     changes: list[ChordChange] = []
@@ -449,6 +451,11 @@ def _chords(
             tick, bass = 0, changes[-1].symbol != "N"
 
 
+def _openings(fresh: str, earlier: Section | None, hook: bool) -> tuple[str, ...]:
+    """How a section's chords or tune begin: anew, or as in an earlier one; a hook comes back as it was."""
+    return (t.AGAIN,) if hook else (fresh, t.AGAIN) if earlier else (fresh,)
+
+
 def _change(words: Words, sketch: SongSketch, start: int, token: int) -> ChordChange:
     name = words.names[token]
     if name == "<nochord>":
@@ -465,11 +472,11 @@ def _tune(
     counts: tuple[int, ...],
     chords: Sequence[ChordChange],
     earlier: Section | None,
+    hook: bool,
 ) -> Generator[Ids, int, tuple[Note, ...]]:
     chords = chords if bounds.idiomatic else ()
     start = f"<line:{counts[0]}>" if counts else t.PLAYED
-    opening = words.only(start, t.AGAIN) if earlier else words.only(start)
-    if (yield opening) == words.ids[t.AGAIN]:
+    if (yield words.only(*_openings(start, earlier, hook))) == words.ids[t.AGAIN]:
         return earlier.notes if earlier else ()
     if not counts:
         return (yield from _phrase(words, sketch, bounds.played, 0, bars * BAR_TICKS, None, t.NEXT, chords))

@@ -243,3 +243,17 @@ def test_notes_on_a_beat_belong_to_the_chord_or_step_on(vocabulary: Vocabulary) 
     tune = [Note(0, 12, 64, "?"), Note(12, 12, 62, "?"), Note(27, 9, 61, "?"), Note(96, 12, 61, "?")]
     assert _consonance(tune, (ChordChange(0, "C"), ChordChange(96, "N"))) == 0.5
     assert _consonance([], chords) == 1.0
+
+
+def test_a_later_chorus_of_the_same_lines_has_the_tune_of_the_first(vocabulary: Vocabulary) -> None:
+    planned, _, _ = song(0)
+    known = Words(vocabulary)
+    sections = [FormSection(tag, 4, (6, 6)) for tag in ("verse", "chorus", "verse", "chorus")]
+    sketch = replace(SongSketch.of_plan(planned), form=tuple(sections))
+    shape = [(section.tag, section.lines) for section in sections]
+    for seed in range(4):
+        words = at_random(lyrics_grammar(known, shape), seed)  # type: ignore[arg-type]
+        _, first, _, second = at_random(score_grammar(known, sketch, words), seed)
+        assert first.chords == second.chords
+        tunes = [[(n.start, n.duration, n.pitch) for n in section.notes] for section in (first, second)]
+        assert tunes[0] == tunes[1]
