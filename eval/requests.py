@@ -31,7 +31,7 @@ from typing import Any
 from common import config as configs
 from common.abc import from_abc
 from common.audio import Audio, read_audio
-from common.errors import ManifestError, SongError, command
+from common.errors import ConfigError, ManifestError, SongError, command
 from common.score import Score
 from common.song import recipe_of
 from common.statistics import Estimate, bootstrap, corrected, wilson
@@ -60,6 +60,10 @@ class Settings:
     prompts: str | None = None  # what was asked for, where the files don't say it themselves
     references: str | None = None  # manifest of held-out songs: tries the judges of tempo, key and form
     reference_songs: int = 24
+
+    def __post_init__(self) -> None:
+        if self.reference_songs < 2:
+            raise ConfigError(f"judges are tried on at least 2 songs, but got {self.reference_songs}")
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from torch import Tensor
 from app.folder import check
 from common.audio import Audio, read_audio, resample, to_channels
 from common.config import parse
-from common.errors import ManifestError, SongError, command
+from common.errors import ConfigError, ManifestError, SongError, command
 from common.statistics import Estimate, bootstrap
 from corpus import manifest
 from corpus.record import SongRecord
@@ -66,6 +66,10 @@ class Settings:
     song_model_steps: int = 0  # 0: no song model
     song_model_songs: int = 60
     out: str = "runs/codecs"  # what takes long is kept here
+
+    def __post_init__(self) -> None:
+        if self.songs < 1 or self.seconds <= 0:
+            raise ConfigError(f"a comparison needs songs, but got {self.songs} of {self.seconds:g} s")
 
 
 # ---- copies without training -----------------------------------------------------------------
