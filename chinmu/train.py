@@ -14,7 +14,6 @@ the towers at once, are `--data.batch_size 4096 --chunk 64`; trained on words al
 
 import copy
 import logging
-import math
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -40,6 +39,7 @@ from common.files import whole_folder
 from common.precision import precision
 from common.run import Run
 from common.seeds import derive_seed
+from common.training import decay_groups, warm_cosine
 from corpus import manifest
 
 logger = logging.getLogger(__name__)
@@ -111,7 +111,10 @@ def prepare(config: TrainConfig, accelerator: Accelerator, pairs: Pairs) -> Stat
     first = pairs.opening()
     model.calibrate(first.texts, first.windows)
     prototypes = Prototypes(pairs.labels, config.model.dim)
-    groups = [*_groups(model, config.weight_decay), {"params": [prototypes.vectors], "weight_decay": 0.0}]
+    groups = [
+        *decay_groups(model, config.weight_decay),
+        {"params": [prototypes.vectors], "weight_decay": 0.0},
+    ]
     optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))
     ema = EMA(model, config.ema_decay)
     model, prototypes, optimizer = accelerator.prepare(model, prototypes, optimizer)
@@ -122,17 +125,9 @@ def prepare(config: TrainConfig, accelerator: Accelerator, pairs: Pairs) -> Stat
     return State(config, accelerator, run, model, prototypes, optimizer, ema)
 
 
-def _groups(model: ChinMu, weight_decay: float) -> list[dict]:
-    """Weight matrices decay; biases, norms and the logit scale don't."""
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    rest = [p for p in model.parameters() if p.ndim < 2]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
-
-
 def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
     """Linear warm-up, then half a cosine over the budget down to a hundredth."""
-    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    return config.lr * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+    return config.lr * warm_cosine(step, progress, config.warmup_steps, 0.01)
 
 
 Vectors = tuple[Tensor, Tensor, Tensor]  # of texts, of songs, and the logit scale

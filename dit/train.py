@@ -26,6 +26,7 @@ from common.files import whole_folder
 from common.precision import precision
 from common.run import Run
 from common.seeds import derive_seed
+from common.training import decay_groups, warm_cosine
 from dit.config import TrainConfig
 from dit.data import Batch, Batches, LatentSongs
 from dit.model import SongTransformer
@@ -96,7 +97,7 @@ def begin(config: TrainConfig) -> State:
         begin_from(model, config.init)
     ema = EMA(model, config.ema)
     optimizer = torch.optim.AdamW(
-        groups(model, config.weight_decay), lr=config.lr, betas=(0.9, 0.98), fused=True
+        decay_groups(model, config.weight_decay), lr=config.lr, betas=(0.9, 0.98), fused=True
     )
     count = sum(p.numel() for p in model.parameters())
     logger.info("%d songs, %.1fM parameters, precision %s", len(songs), count / 1e6, arithmetic)
@@ -140,15 +141,6 @@ def valid_batches(config: TrainConfig, device: torch.device) -> list[Batch]:
     ]
 
 
-def groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay, vectors don't."""
-    parameters = list(model.parameters())
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-
-
 def step(state: State, config: TrainConfig) -> Callable[[], dict[str, float]]:
     """One update, whose data and noise depend on seed, step and process alone; its metrics on demand."""
     run, accelerator = state.run, state.accelerator
@@ -187,8 +179,7 @@ def loss_of(state: State, batch: Batch, number: int, config: TrainConfig) -> tup
 
 def schedule(step: int, progress: float, config: TrainConfig) -> float:
     """Share of the learning rate: a linear rise over `warmup` steps, then a cosine fall to `final_lr`."""
-    cosine = 0.5 + 0.5 * float(torch.cos(torch.tensor(progress * torch.pi)))
-    return min(1.0, (step + 1) / max(1, config.warmup)) * (config.final_lr + (1 - config.final_lr) * cosine)
+    return warm_cosine(step, progress, config.warmup, config.final_lr)
 
 
 def measure(state: State, config: TrainConfig) -> dict[str, float]:

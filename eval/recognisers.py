@@ -11,6 +11,7 @@ with their length.
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,7 @@ class Heard:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Recogniser:
+class Recogniser(ABC):
     """Hears sung syllables."""
 
     name: str
@@ -51,9 +52,9 @@ class Recogniser:
     costs: WalkCosts = field(default_factory=WalkCosts)  # of a way through the lines of what it hears
     price: float = 0.0  # nats of a syllable in `syllables`
 
+    @abstractmethod
     def hear(self, path: Path) -> Heard:
         """What is sung in a file. Raises AudioError naming it."""
-        raise NotImplementedError
 
     def syllables(self, heard: Heard) -> list[Recognised]:
         """The syllables that are most likely sung."""

@@ -9,7 +9,6 @@ for `Writer.from_pretrained`.
 
 import copy
 import logging
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from common.errors import command
 from common.files import whole_folder
 from common.precision import precision
 from common.run import Run
+from common.training import warm_cosine
 from lyrics_llm import data, model
 from lyrics_llm.config import TrainConfig
 from lyrics_llm.tokens import Vocabulary
@@ -90,8 +90,7 @@ def _groups(network: torch.nn.Module, weight_decay: float) -> list[dict]:
 
 def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
     """Linear warm-up, then half a cosine over the budget down to a fiftieth."""
-    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    return config.lr * warm * (0.02 + 0.98 * (1 + math.cos(math.pi * progress)) / 2)
+    return config.lr * warm_cosine(step, progress, config.warmup_steps, 0.02)
 
 
 def losses(network: torch.nn.Module, ids: Tensor, labels: Tensor) -> tuple[Tensor, int]:

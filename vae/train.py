@@ -36,6 +36,7 @@ from common.errors import ConfigError, ManifestError, SongError, run_command
 from common.files import whole_folder
 from common.run import Run
 from common.seeds import derive_seed
+from common.training import warm_cosine
 from vae import losses as terms
 from vae import watch
 from vae.config import EarWeights, Phase, SpectralWeights, TrainConfig
@@ -203,8 +204,7 @@ def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
 
 def schedule(step: int, progress: float, config: TrainConfig) -> float:
     """Share of the learning rate: a linear rise over `warmup` steps, then a cosine fall to `final_lr`."""
-    cosine = 0.5 + 0.5 * math.cos(progress * math.pi)
-    return min(1.0, (step + 1) / max(1, config.warmup)) * (config.final_lr + (1 - config.final_lr) * cosine)
+    return warm_cosine(step, progress, config.warmup, config.final_lr)
 
 
 def is_whole(config: TrainConfig, step: int, progress: float) -> bool:

@@ -13,8 +13,6 @@ early and keeps tokens where they are sung, which alignment needs. Source: Grave
 """
 
 import logging
-import math
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -29,8 +27,10 @@ from torch import Tensor
 from common import config as configs
 from common.ema import EMA
 from common.errors import ConfigError, ManifestError, command
+from common.files import whole_folder
 from common.run import Run
 from common.seeds import derive_seed
+from common.training import decay_groups, warm_cosine
 from corpus import manifest
 from eval.syllables.data import UNKNOWN, Batch, DataConfig, Songs, cache
 from eval.syllables.model import About, ModelConfig, Network, frames, save
@@ -95,13 +95,7 @@ def prepare(config: TrainConfig, accelerator: Accelerator) -> State:
     """A new model with its optimiser, average and run folder, brought to the last checkpoint."""
     torch.manual_seed(derive_seed(config.seed, "weights"))
     model = Network(config.model)
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    rest = [p for p in model.parameters() if p.ndim < 2]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": rest, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(decay_groups(model, config.weight_decay), lr=config.lr, betas=(0.9, 0.98))
     ema = EMA(model, config.ema_decay)
     model, optimizer = accelerator.prepare(model, optimizer)
     ema.weights = {k: v.to(accelerator.device) for k, v in ema.weights.items()}
@@ -113,8 +107,7 @@ def prepare(config: TrainConfig, accelerator: Accelerator) -> State:
 
 def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
     """Linear warm-up, then half a cosine over the budget down to a hundredth."""
-    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    return config.lr * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+    return config.lr * warm_cosine(step, progress, config.warmup_steps, 0.01)
 
 
 def ctc(log_probs: Tensor, batch: Batch) -> Tensor:
@@ -180,12 +173,8 @@ def validate(state: State, songs: Songs) -> dict[str, float]:
 def export(state: State, songs: int) -> Path:
     """Write the averaged model to `model/` in the run folder, whole or not at all."""
     folder = state.run.folder / "model"
-    fresh = folder.with_name("model.tmp")
-    shutil.rmtree(fresh, ignore_errors=True)
-    with state.ema.swapped(state.bare):
-        save(state.bare, fresh, About(state.config.model, f"{songs} songs, {state.run.step} steps"))
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+    with whole_folder(folder) as draft, state.ema.swapped(state.bare):
+        save(state.bare, draft, About(state.config.model, f"{songs} songs, {state.run.step} steps"))
     return folder
 
 
@@ -217,23 +206,14 @@ def train(config: TrainConfig) -> Path | None:
     parameters = sum(p.numel() for p in state.bare.parameters())
     logger.info("%d songs, %d of them sung, %.2f M parameters", count, len(songs.sung), parameters / 1e6)
     stream = songs.batches(run.step)
-    while not run.over():
-        report = step(state, next(stream))
-        run.advance()
-        if run.step % config.log_steps == 0:
-            run.log(report)
-        if valid and run.due("valid", config.valid_minutes):
-            run.log(validate(state, valid))
-        if run.due("export", config.save_minutes):
-            export(state, count)
-        if run.save_due(config.save_minutes):
-            run.save()
-    run.save()
-    if not accelerator.is_main_process:
-        return None
-    if valid:
-        run.log(validate(state, valid))
-    return export(state, count)
+    return run.loop(
+        lambda: step(state, next(stream)),
+        lambda: export(state, count),
+        run.log,
+        log_every=config.log_steps,
+        save_minutes=config.save_minutes,
+        regular=[("valid", config.valid_minutes, lambda: run.log(validate(state, valid)))] if valid else [],
+    )
 
 
 @command
