@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.audio import Audio, read_audio, write_audio
+from common.audio import Audio, read_audio
 from common.description import Audience
 from common.errors import RequestError
 from common.score import Score
@@ -119,10 +119,12 @@ class Study:
 
     def _song(self, asked: Asked, seed: int, bare: bool = False) -> Sung:
         """Sing with a score; or without it, and then judge against the score that it would have had."""
-        from common.abc import from_abc, to_abc
+        from common.abc import from_abc
 
         name = f"{asked.record.id}-{seed}"
-        path, sheet = self.folder / f"{name}{'-bare' if bare else ''}.flac", self.folder / f"{name}.abc"
+        folder = self.folder.with_name(f"{self.folder.name}-without-score") if bare else self.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        path, sheet = folder / f"{name}.flac", self.folder / f"{name}.abc"
         if not (path.is_file() and sheet.is_file()):
             sung = self.pipeline(
                 asked.text,
@@ -132,11 +134,9 @@ class Study:
                 num_inference_steps=self.steps,
                 use_score=not bare,
             )
-            if sung.score is not None:
-                sheet.write_text(to_abc(sung.score), encoding="utf-8")
-            elif not sheet.is_file():
+            if sung.score is None and not sheet.is_file():
                 raise RequestError(f"{sheet} is missing: sing with a score first")
-            write_audio(path, sung.audio, {"title": asked.text})
+            sung.save(path)
         return Sung(asked, read_audio(path), from_abc(sheet.read_text(encoding="utf-8")))
 
     def _decoded(self, asked: Asked, root: Path) -> Sung:
