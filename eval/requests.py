@@ -142,7 +142,10 @@ def measured(audio: Audio, asked: Attributes, score: Score | None, heard: float 
 
 
 def judges(probes: Probes, settings: Settings) -> dict[str, tuple[Estimate, Estimate]]:
-    """(share of true cases affirmed, share of false cases denied) of each wish's judge on held-out songs."""
+    """(share of true cases affirmed, share of false cases denied) of each wish's judge on held-out songs.
+
+    A probe's errors are taken to fall on its other answers alike, and a song is a false case of each of them.
+    """
 
     def of(question: str) -> Estimate | None:
         row = probes.accuracy.get(question, {})
