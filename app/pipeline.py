@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
@@ -28,7 +27,7 @@ from app.request import GUIDANCE, SCORE_GUIDANCE, STEPS, Request, read_score
 from app.telling import Progress, Stages, overheard
 from chinmu.model import ChinMu
 from common.abc import to_abc
-from common.audio import Audio
+from common.audio import Audio, die_away
 from common.description import Audience
 from common.errors import CheckpointError, RequestError, SongError
 from common.files import whole_folder
@@ -51,7 +50,6 @@ from lyrics_llm.writer import Writer
 logger = logging.getLogger(__name__)
 
 QUIETEST = -50.0  # LUFS before mastering: nothing that was meant to sound is quieter
-_ENDING = 1.2  # seconds at most in which a song dies away
 
 
 class SongPipeline(DiffusionPipeline):
@@ -389,16 +387,8 @@ def _mastered(audio: Audio) -> Audio:
         raise SongError(
             f"the models made silence ({loudness:.0f} LUFS): try another seed or another description"
         )
-    return normalise(_ended(audio))
-
-
-def _ended(audio: Audio) -> Audio:
-    """The last second dies away (in a short song less of it): what still sounds would end in a click."""
-    length = audio.samples.shape[1]
-    fade = min(round(_ENDING * audio.sample_rate), length // 15)
-    gain = np.ones(length, np.float32)
-    gain[length - fade :] = 0.5 + 0.5 * np.cos(np.linspace(0, np.pi, fade, dtype=np.float32))
-    return Audio(audio.samples * gain, audio.sample_rate)
+    die_away(audio.samples, audio.sample_rate)
+    return normalise(audio)
 
 
 def _stack(device: torch.device) -> dict[str, str]:

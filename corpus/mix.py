@@ -16,7 +16,7 @@ import scipy.fft
 from scipy.ndimage import convolve1d
 from scipy.signal import butter, sosfilt
 
-from common.audio import Audio, Samples
+from common.audio import Audio, Samples, die_away
 from common.errors import AudioError
 from common.loudness import amplitude, db, integrated_loudness, normalise
 
@@ -330,6 +330,7 @@ def mix(
         if x.shape != total.shape:
             raise AudioError(f"stems are of one length, but got {total.shape[1]} and {x.shape[1]} samples")
         if _prepare(x, drawn.stems[name], room):
+            die_away(x, SAMPLE_RATE)
             total += x
             if keep_stems:
                 kept[name] = x

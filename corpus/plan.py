@@ -19,6 +19,7 @@ from common.seeds import derive_seed, generator
 from common.theory import Key
 from corpus.forms import Form, FormSection, form
 from corpus.genres import GENRES
+from corpus.moods import Feeling, feeling
 from corpus.record import Singer, SongRecord, Split
 from corpus.styles import Genre, Instrument
 from corpus.words import THEMES
@@ -188,12 +189,24 @@ def _instruments(
     return chosen, _pick(rng, comping.styles), kept in (comping.instrument.name, lead.name)
 
 
-def _sections(rng: np.random.Generator, genre: Genre, shape: Form) -> tuple[SectionPlan, ...]:
+def _tempo(rng: np.random.Generator, genre: Genre, felt: Feeling) -> float:
+    """Whole quarter notes a minute: half of the genre's range by how stirring the mood is, half by chance."""
+    lowest, highest = genre.tempo
+    share = 0.5 * rng.random() + 0.25 * (1 + felt.arousal)
+    return float(round(lowest + share * (highest - lowest)))
+
+
+def _scale(rng: np.random.Generator, genre: Genre, felt: Feeling) -> str:
+    weights = np.array([felt.liking(scale) for scale in genre.harmony])
+    return str(rng.choice(list(genre.harmony), p=weights / weights.sum()))
+
+
+def _sections(rng: np.random.Generator, genre: Genre, shape: Form, arousal: float) -> tuple[SectionPlan, ...]:
     """Energy, groove and fill of every section; the last chorus is the loudest."""
     tags = [section.tag for section in shape.sections]
-    lift = float(rng.uniform(-0.12, 0.1))
-    bare = rng.random() < genre.drumless
-    grooves = {tag: _groove(rng, genre, energy) for tag, energy in _ENERGY.items()}
+    lift = float(rng.uniform(-0.12, 0.1)) + 0.16 * arousal
+    bare = rng.random() < genre.drumless + 0.2 * max(0.0, -arousal)
+    grooves = {tag: _groove(rng, genre, energy + 0.16 * arousal) for tag, energy in _ENERGY.items()}
     planned = []
     for index, section in enumerate(shape.sections):
         again = tags[:index].count(section.tag)
@@ -247,12 +260,12 @@ def plan(
     _check(f"harmony of {row.name}", harmony, tuple(_choices(row)[0]))
     _check(f"lead of {row.name}", lead, tuple(_choices(row)[1]))
     who = singer or _singer(rng)
-    drawn_mood, drawn_tempo = _pick(rng, row.moods), float(rng.integers(row.tempo[0], row.tempo[1] + 1))
-    drawn_key = Key(int(rng.integers(12)), _pick(rng, list(row.harmony)))
+    mood = mood or _pick(rng, row.moods)
+    drawn_tempo = _tempo(rng, row, feeling(mood))
+    drawn_key = Key(int(rng.integers(12)), _scale(rng, row, feeling(mood)))
     if key is not None and key.scale not in row.harmony:
         raise ConfigError(f"{row.name} is written in {', '.join(row.harmony)}, but the key {key} was asked")
     seconds = duration if duration is not None else draw_duration(rng, durations)
-    mood = mood or drawn_mood
     suited = _SUITED.get(mood, _SUITED.get(row.name, THEMES))
     drawn_theme = _pick(rng, [t for t in suited if t in THEMES] or list(THEMES))
     instruments, comping, held = _instruments(rng, row, who, split, (harmony, lead))
@@ -273,7 +286,7 @@ def plan(
         instruments=instruments,
         comping=comping,
         bass_style=_pick(rng, row.bass_styles),
-        sections=_sections(rng, row, shape),
+        sections=_sections(rng, row, shape, feeling(mood).arousal),
         held_out=held,
     )
 

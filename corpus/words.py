@@ -19,21 +19,13 @@ import yaml
 from common.errors import LyricsError
 from common.lyrics import Lyrics, LyricSection, SectionTag
 from common.rhyme import group
+from corpus.moods import feeling
 from corpus.phrases import pick, templates
 
 THEMES: tuple[str, ...] = (
     "思乡", "下雨天", "离别", "初恋", "夏天", "青春", "城市夜晚", "旅行", "友情", "母亲",
     "梦想", "孤独", "海边", "春天", "秋天", "冬天", "重逢", "江湖", "童年", "星空",
     "父亲", "毕业", "失恋", "告白", "婚礼", "打工", "月亮", "过年", "日常", "宠物", "草原", "失眠",
-)  # fmt: skip
-
-BRIGHT = frozenset(
-    ("欢快", "快乐", "开心", "热烈", "甜蜜", "浪漫", "励志", "轻松", "活泼", "激昂", "温暖", "治愈", "自信",
-     "热血", "阳光", "豪迈", "幸福", "兴奋", "俏皮", "动感", "狂欢", "自由", "青春")
-)  # fmt: skip
-DARK = frozenset(
-    ("悲伤", "忧郁", "伤感", "孤独", "思念", "怀旧", "思乡", "苍凉", "凄美", "忧伤", "失落", "孤寂", "惆怅",
-     "低沉", "压抑", "愤怒", "沉重", "深沉")
 )  # fmt: skip
 
 _MOON = "(?<![岁腊正一二三四五六七八九十])月"
@@ -131,7 +123,7 @@ def write(
         theme: one of `THEMES`.
         shape: for each section its tag and the number of characters of each of its lines (none where nobody
             sings).
-        mood: a Chinese word; `BRIGHT` and `DARK` moods choose the hooks, any other is calm.
+        mood: a Chinese word; whether it is bright, dark or calm (`corpus.moods`) chooses the hooks.
     Raises:
         LyricsError: the theme isn't one of `THEMES`, or a line has no characters.
     """
@@ -139,13 +131,8 @@ def write(
         raise LyricsError(f"unknown theme {theme!r}: use one of {'、'.join(THEMES)}")
     if any(n < 1 for _, counts in shape for n in counts):
         raise LyricsError("every line of the shape needs at least one character")
-    song = _Song(rng, theme, valence(mood), _choose_world(rng, theme))
+    song = _Song(rng, theme, feeling(mood).tone, _choose_world(rng, theme))
     return Lyrics(tuple(LyricSection(tag, _section(song, tag, tuple(counts))) for tag, counts in shape))
-
-
-def valence(mood: str) -> str:
-    """Whether a mood word is `bright`, `dark` or `calm`."""
-    return "bright" if mood in BRIGHT else "dark" if mood in DARK else "calm"
 
 
 # ---- a section ---------------------------------------------------------------------------

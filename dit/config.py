@@ -56,6 +56,10 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
     dropout: Dropout = field(default_factory=Dropout)
+    # Weight of errors along the directions that tell sung phones apart (`dit.phones`), beside all errors;
+    # and of a consonant's frames beside those of a vowel.
+    phones: float = 0.0
+    consonants: float = 3.0
     window: float = 24.0  # seconds of a song seen at once
     batch_size: int = 8  # songs a process
     accumulate: int = 1  # batches a step
@@ -80,5 +84,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.max_minutes is None and self.max_steps is None:
             raise ConfigError("a run needs an end: set max_minutes or max_steps")
+        if self.phones < 0 or self.consonants <= 0:
+            raise ConfigError(
+                f"weights are phones ≥ 0 and consonants > 0, but got {self.phones} and {self.consonants}"
+            )
         if self.window <= 0 or self.accumulate < 1:
             raise ConfigError(f"got a window of {self.window} s and {self.accumulate} batches a step")

@@ -9,6 +9,7 @@
 - RoPE turns half of each head, of audio tokens only, by their place in frames: fragments are a set.
 - Long tokens are cheap but coarse: with `frame_width` the output is finished at the frame rate by
   convolutional blocks that see the noisy latents and the score again.
+- What is sung has a road of its own to the output's frames, with `voice_width`.
 - Padding is masked in the attention logits and zeroed at the input, so it changes nothing.
 
 Differs from the paper: the score and the pooled description (it has neither), and the skip from
@@ -35,6 +36,7 @@ from dit.layers import (
     PooledText,
     Steering,
     TextInput,
+    Voice,
     key_mask,
     rotations,
 )
@@ -61,6 +63,8 @@ SIZES: dict[str, dict[str, Any]] = {
         "frame_depth": 3,
         "share_taps": 25,
         "pooled_text": True,
+        "voice_width": 192,
+        "voice_depth": 4,
     },
     # Wang 2025 gives 380M parameters and no shape; 16 × 1024 with cross-attention in every block fits.
     "paper": {"latent_dim": 64, "dim": 1024, "depth": 16, "heads": 16, "patch": 1, "cross_every": 1},
@@ -78,6 +82,7 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         pooled_text: whether the description's mean also steers every block.
         syllable_dim: size of the embeddings of a frame's initial and final.
         frame_width, frame_depth: of the blocks that finish the output at the frame rate; width 0 for none.
+        voice_width, voice_depth: of the road of the sung phones to the output; width 0 for none.
         share_taps: frames of the noisy latents that an output frame has a linear share of; odd.
         lyric_vocabulary, score_channels, initials, finals: sizes of the inputs, kept with the weights.
     Raises:
@@ -102,6 +107,8 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         syllable_dim: int = 16,
         frame_width: int = 0,
         frame_depth: int = 1,
+        voice_width: int = 0,
+        voice_depth: int = 4,
         share_taps: int = 1,
         lyric_vocabulary: int = VOCABULARY_SIZE,
         score_channels: int = N_CHANNELS,
@@ -130,6 +137,12 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
             for index in range(depth)
         )
         self.output = Output(dim, latent_dim, patch, frame, frame_width, frame_depth, share_taps)
+        given = frame_width or latent_dim
+        self.voice = (
+            Voice(latent_dim, frame, initials, finals, dim, voice_width, voice_depth, given)
+            if voice_width
+            else None
+        )
         self._initialise()
 
     @classmethod
@@ -152,7 +165,6 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         Returns:
             (B, T, D), zero where padded.
         """
-        length = latents.shape[1]
         if mask is not None and bool(mask.all()):
             mask = None
         if mask is not None:
@@ -178,7 +190,10 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 x = self._gradient_checkpointing_func(block, *arguments)  # type: ignore[misc]
             else:
                 x = block(*arguments)
-        out = self.output(x[:, text.shape[1] :], steering, latents, frames, mask)[:, :length]
+        out, seen = self.output(x[:, text.shape[1] :], steering, latents, frames, mask)
+        if self.voice is not None:
+            sung = (conditions.initial, conditions.final, conditions.has_score[:, None])
+            out = out + self.voice(seen, steering, latents, frames, sung, mask).float()
         return out if mask is None else out * mask[..., None]
 
     def _patches(self, x: Tensor) -> Tensor:
@@ -208,7 +223,7 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
         for module in self.modules():
-            if isinstance(module, Modulation | Output | PooledText):
+            if isinstance(module, Modulation | Output | PooledText | Voice):
                 module.zero()
         nn.init.zeros_(self.again.weight)
 

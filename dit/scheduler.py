@@ -177,5 +177,9 @@ class Diffusion:
         """The target of v-prediction (Salimans 2022): √ᾱ ε − √(1 − ᾱ) x*."""
         return self.scheduler.get_velocity(clean, noise, self._index(t))
 
+    def clean(self, x: Tensor, velocity: Tensor, t: Tensor) -> Tensor:
+        """The data that noised latents and their v-prediction point to: √ᾱ x − √(1 − ᾱ) v."""
+        return self.scheduler.get_velocity(velocity, x, self._index(t))
+
     def _index(self, t: Tensor) -> Tensor:
         return (t * self.count).round().long()

@@ -25,12 +25,13 @@ from common.errors import CheckpointError, run_command
 from common.files import whole_folder
 from common.precision import precision
 from common.run import Run
-from common.seeds import derive_seed
+from common.seeds import derive_seed, generator
 from common.training import decay_groups, warm_cosine
 from dit.config import TrainConfig
 from dit.data import Batch, Batches, LatentSongs
 from dit.model import SongTransformer
-from dit.objective import by_band, draw_times, held_out, make_flow, velocity_losses
+from dit.objective import by_band, draw_times, held_out, make_flow, predict
+from dit.phones import PhoneSpace, fit, phones
 from dit.sample import sample
 from dit.scheduler import InterpolantScheduler, ddim
 
@@ -50,6 +51,7 @@ class State:
     run: Run
     batches: Batches
     valid: list[Batch]
+    space: PhoneSpace | None  # directions that tell sung phones apart, when errors along them count more
 
     @property
     def bare(self) -> SongTransformer:
@@ -107,13 +109,25 @@ def begin(config: TrainConfig) -> State:
     run.restore()
     place = (accelerator.process_index, accelerator.num_processes)
     batches = Batches(songs, config.batch_size, config.seed, config.dropout, *place)
-    return State(
-        accelerator, prepared, ema, optimizer, run, batches, valid_batches(config, accelerator.device)
-    )
+    space = phone_space(songs, config, accelerator.device)
+    valid = valid_batches(config, accelerator.device)
+    return State(accelerator, prepared, ema, optimizer, run, batches, valid, space)
+
+
+def phone_space(songs: LatentSongs, config: TrainConfig, device: torch.device) -> PhoneSpace | None:
+    """From the same stretches of the training songs in every run of a seed; None without `phones`."""
+    if not config.phones:
+        return None
+    rng = generator(config.seed, "phones")
+    order = rng.permutation(len(songs))
+    space = fit(songs.item(int(index), *songs.stretch(int(index), rng), rng) for index in order)
+    return None if space is None else space.to(device)
 
 
 def begin_from(model: SongTransformer, folder: str) -> None:
     """Take over the weights of a trained song model, all of them.
+
+    The trained one may lack the road of the sung phones, which changes nothing at its start.
 
     Raises:
         CheckpointError: no readable song model is there, or it has another shape.
@@ -122,6 +136,9 @@ def begin_from(model: SongTransformer, folder: str) -> None:
         trained = SongTransformer.from_pretrained(folder, torch_dtype=torch.float32).state_dict()
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{folder} holds no readable song model: {error}") from error
+    new = {name: value for name, value in model.state_dict().items() if name.startswith("voice.")}
+    if not any(name.startswith("voice.") for name in trained):
+        trained = new | trained
     shapes = [{name: value.shape for name, value in s.items()} for s in (model.state_dict(), trained)]
     if differs := sorted({name for name, _ in shapes[0].items() ^ shapes[1].items()}):
         raise CheckpointError(f"the song model in {folder} has another shape, first at {differs[0]}")
@@ -147,14 +164,15 @@ def step(state: State, config: TrainConfig) -> Callable[[], dict[str, float]]:
     rate = config.lr * schedule(run.step, run.progress, config)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    times, losses = [], []
+    times, losses, spoken = [], [], []
     for part in range(config.accumulate):
         number = run.step * config.accumulate + part
         batch = to_device(state.batches.batch(number), accelerator.device)
-        t, each = loss_of(state, batch, number, config)
-        accelerator.backward(each.mean() / config.accumulate)
+        t, each, of_phones = loss_of(state, batch, number, config)
+        accelerator.backward((each + config.phones * of_phones).mean() / config.accumulate)
         times.append(t)
         losses.append(each.detach())
+        spoken.append(of_phones.detach())
     norm = accelerator.clip_grad_norm_(state.model.parameters(), config.clip)
     state.optimizer.step()
     state.optimizer.zero_grad()
@@ -163,18 +181,24 @@ def step(state: State, config: TrainConfig) -> Callable[[], dict[str, float]]:
     def metrics() -> dict[str, float]:
         all_losses, all_times = torch.cat(losses), torch.cat(times)
         bands = {f"loss/{k}": v for k, v in by_band(all_times, all_losses).items()}
-        return {"loss/velocity": float(all_losses.mean()), **bands, "grad/norm": float(norm), "lr": rate}
+        phone = {"loss/phones": float(torch.cat(spoken).mean())} if state.space else {}
+        mean = float(all_losses.mean())
+        return {"loss/velocity": mean, **bands, **phone, "grad/norm": float(norm), "lr": rate}
 
     return metrics
 
 
-def loss_of(state: State, batch: Batch, number: int, config: TrainConfig) -> tuple[Tensor, Tensor]:
-    """(times, losses) of each song of a batch; noise is drawn on the CPU, the same on every device."""
+def loss_of(state: State, batch: Batch, number: int, config: TrainConfig) -> tuple[Tensor, Tensor, Tensor]:
+    """(times, losses, losses along phones) of each song. Noise is drawn on the CPU, alike on every device."""
     seed = derive_seed(config.seed, "noise", number, state.accelerator.process_index)
-    generator = torch.Generator().manual_seed(seed)
-    t = draw_times(len(batch.latents), config.flow, generator).to(batch.latents.device)
-    noise = torch.randn(batch.latents.shape, generator=generator).to(batch.latents.device)
-    return t, velocity_losses(state.model, make_flow(config.flow), batch, batch.conditions, t, noise)
+    draws = torch.Generator().manual_seed(seed)
+    t = draw_times(len(batch.latents), config.flow, draws).to(batch.latents.device)
+    noise = torch.randn(batch.latents.shape, generator=draws).to(batch.latents.device)
+    found = predict(state.model, make_flow(config.flow), batch, batch.conditions, t, noise)
+    if state.space is None:
+        return t, found.losses, torch.zeros_like(t)
+    of_phones = state.space.penalty(found.error, phones(batch.conditions), config.consonants)
+    return t, found.losses, of_phones
 
 
 def schedule(step: int, progress: float, config: TrainConfig) -> float:
@@ -186,7 +210,8 @@ def measure(state: State, config: TrainConfig) -> dict[str, float]:
     """Losses of the averaged weights on held-out songs, by what the model is told."""
     state.bare.eval()
     with state.ema.swapped(state.bare), state.accelerator.autocast():
-        found = held_out(state.bare, make_flow(config.flow), state.valid, _VALID_TIMES, config.seed)
+        flow = make_flow(config.flow)
+        found = held_out(state.bare, flow, state.valid, _VALID_TIMES, config.seed, state.space)
     state.bare.train()
     return {f"valid/{name}": value for name, value in found.items()}
 
@@ -199,9 +224,9 @@ def listen(state: State, config: TrainConfig) -> None:
 
     batch = state.valid[0] if state.valid else state.batches.batch(0)
     first = replace(batch.conditions, **{k: v[:1] for k, v in vars(batch.conditions).items()})
-    generator = torch.Generator().manual_seed(derive_seed(config.seed, "listen"))
+    draws = torch.Generator().manual_seed(derive_seed(config.seed, "listen"))
     with state.ema.swapped(state.bare), state.accelerator.autocast():
-        latents = sample(state.bare, first, first.frames, scheduler_of(config), generator=generator)
+        latents = sample(state.bare, first, first.frames, scheduler_of(config), generator=draws)
     state.bare.train()
     vae = load(config.vae or "").to(latents.device)
     with torch.no_grad():

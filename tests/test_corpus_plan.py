@@ -9,7 +9,8 @@ from common.errors import ConfigError, RequestError, ScoreError
 from common.seeds import generator
 from common.theory import SCALES, Chord, Key
 from corpus.forms import bar_seconds, fit, form, most_syllables
-from corpus.genres import GENRES
+from corpus.genres import GENRES, MOODS
+from corpus.moods import FEELINGS, feeling
 from corpus.plan import SINGERS, _choices, is_held_out, plan
 from corpus.styles import PARENTS, bars_of, chord
 
@@ -150,3 +151,22 @@ def test_every_instrument_of_a_genre_is_heard_in_training():
     for genre in GENRES.values():
         for name in _names(genre):
             assert any(not is_held_out(genre.name, singer, name) for singer in SINGERS)
+
+
+def test_a_mood_is_heard_in_tempo_mode_and_energy():
+    def drawn(mood):
+        plans = [plan(seed, genre="流行", mood=mood, duration=30) for seed in range(200)]
+        energy = [np.mean([section.energy for section in p.sections]) for p in plans]
+        minor = [p.key.family == "minor" for p in plans]
+        return np.mean([p.tempo for p in plans]), np.mean(energy), np.mean(minor)
+
+    sad, plain, glad = drawn("伤感"), drawn("没有这个词"), drawn("欢快")
+    assert sad[0] + 3 < plain[0] < glad[0] - 3
+    assert sad[1] + 0.05 < plain[1] < glad[1] - 0.05
+    assert sad[2] > 0.8 and 0.35 < plain[2] < 0.65 and glad[2] < 0.2
+
+
+def test_every_mood_of_the_table_has_its_feeling():
+    assert set(MOODS) <= set(FEELINGS)
+    assert all(-1 <= f.valence <= 1 and -1 <= f.arousal <= 1 for f in FEELINGS.values())
+    assert feeling("没有这个词").liking("minor") == feeling("没有这个词").liking("major") == 1

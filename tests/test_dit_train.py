@@ -14,7 +14,7 @@ from dit.config import FlowConfig, ModelConfig, TrainConfig
 from dit.data import Batch, Batches, LatentSongs
 from dit.flow import Bezier
 from dit.model import SongTransformer
-from dit.objective import by_band, draw_times, held_out, make_flow, velocity_losses
+from dit.objective import by_band, draw_times, held_out, make_flow, predict
 from dit.sample import sample
 from dit.scheduler import InterpolantScheduler
 from dit.train import train
@@ -104,7 +104,7 @@ def test_a_tiny_model_learns_to_follow_its_score(folder: Path) -> None:
         batch = batches.batch(step % 4)
         noise = torch.randn(batch.latents.shape, generator=generator)
         t = draw_times(8, FlowConfig(), generator)
-        velocity_losses(model, flow, batch, batch.conditions, t, noise).mean().backward()
+        predict(model, flow, batch, batch.conditions, t, noise).losses.mean().backward()
         optimizer.step()
         optimizer.zero_grad()
     found = held_out(model.eval(), flow, [batches.batch(0)], (0.8,), seed=1)
@@ -145,7 +145,7 @@ def test_the_loss_counts_no_padding(folder: Path) -> None:
     model.requires_grad_(False)
     noise, t = torch.ones_like(batch.latents), torch.full((8,), 0.5)
     loud = Batch(torch.where(batch.mask[..., None], batch.latents, 99.0), batch.mask, batch.conditions)
-    losses = [velocity_losses(model, Bezier(), b, b.conditions, t, noise) for b in (batch, loud)]
+    losses = [predict(model, Bezier(), b, b.conditions, t, noise).losses for b in (batch, loud)]
     assert torch.allclose(losses[0], losses[1])
     target = Bezier().velocity(batch.latents, noise, t)
     assert losses[0][0].item() == pytest.approx(float(target[0][batch.mask[0]].square().mean()), rel=1e-5)
