@@ -1,7 +1,7 @@
 """What is said of a song in training: descriptions and prompts, as written or spoken anew.
 
-A synthetic song's plan is drawn again from its seed, so that new sentences can be spoken of it for
-every batch; of any other song the descriptions of its record are used.
+A synthetic song's plan is drawn again from its seed, so that new sentences can be spoken of it all the
+time; of any other song the descriptions of its record are used.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ import numpy as np
 from chinmu.text import canonical
 from common.description import Audience, Description
 from common.errors import ConfigError, ManifestError
+from common.seeds import generator
 from common.theory import Key
 from corpus.attributes import Attributes, attributes, tempo_class
 from corpus.describe import describe, prompt
@@ -38,11 +39,14 @@ class TellConfig:
     stage_steps: int = 500  # steps of each stage before the last
     most: int = 8  # descriptions joined to one prompt where none is written for the song
     hidden: float = 0.05  # share of characters that are shown as unknown
-    anew: bool = True  # speak of synthetic songs anew for every batch
+    anew: bool = True  # speak of synthetic songs anew
+    anew_steps: int = 40  # after so many steps: to say all that can be said of a song is slow
 
     def __post_init__(self) -> None:
         if sum(self.shares.values()) <= 0 or min(self.shares.values()) < 0:
             raise ConfigError(f"the shares of word, phrase, sentence and prompt can't be {self.shares}")
+        if self.anew_steps < 1:
+            raise ConfigError(f"songs are spoken of anew after at least 1 step, but got {self.anew_steps}")
         if not self.curriculum:
             raise ConfigError("a curriculum needs at least one stage, such as S-M-L")
         for stage in self.curriculum:
@@ -74,6 +78,7 @@ class Teller:
         self.records, self.config = list(records), config
         self.written = [frozenset(canonical(d.text) for d in r.descriptions) for r in self.records]
         self._plans: dict[int, SongPlan | None] = {}
+        self._said: dict[int, tuple[int, Sequence[Description]]] = {}  # by song: when, and what
 
     def say(self, song: int, rng: np.random.Generator, step: int = 0) -> tuple[str, Kind]:
         """A text about a song in canonical form, and its kind; of a length that the curriculum is at.
@@ -81,7 +86,7 @@ class Teller:
         Raises:
             ManifestError: the song has no description of a kind that the shares ask for.
         """
-        said = self.descriptions(song, rng)
+        said = self._spoken(song, step)
         have = {d.length for d in said}
         wanted = shares_at(self.config, step)
         shares = {k: s for k, s in wanted.items() if k in have or (k == "prompt" and have)}
@@ -93,6 +98,13 @@ class Teller:
             return self._part(self._prompt(song, said, rng), kind, rng)
         fitting = [d for d in said if d.length == kind]
         return self._part(canonical(fitting[rng.integers(len(fitting))].text), kind, rng)
+
+    def _spoken(self, song: int, step: int) -> Sequence[Description]:
+        """What is said of a song around a step: it follows from both alone."""
+        turn = step // self.config.anew_steps
+        if song not in self._said or self._said[song][0] != turn:
+            self._said[song] = turn, self.descriptions(song, generator(0, "spoken", song, turn))
+        return self._said[song][1]
 
     def _part(self, text: str, kind: Kind, rng: np.random.Generator) -> tuple[str, Kind]:
         """A long text, or at random a run of its parts, which is a phrase (Wang 2025, section 3.1.1)."""

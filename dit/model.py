@@ -63,8 +63,8 @@ SIZES: dict[str, dict[str, Any]] = {
         "frame_depth": 3,
         "share_taps": 25,
         "pooled_text": True,
-        "voice_width": 192,
-        "voice_depth": 4,
+        "voice_width": 256,
+        "voice_depth": 5,
     },
     # Wang 2025 gives 380M parameters and no shape; 16 × 1024 with cross-attention in every block fits.
     "paper": {"latent_dim": 64, "dim": 1024, "depth": 16, "heads": 16, "patch": 1, "cross_every": 1},
