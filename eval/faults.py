@@ -17,6 +17,7 @@ answer. The references of FAD and KAD are the other songs of the manifest.
 import json
 import logging
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -35,7 +36,19 @@ from common.seeds import generator
 from corpus import manifest
 from corpus.record import SongRecord
 from corpus.synth import WHOLE
-from eval import adherence, embeddings, fad, kad, matrix, probes, protocol, reconstruction, tempo
+from eval import (
+    adherence,
+    embeddings,
+    fad,
+    kad,
+    lyrics,
+    matrix,
+    probes,
+    protocol,
+    recognisers,
+    reconstruction,
+    tempo,
+)
 from eval.embeddings import Encoder
 from eval.matrix import Cell, Metric
 from eval.mos.features import Heard, Quality
@@ -51,15 +64,16 @@ PROMPT = "prompt"
 ADHERENCE = ("onset_correlation", "beats", "chords", "chord_rank", "melody", "key")
 _EXCERPT = 6.0  # seconds that reconstruction metrics compare
 _LESS_IS_BETTER = ("mel_distance", "stft_distance", "true_peak_distance")
-# Metrics of one song that need nothing but what `_Ears.of_version` computes. A metric of the words that
-# are sung (eval.lyrics) belongs here: a row, and its value under the same name in `of_version`.
+# Metrics of one song that need nothing but what `_Ears.of_version` computes.
 SONGWISE = (
     *(Metric(f"adherence: {name}", 1) for name in ADHERENCE),
     *(Metric(f"probe: {name}", 1) for name in (*probes.QUESTIONS, "tempo")),
     *(Metric(f"copy: {name}", -1 if name in _LESS_IS_BETTER else 1) for name in reconstruction.METRICS),
+    *(Metric(f"words: {name}", 1) for name in ("syllables heard", "confidence", "lines sung")),
     Metric("loudness", 0),
     Metric("true peak", 0),
 )
+_ASKED = ("adherence", "probe", "words")  # metrics that compare with what was asked for
 
 
 @dataclass(frozen=True)
@@ -98,6 +112,7 @@ class _Ears:
             name: embeddings.load(name, embeddings.of(settings.weights, name)) for name in settings.encoders
         }
         self.probes = Probes.load(settings.probes or embeddings.BUNDLED["corpus"])
+        self.recogniser = recognisers.load(None)
         self.left_out: list[str] = []
         self.predictor = self._listener(settings)
 
@@ -116,14 +131,34 @@ class _Ears:
 
     def of_version(
         self, version: Version, reference: Audio, asked: SongRecord
-    ) -> tuple[dict[str, float], Verdict]:
-        """Values of a version beside what was asked for, and what the probes take it for."""
+    ) -> tuple[dict[str, float], Verdict, recognisers.Heard]:
+        """Values of a version beside what was asked for, what the probes take it for, what is heard sung."""
         audio = version.audio
         out = _adherence(audio, asked.score)
         verdict = self.probes.judge(audio)
         out |= _fitting(verdict, asked) | _copied(reference, audio)
         out |= {"loudness": integrated_loudness(audio), "true peak": true_peak(audio)}
-        return out, verdict
+        heard = self._sung(audio)
+        return out | self.worded(heard, asked), verdict, heard
+
+    def _sung(self, audio: Audio) -> recognisers.Heard:
+        """What the recogniser, which reads files, hears."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "song.wav"
+            write_audio(path, audio)
+            return self.recogniser.hear(path)
+
+    def worded(self, heard: recognisers.Heard, asked: SongRecord) -> dict[str, float]:
+        """How well the asked words are heard; nothing for a song without words."""
+        if asked.lyrics is None or not asked.lyrics.lines:
+            return {}
+        found = lyrics.judge(heard, self.recogniser, asked.lyrics.lines)
+        sung = [line.verdict in ("sung", "repeated") for line in found.lines]
+        return {
+            "words: syllables heard": found.matched / len(found.written),
+            "words: confidence": float(np.mean([line.confidence for line in found.lines])),
+            "words: lines sung": float(np.mean(sung)),
+        }
 
 
 def _adherence(audio: Audio, score: Score | None) -> dict[str, float]:
@@ -181,15 +216,14 @@ def hear_song(
     reference: Audio | None = None
     for version in versions(record, root, settings.faults, settings.seed):
         reference = reference or in_sixteen_bits(version.audio, settings.seed)
-        values[version.fault], verdict = ears.of_version(version, reference, record)
+        values[version.fault], verdict, heard = ears.of_version(version, reference, record)
         for name, encoder in ears.encoders.items():
             rows[name][version.fault] = encoder.embed(version.audio)
         if version.fault == NONE:
             # The same sound beside another request: what isn't asked of the request stays.
-            values[PROMPT] = {
-                k: v for k, v in values[NONE].items() if not k.startswith(("adherence", "probe"))
-            }
+            values[PROMPT] = {k: v for k, v in values[NONE].items() if not k.startswith(_ASKED)}
             values[PROMPT] |= _adherence(version.audio, partner.score) | _fitting(verdict, partner)
+            values[PROMPT] |= ears.worded(heard, partner)
         if settings.keep:
             folder = Path(settings.out) / "songs" / version.fault
             write_audio(folder / f"{record.id}.flac", version.audio)

@@ -181,8 +181,24 @@ def test_swapped_sets():
     def spread(swapped: np.ndarray) -> float:
         return float(np.where(swapped, second, first).mean() - np.where(swapped, first, second).mean())
 
-    assert swaps(spread, 30) == 1 / 200
+    assert swaps(spread, 30) == 1 / 2000
     assert swaps(lambda swapped: 0.0, 30) == 1.0
+
+
+def test_swaps_that_stop_early_agree_with_all_signs():
+    rng = np.random.default_rng(3)
+    pairs = rng.normal(size=(12, 2)) + [0.35, 0.0]
+    drawn = 0
+
+    def difference(swapped: np.ndarray) -> float:
+        nonlocal drawn
+        drawn += 1
+        return float(np.where(swapped, -1, 1) @ (pairs[:, 0] - pairs[:, 1]))
+
+    exact = sign_flips(pairs[:, 0] - pairs[:, 1])
+    assert 0.05 < exact < 0.8
+    assert np.mean([swaps(difference, 12, seed=seed) for seed in range(20)]) == pytest.approx(exact, rel=0.2)
+    assert drawn / 20 < 2 * 20 / exact
 
 
 def test_holm_against_a_worked_example():
