@@ -67,6 +67,7 @@ class TrainConfig:
     """Settings of a training run."""
 
     out: str  # run folder
+    init: str | None = None  # folder of a trained writer to begin from, with its vocabulary and sizes
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     chat: ChatConfig | None = None  # tune this Qwen3 by QLoRA instead; `model` and `data` aren't read then

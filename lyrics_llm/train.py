@@ -54,9 +54,16 @@ class State:
 
 
 def prepare(config: TrainConfig, accelerator: Accelerator) -> State:
-    """A new model with its optimiser, average and run folder, brought to the last checkpoint."""
-    vocabulary = _vocabulary(Path(config.out), accelerator)
-    network = model.build(config.model, vocabulary, config.seed)
+    """A new or trained model with its optimiser, average and run folder, brought to the last checkpoint.
+
+    Raises:
+        CheckpointError: the model to begin from, or the checkpoint, can't be read.
+    """
+    if config.init is None:
+        vocabulary = _vocabulary(Path(config.out), accelerator)
+        network = model.build(config.model, vocabulary, config.seed)
+    else:
+        network, vocabulary = model.load(config.init)
     optimizer = torch.optim.AdamW(_groups(network, config.weight_decay), lr=config.lr, betas=(0.9, 0.95))
     ema = EMA(network, config.ema_decay)
     network, optimizer = accelerator.prepare(network, optimizer)

@@ -187,7 +187,7 @@ def test_swapped_sets():
 
 def test_swaps_that_stop_early_agree_with_all_signs():
     rng = np.random.default_rng(3)
-    pairs = rng.normal(size=(12, 2)) + [0.35, 0.0]
+    pairs = rng.normal((0.35, 0.0), size=(12, 2))
     drawn = 0
 
     def difference(swapped: np.ndarray) -> float:

@@ -1,6 +1,7 @@
 """Training at tiny size: it learns, and stopping and resuming equals not stopping."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from common import config as configs
+from common.errors import CheckpointError
 from lyrics_llm import data
 from lyrics_llm.config import DataConfig, TrainConfig
 from lyrics_llm.model import load
@@ -92,3 +94,14 @@ def test_every_configuration_is_read() -> None:
         path = Path(__file__).parent.parent / "lyrics_llm" / "configs" / f"{name}.yaml"
         config = configs.parse(TrainConfig, ["--config", str(path), "--out", "x"])
         assert config.data.songs >= 1
+
+
+def test_training_goes_on_from_a_trained_writer(tmp_path: Path) -> None:
+    first = train(settings(tmp_path / "first", 2))
+    second = train(replace(settings(tmp_path / "second", 1), init=str(first), lr=0.0))
+    assert first is not None and second is not None
+    a, b = load(first), load(second)
+    assert a[1].ids == b[1].ids
+    assert all(torch.equal(v, b[0].state_dict()[k]) for k, v in a[0].state_dict().items())
+    with pytest.raises(CheckpointError, match="config.json is missing"):
+        train(replace(settings(tmp_path / "third", 1), init=str(tmp_path)))
