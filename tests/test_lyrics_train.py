@@ -72,7 +72,7 @@ def test_batches_are_functions_of_the_step() -> None:
     known = labels != data.IGNORED
     assert torch.equal(ids[known], labels[known])
     assert not known[:, 0].any()
-    assert 0.5 < known.float().mean() <= 1
+    assert 0.3 < known.float().mean() <= 1
 
 
 def test_further_descriptions_teach_the_plan_alone() -> None:
@@ -103,5 +103,5 @@ def test_training_goes_on_from_a_trained_writer(tmp_path: Path) -> None:
     a, b = load(first), load(second)
     assert a[1].ids == b[1].ids
     assert all(torch.equal(v, b[0].state_dict()[k]) for k, v in a[0].state_dict().items())
-    with pytest.raises(CheckpointError, match="config.json is missing"):
+    with pytest.raises(CheckpointError, match=r"config\.json is missing"):
         train(replace(settings(tmp_path / "third", 1), init=str(tmp_path)))
