@@ -77,11 +77,13 @@ class PhoneSpace:
     def penalty(self, error: Tensor, phone: Tensor, consonants: float = 1.0) -> Tensor:
         """(B,) mean square of errors (B, T, D) along the directions, of unit length, over the sung frames.
 
-        Directions count by how well they tell phones apart; frames of a consonant `consonants` times. A song
-        without a sung frame has 0.
+        Directions count by how far apart they hold phones (the root of their ratio, so that fine
+        differences aren't lost beside that of a consonant and a vowel); frames of a consonant `consonants`
+        times. A song without a sung frame has 0.
         """
-        norms = self.directions.norm(dim=0)
-        square = (stretches(error) @ (self.directions / norms)).square() @ (self.ratios / self.ratios.sum())
+        weights = self.ratios.clamp(min=0).sqrt()
+        along = stretches(error) @ (self.directions / self.directions.norm(dim=0))
+        square = along.square() @ (weights / weights.sum())
         weight = (phone >= 0).float() + (consonants - 1) * is_consonant(phone).float()
         return (square * weight).sum(1) / weight.sum(1).clamp(min=1)
 

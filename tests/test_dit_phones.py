@@ -67,7 +67,8 @@ def test_the_penalty_is_the_mean_square_along_the_directions() -> None:
     space = PhoneSpace(torch.randn(SPAN * 2, 3), torch.tensor([3.0, 1.0, 0.5]), torch.zeros(5, 3))
     error, phone = torch.randn(2, 9, 2), torch.tensor([[-1] * 3 + [30] * 3 + [4] * 3, [-1] * 9])
     unit = (space.directions / space.directions.norm(dim=0)).double()
-    square = (stretches(error).double() @ unit).square() @ (space.ratios / space.ratios.sum()).double()
+    share = space.ratios.sqrt() / space.ratios.sqrt().sum()
+    square = (stretches(error).double() @ unit).square() @ share.double()
     weight = torch.tensor([0, 0, 0, 1, 1, 1, 3, 3, 3]).double()
     expected = (square[0] * weight).sum() / 12
     found = space.penalty(error, phone, consonants=3.0)
