@@ -165,9 +165,20 @@ class Distance:
     """A Fréchet distance with what is needed to judge it."""
 
     value: float
-    rows: tuple[int, int]
-    dimensions: int
-    ranks: tuple[int, int]  # of the covariances: below `dimensions` where rows are too few
+    sets: tuple[Gaussian, Gaussian]
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        return self.sets[0].rows, self.sets[1].rows
+
+    @property
+    def dimensions(self) -> int:
+        return self.sets[0].dimensions
+
+    @property
+    def ranks(self) -> tuple[int, int]:
+        """Of the covariances, found when asked for: below `dimensions` where rows are too few."""
+        return self.sets[0].rank, self.sets[1].rank
 
     def __str__(self) -> str:
         rows, ranks = "/".join(map(str, self.rows)), "/".join(map(str, self.ranks))
@@ -186,8 +197,7 @@ def frechet_distance(x: np.ndarray, y: np.ndarray) -> Distance:
 
 def between(x: Gaussian, y: Gaussian) -> Distance:
     """The distance of two Gaussians."""
-    ranks = (x.rank, y.rank)
-    return Distance(_value(x, y), (x.rows, y.rows), x.dimensions, ranks)
+    return Distance(_value(x, y), (x, y))
 
 
 def _value(x: Gaussian, y: Gaussian) -> float:
