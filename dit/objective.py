@@ -15,7 +15,7 @@ from dit.conditions import Conditions
 from dit.config import FlowConfig
 from dit.data import Batch
 from dit.flow import Path, make_path
-from dit.phones import PhoneSpace, is_consonant, phones
+from dit.phones import PhoneSpace, exchanged, is_consonant, phones
 from dit.scheduler import Diffusion
 
 BANDS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of t, in which losses are logged
@@ -91,35 +91,34 @@ def held_out(
 
     `true` is with everything; `other_score` with the neighbour's score and words; `no_score` without;
     `no_description` without; `nothing` with all dropped. A model that listens to its score has
-    `true` far below `other_score`. With a phone space also the share of sung frames whose phone is
-    read in the latents that the model points to, told everything: `initials`, `finals`; those of the
-    songs themselves end in `_real`.
+    `true` far below `other_score`. With a phone space also how the latents that the model points to
+    answer an exchange of all `initials` and `finals`: 1 when they move from phone to phone, 0 when
+    they don't move.
     """
     totals: dict[str, list[Tensor]] = {}
+    ways: dict[str, Tensor] = {}
     for number, batch in enumerate(batches):
         generator = torch.Generator().manual_seed(seed + number)
         noise = torch.randn(batch.latents.shape, generator=generator).to(batch.latents.device)
-        phone = phones(batch.conditions)
-        for name, read in _heard(space, batch.latents, phone).items():
-            totals.setdefault(f"{name}_real", []).append(read)
         for time in times:
             t = torch.full((len(noise),), time, device=noise.device)
-            for name, conditions in _variants(batch.conditions).items():
-                found = predict(model, flow, batch, conditions, t, noise)
-                totals.setdefault(f"{name}_{time:g}", []).append(found.losses)
-                if name == "true":
-                    for kind, read in _heard(space, found.clean, phone).items():
-                        totals.setdefault(f"{kind}_{time:g}", []).append(read)
-    return {name: float(torch.cat(values).mean()) for name, values in totals.items()}
-
-
-def _heard(space: PhoneSpace | None, latents: Tensor, phone: Tensor) -> dict[str, Tensor]:
-    """Whether the phone of each frame of initials and of finals is read in the latents."""
-    if space is None:
-        return {}
-    right = (space.read(latents) == phone).float()
-    consonant = is_consonant(phone)
-    return {"initials": right[consonant], "finals": right[(phone >= 0) & ~consonant]}
+            found = {
+                name: predict(model, flow, batch, conditions, t, noise)
+                for name, conditions in _variants(batch.conditions).items()
+            }
+            for name, prediction in found.items():
+                totals.setdefault(f"{name}_{time:g}", []).append(prediction.losses)
+            if space is not None:
+                swapped = exchanged(batch.conditions)
+                other = predict(model, flow, batch, swapped, t, noise)
+                pair = phones(batch.conditions), phones(swapped)
+                gone, way = space.moved(found["true"].clean - other.clean, *pair)
+                initial = is_consonant(pair[0])
+                for name, of in (("initials", initial), ("finals", ~initial)):
+                    so_far = ways.setdefault(f"{name}_{time:g}", torch.zeros(2))
+                    so_far += torch.stack([gone[of].sum(), way[of].sum()]).cpu()
+    means = {name: float(torch.cat(losses).mean()) for name, losses in totals.items()}
+    return means | {name: float(gone / way) for name, (gone, way) in ways.items() if way > 0}
 
 
 def _variants(c: Conditions) -> dict[str, Conditions]:

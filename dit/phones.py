@@ -9,7 +9,7 @@ quadratic form that doesn't depend on the noise, so the best answer stays the sa
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -51,7 +51,7 @@ def phones(conditions: Conditions) -> Tensor:
 
 
 def stretches(latents: Tensor) -> Tensor:
-    """(B, T, D) to (B, T, SPAN · D): each frame with its neighbours, zeros beyond the ends."""
+    """(B, T, D) to (B, T, D · SPAN): each frame with its neighbours, zeros beyond the ends."""
     padded = F.pad(latents, (0, 0, SPAN // 2, SPAN // 2))
     return padded.unfold(1, SPAN, 1).flatten(2)
 
@@ -61,7 +61,7 @@ class PhoneSpace:
     """Directions in which phones differ.
 
     Args:
-        directions: (SPAN · D, k); along each the latents of one phone have variance 1.
+        directions: (D · SPAN, k); along each the latents of one phone have variance 1.
         ratios: (k,) variance between phones along each, beside that within one.
         centres: (phones, k) the mean of each phone; NaN for one that was hardly seen.
     """
@@ -87,12 +87,29 @@ class PhoneSpace:
         weight = (phone >= 0).float() + (consonants - 1) * is_consonant(phone).float()
         return (square * weight).sum(1) / weight.sum(1).clamp(min=1)
 
-    def read(self, latents: Tensor) -> Tensor:
-        """(B, T) the phone whose centre is nearest, for latents (B, T, D)."""
-        centres = torch.where(self.centres.isnan(), torch.inf, self.centres)
-        found = stretches(latents) @ self.directions
-        square = found.square().sum(-1, keepdim=True) - 2 * found @ centres.nan_to_num(posinf=0).mT
-        return (square + centres.square().sum(-1)).argmin(-1)
+    def moved(self, difference: Tensor, phone: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        """How far latents went from some phones to others, and how far apart these are; (B, T) each.
+
+        Their ratio is 1 for latents that moved from centre to centre, 0 for latents that didn't move, or
+        moved elsewhere. Both are 0 where a phone is unknown or stays.
+
+        Args:
+            difference: (B, T, D) of the latents of `phone` and those of `other` (B, T).
+        """
+        way = self.centres[phone.clamp(min=0)] - self.centres[other.clamp(min=0)]
+        known = (phone >= 0) & (other >= 0) & ~way.isnan().any(-1)
+        gone = ((stretches(difference) @ self.directions) * way).sum(-1)
+        return torch.where(known, gone, 0.0), torch.where(known, way.square().sum(-1), 0.0)
+
+
+def exchanged(conditions: Conditions) -> Conditions:
+    """The same song with every initial and every final replaced by another, the same everywhere."""
+
+    def other(index: Tensor, count: int) -> Tensor:
+        return torch.where(index > 0, (index - 1 + count // 2) % (count - 1) + 1, 0)
+
+    initial = other(conditions.initial, len(INITIALS))
+    return replace(conditions, initial=initial, final=other(conditions.final, len(FINALS)))
 
 
 def is_consonant(phone: Tensor) -> Tensor:

@@ -1,13 +1,12 @@
 """The phone space: closed forms on planted latents, what counts as a phone, the weight in training."""
 
-import numpy as np
 import pytest
 import torch
 
 from common.frames import GROUPS, render
 from common.pinyin import FINALS, INITIALS
 from dit.conditions import Conditions
-from dit.phones import SPAN, PhoneSpace, fit, is_consonant, phones, stretches
+from dit.phones import SPAN, PhoneSpace, exchanged, fit, is_consonant, phones, stretches
 from tests.dit_songs import score
 
 RATE = 43.07
@@ -19,16 +18,20 @@ def sung(seed: int, sung: bool = True) -> Conditions:
     return Conditions.single(frames, score=render(of, RATE, frames))
 
 
-def planted(seed: int, strength: float) -> tuple[torch.Tensor, Conditions]:
-    """Latents (T, 6) of noise, whose first dimension tells initials and second tells finals."""
-    conditions = sung(seed)
+def signal(conditions: Conditions) -> torch.Tensor:
+    """(T, 6): the first dimension tells initials, the second tells finals."""
     phone = phones(conditions)[0]
-    rng = np.random.default_rng(seed)
-    latents = torch.from_numpy(rng.standard_normal((len(phone), 6))).float()
     consonant = is_consonant(phone)
-    latents[:, 0] += strength * torch.where(consonant, phone - 5.0, 0.0)
-    latents[:, 1] += strength * torch.where((phone >= 0) & ~consonant, phone % 7 - 3.0, 0.0)
-    return latents, conditions
+    out = torch.zeros(len(phone), 6)
+    out[:, 0] = torch.where(consonant, phone - 8.0, 0.0)
+    out[:, 1] = torch.where((phone >= 0) & ~consonant, phone % 7 - 3.0, 0.0)
+    return 4 * out
+
+
+def planted(seed: int) -> tuple[torch.Tensor, Conditions]:
+    """Latents of noise with such a signal; every other song sings other phones."""
+    conditions = sung(seed) if seed % 2 else exchanged(sung(seed))
+    return signal(conditions) + torch.randn(conditions.frames, 6), conditions
 
 
 def test_consonants_come_before_their_note_and_vowels_fill_it() -> None:
@@ -45,22 +48,21 @@ def test_consonants_come_before_their_note_and_vowels_fill_it() -> None:
     assert bool((phones(conditions.drop(score=True)) == -1).all())
 
 
-def test_planted_phones_are_found_and_read() -> None:
-    space = fit(planted(seed, 4.0) for seed in range(40))
+def test_planted_phones_are_found_and_followed() -> None:
+    torch.manual_seed(0)
+    space = fit(planted(seed) for seed in range(40))
     assert space is not None
-    unit = (space.directions / space.directions.norm(dim=0)).reshape(SPAN, 6, -1)
-    best = unit[:, :2, -1].square().sum()  # the clearest direction lies in the planted dimensions
-    assert best > 0.95
-    latents, conditions = planted(99, 4.0)
-    phone = phones(conditions)
-
-    def right(found: torch.Tensor) -> float:  # phones that were planted alike count as the same
-        same = torch.where(is_consonant(phone), found == phone, found % 7 == phone % 7)
-        return float((same & (is_consonant(phone) == is_consonant(found)))[phone >= 0].float().mean())
-
-    assert right(space.read(latents[None])[0]) > 0.95
-    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
-    assert right(space.read(noise[None])[0]) < 0.4
+    unit = (space.directions / space.directions.norm(dim=0)).reshape(6, SPAN, -1)
+    assert unit[:2, :, -1].square().sum() > 0.95  # the clearest direction lies in the planted dimensions
+    conditions = sung(99)
+    other = exchanged(conditions)
+    before, after = phones(conditions), phones(other)
+    assert bool(((before >= 0) == (after >= 0)).all()) and bool((before != after)[before >= 0].any())
+    for share in (1.0, 0.5, 0.0):
+        difference = share * (signal(conditions) - signal(other))[None]
+        gone, way = space.moved(difference, before, after)
+        assert float(gone.sum() / way.sum()) == pytest.approx(share, abs=0.1)
+        assert bool((way[(before < 0) | (before == after)] == 0).all())
 
 
 def test_the_penalty_is_the_mean_square_along_the_directions() -> None:
