@@ -100,7 +100,13 @@ class Run:
             what `export` says at the end; None in other than the main process.
         """
         while not self.over():
-            report = step()
+            try:
+                report = step()
+            except RuntimeError:
+                # A signal to the whole group of processes also ends the workers that prepare batches.
+                if not self._asked_to_stop or self.accelerator.num_processes > 1:
+                    raise
+                break
             self.advance()
             if self.step % log_every == 0:
                 log(report)

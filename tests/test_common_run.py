@@ -1,6 +1,8 @@
 """Configurations, the EMA, and stopping and resuming."""
 
 import json
+import os
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -113,3 +115,27 @@ def test_the_average_follows_its_formula_and_swaps_back() -> None:
     with ema.swapped(model):
         assert model.weight.item() == pytest.approx(expected, abs=1e-6)
     assert model.weight.item() == 1.0
+
+
+def test_a_worker_that_ends_with_the_process_doesnt_keep_the_run_from_saving(tmp_path: Path) -> None:
+    def begun(steps: int) -> Run:
+        return Run(Accelerator(cpu=True), tmp_path, Config(str(tmp_path)), max_steps=steps)
+
+    run = begun(9)
+
+    def step() -> None:
+        if run.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise RuntimeError("DataLoader worker is killed by signal: Terminated")
+
+    assert run.loop(step, lambda: tmp_path, lambda _: None, log_every=5, save_minutes=60) == tmp_path
+    again = begun(9)
+    assert again.restore() and again.step == 2
+    with pytest.raises(RuntimeError, match="something else"):
+        again.loop(
+            lambda: (_ for _ in ()).throw(RuntimeError("something else")),
+            lambda: tmp_path,
+            lambda _: None,
+            log_every=5,
+            save_minutes=60,
+        )
