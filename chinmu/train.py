@@ -13,11 +13,12 @@ the towers at once, are `--data.batch_size 4096 --chunk 64`; trained on words al
 """
 
 import copy
+import json
 import logging
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -34,12 +35,12 @@ from chinmu.text import character_tokenizer
 from chinmu.validate import held_out, retrieval
 from common import config as configs
 from common.ema import EMA
-from common.errors import ConfigError, ManifestError, command
+from common.errors import CheckpointError, ConfigError, ManifestError, command
 from common.files import whole_folder
 from common.precision import precision
 from common.run import Run
 from common.seeds import derive_seed
-from common.training import decay_groups, warm_cosine
+from common.training import decay_groups, train_only, warm_cosine
 from corpus import manifest
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ class TrainConfig:
     manifest: str  # JSONL of the training songs
     out: str  # run folder
     valid: str | None = None  # JSONL of held-out songs for the validation loss
+    init: str | None = None  # folder of a trained ChinMu to begin from, with its sizes and its tokenizer
+    only: tuple[str, ...] = ()  # parts that are trained, such as audio_tower; the rest stays as it is
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     seed: int = 0
@@ -101,15 +104,14 @@ class State:
 
 
 def prepare(config: TrainConfig, accelerator: Accelerator, pairs: Pairs) -> State:
-    """A new model with its optimiser, average and run folder, brought to the last checkpoint."""
-    tokenizer = None
-    if config.model.text.pretrained is None:
-        texts = all_texts(pairs.teller, config.seed)
-        tokenizer = character_tokenizer(texts, longest=config.model.text.longest)
-    torch.manual_seed(derive_seed(config.seed, "weights"))
-    model = build(config.model, tokenizer)
-    first = pairs.opening()
-    model.calibrate(first.texts, first.windows)
+    """A model with its optimiser, average and run folder, brought to the last checkpoint.
+
+    Raises:
+        CheckpointError: the model to begin from, or the checkpoint, can't be read.
+        ConfigError: the model lacks a part that is to be trained.
+    """
+    model = begun(config, pairs)
+    train_only(model, config.only)
     prototypes = Prototypes(pairs.labels, config.model.dim)
     groups = [
         *decay_groups(model, config.weight_decay),
@@ -123,6 +125,29 @@ def prepare(config: TrainConfig, accelerator: Accelerator, pairs: Pairs) -> Stat
     run = Run(accelerator, config.out, config, max_minutes=config.max_minutes, max_steps=config.max_steps)
     run.restore()
     return State(config, accelerator, run, model, prototypes, optimizer, ema)
+
+
+def begun(config: TrainConfig, pairs: Pairs) -> ChinMu:
+    """The trained model to go on from, or a new one, its tower outputs standardised on the first batch."""
+    if config.init is not None:
+        model = ChinMu.from_pretrained(config.init)
+        wanted = json.loads(json.dumps(asdict(config.model.audio)))
+        heard = {name: value for name, value in model.config.audio.items() if name in wanted}
+        if differs := [name for name, value in heard.items() if wanted[name] != value]:
+            raise CheckpointError(
+                f"the ChinMu in {config.init} has another model.audio.{differs[0]}: {heard[differs[0]]} "
+                f"instead of {wanted[differs[0]]}"
+            )
+        return model
+    tokenizer = None
+    if config.model.text.pretrained is None:
+        texts = all_texts(pairs.teller, config.seed)
+        tokenizer = character_tokenizer(texts, longest=config.model.text.longest)
+    torch.manual_seed(derive_seed(config.seed, "weights"))
+    model = build(config.model, tokenizer)
+    first = pairs.opening()
+    model.calibrate(first.texts, first.windows)
+    return model
 
 
 def learning_rate(config: TrainConfig, step: int, progress: float) -> float:

@@ -1,8 +1,11 @@
 """What the trainings of all rooms share beside their loop (`common.run`): learning rates and weight decay."""
 
 import math
+from collections.abc import Sequence
 
 from torch import nn
+
+from common.errors import ConfigError
 
 
 def warm_cosine(step: int, progress: float, warmup: int, floor: float) -> float:
@@ -21,3 +24,16 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     rest = [p for p in model.parameters() if p.ndim < 2]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+
+def train_only(model: nn.Module, parts: Sequence[str]) -> None:
+    """Leave all weights but those of some parts (attributes of the model) as they are; none named: train all.
+
+    Raises:
+        ConfigError: the model has no such part.
+    """
+    known = sorted({name.split(".")[0] for name, _ in model.named_parameters()})
+    if unknown := [part for part in parts if part not in known]:
+        raise ConfigError(f"the model has no part {unknown[0]!r} to train: use some of {', '.join(known)}")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not parts or name.split(".")[0] in parts)

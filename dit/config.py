@@ -53,7 +53,7 @@ class TrainConfig:
     out: str  # run folder
     valid: str | None = None  # folder of dit.prepare with songs that training doesn't see
     init: str | None = None  # folder of trained weights to begin from, of the same shape as `model`
-    only: str | None = None  # the part of the model that is trained, such as voice; the rest stays as it is
+    only: tuple[str, ...] = ()  # parts of the model that are trained, such as voice; the rest stays as it is
     model: ModelConfig = field(default_factory=ModelConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
     dropout: Dropout = field(default_factory=Dropout)

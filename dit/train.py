@@ -21,12 +21,12 @@ from torch import Tensor, nn
 
 from common.config import parse
 from common.ema import EMA
-from common.errors import CheckpointError, ConfigError, run_command
+from common.errors import CheckpointError, run_command
 from common.files import whole_folder
 from common.precision import precision
 from common.run import Run
 from common.seeds import derive_seed, generator
-from common.training import decay_groups, warm_cosine
+from common.training import decay_groups, train_only, warm_cosine
 from dit.config import TrainConfig
 from dit.data import Batch, Batches, LatentSongs
 from dit.model import SongTransformer
@@ -97,8 +97,7 @@ def begin(config: TrainConfig) -> State:
     model = SongTransformer.named(config.model.size, **overrides)
     if config.init is not None:
         begin_from(model, config.init)
-    if config.only is not None:
-        train_only(model, config.only)
+    train_only(model, config.only)
     ema = EMA(model, config.ema)
     optimizer = torch.optim.AdamW(
         decay_groups(model, config.weight_decay), lr=config.lr, betas=(0.9, 0.98), fused=True
@@ -145,15 +144,6 @@ def begin_from(model: SongTransformer, folder: str) -> None:
     if differs := sorted({name for name, _ in shapes[0].items() ^ shapes[1].items()}):
         raise CheckpointError(f"the song model in {folder} has another shape, first at {differs[0]}")
     model.load_state_dict(trained)
-
-
-def train_only(model: SongTransformer, part: str) -> None:
-    """Leave everything but one part of the model as it is. Raises ConfigError when it has no such part."""
-    parts = sorted({name.split(".")[0] for name, _ in model.named_parameters()})
-    if part not in parts:
-        raise ConfigError(f"the song model has no part {part!r} to train only: use one of {', '.join(parts)}")
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.split(".")[0] == part)
 
 
 def valid_batches(config: TrainConfig, device: torch.device) -> list[Batch]:

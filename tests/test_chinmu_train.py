@@ -321,6 +321,19 @@ def test_a_checkpoint_of_another_shape_is_refused(corpus, tmp_path):
         train.train(config(corpus, tmp_path, model=other, max_steps=2))
 
 
+def test_one_tower_goes_on_alone_from_a_trained_model(corpus, tmp_path):
+    first = train.train(config(corpus, tmp_path / "first", max_steps=2))
+    only = ("audio_tower", "audio_projection")
+    settings = config(corpus, tmp_path / "second", init=str(first), only=only, max_steps=2)
+    second = train.train(settings)
+    a, b = (ChinMu.from_pretrained(folder).state_dict() for folder in (first, second))
+    moved = {name.split(".")[0] for name in a if not torch.equal(a[name], b[name])}
+    assert moved == set(only)
+    other = replace(MODEL, audio=replace(MODEL.audio, n_mels=32))
+    with pytest.raises(CheckpointError, match=r"another model\.audio\.n_mels"):
+        train.train(replace(settings, out=str(tmp_path / "third"), model=other))
+
+
 def test_the_validation_loss_is_logged(corpus, tmp_path):
     settings = config(corpus, tmp_path, valid=str(corpus[0] / "manifest.jsonl"), valid_batches=1, max_steps=1)
     train.train(settings)

@@ -3,7 +3,8 @@
 import pytest
 from torch import nn
 
-from common.training import decay_groups, warm_cosine
+from common.errors import ConfigError
+from common.training import decay_groups, train_only, warm_cosine
 
 
 def test_the_rate_rises_and_falls_along_its_cosine() -> None:
@@ -19,3 +20,14 @@ def test_matrices_decay_and_vectors_dont() -> None:
     assert (decayed["weight_decay"], rest["weight_decay"]) == (0.1, 0.0)
     assert [tuple(p.shape) for p in decayed["params"]] == [(2, 3)]
     assert [tuple(p.shape) for p in rest["params"]] == [(2,), (2,), (2,)]
+
+
+def test_the_parts_that_arent_named_stay_as_they_are() -> None:
+    model = nn.ModuleDict({"ear": nn.Linear(2, 2), "voice": nn.Linear(2, 2)})
+    train_only(model, ["voice"])
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained == {"voice.weight", "voice.bias"}
+    train_only(model, [])
+    assert all(p.requires_grad for p in model.parameters())
+    with pytest.raises(ConfigError, match="no part 'mouth' to train: use some of ear, voice"):
+        train_only(model, ["voice", "mouth"])
