@@ -42,6 +42,7 @@ from common.run import Run
 from common.seeds import derive_seed
 from common.training import decay_groups, train_only, warm_cosine
 from corpus import manifest
+from corpus.record import SongRecord
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class TrainConfig:
 
     manifest: str  # JSONL of the training songs
     out: str  # run folder
+    also: tuple[str, ...] = ()  # JSONL files of further training songs
     valid: str | None = None  # JSONL of held-out songs for the validation loss
     init: str | None = None  # folder of a trained ChinMu to begin from, with its sizes and its tokenizer
     only: tuple[str, ...] = ()  # parts that are trained, such as audio_tower; the rest stays as it is
@@ -282,13 +284,19 @@ def export(state: State) -> Path:
     return folder
 
 
-def _pairs(path: str, config: TrainConfig, accelerator: Accelerator, held_out: bool = False) -> Pairs:
-    """The songs of a manifest, with their features cached by the main process first."""
-    records = [r for r in manifest.read(path) if r.descriptions]
-    if not records:
-        raise ManifestError(f"{path} has no song with a description")
-    with accelerator.main_process_first():
-        files = cache(records, Path(path).parent, config.model.audio, Path(config.out) / "features")
+def _pairs(
+    paths: Sequence[str], config: TrainConfig, accelerator: Accelerator, held_out: bool = False
+) -> Pairs:
+    """The songs of manifests, with their features cached by the main process first."""
+    records: list[SongRecord] = []
+    files: list[Path] = []
+    for path in paths:
+        own = [r for r in manifest.read(path) if r.descriptions]
+        if not own:
+            raise ManifestError(f"{path} has no song with a description")
+        with accelerator.main_process_first():
+            files += cache(own, Path(path).parent, config.model.audio, Path(config.out) / "features")
+        records += own
     if held_out:  # a smaller set than a batch serves too
         data = replace(config.data, batch_size=min(config.data.batch_size, max(2, len(records))))
         return Pairs(records, files, config.model.audio, data, config.seed, augment=False)
@@ -303,8 +311,8 @@ def train(config: TrainConfig) -> Path | None:
         SongError: the manifest, its audio, the configuration or a checkpoint can't be used.
     """
     accelerator = Accelerator(mixed_precision=precision(config.mixed_precision, config.cpu), cpu=config.cpu)
-    pairs = _pairs(config.manifest, config, accelerator)
-    valid = _pairs(config.valid, config, accelerator, held_out=True) if config.valid else None
+    pairs = _pairs([config.manifest, *config.also], config, accelerator)
+    valid = _pairs([config.valid], config, accelerator, held_out=True) if config.valid else None
     state = prepare(config, accelerator, pairs)
     run = state.run
     parameters = sum(p.numel() for p in state.bare.parameters())

@@ -301,7 +301,7 @@ def test_resuming_equals_not_stopping(corpus, tmp_path):
 def _run_until(settings: train.TrainConfig, steps: int) -> None:
     """Stop the run of `settings` after some steps, as a signal would."""
     accelerator = Accelerator(mixed_precision="no", cpu=True)
-    pairs = train._pairs(settings.manifest, settings, accelerator)
+    pairs = train._pairs([settings.manifest], settings, accelerator)
     state = train.prepare(settings, accelerator, pairs)
     for number in range(steps):
         report = train.step(state, pairs[number])
@@ -327,6 +327,7 @@ def test_one_tower_goes_on_alone_from_a_trained_model(corpus, tmp_path):
     settings = config(corpus, tmp_path / "second", init=str(first), only=only, max_steps=2)
     second = train.train(settings)
     a, b = (ChinMu.from_pretrained(folder).state_dict() for folder in (first, second))
+    assert len(list((Path(settings.out) / "features").glob("*/*.npy"))) == len(corpus[1])
     moved = {name.split(".")[0] for name in a if not torch.equal(a[name], b[name])}
     assert moved == set(only)
     other = replace(MODEL, audio=replace(MODEL.audio, n_mels=32))
