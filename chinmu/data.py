@@ -2,7 +2,7 @@
 
 Audio is read once: the features of every song are cached as float16 in the run folder. A batch is
 a pure function of (seed, step, process), so training resumes exactly and workers need no state.
-Descriptions come from the manifest or, for synthetic songs, are spoken anew for every batch from
+Descriptions come from the manifest or, for synthetic songs, are spoken anew again and again from
 the song's plan: variety of phrasing is what makes unseen phrasings understood.
 """
 

@@ -28,6 +28,7 @@ from common.theory import FAMILY, SCALES, Key
 from corpus.attributes import Attributes, attributes
 from corpus.forms import FormSection, form
 from corpus.genres import GENRES
+from corpus.moods import feeling
 from lyrics_llm import model as models
 from lyrics_llm import tokens as t
 from lyrics_llm.constrain import Ahead, Words, lyrics_grammar, plan_grammar, score_grammar
@@ -45,6 +46,7 @@ Keep = Sequence[Sequence[str | None]]  # lines of sections; None for those to wr
 _MOST_DESCRIPTION = 400  # characters that the model reads
 _TEMPERS = {"plan": Temper(0.7, 0.05), "lyrics": Temper(0.75, 0.08), "score": Temper(0.8, 0.05)}
 _DRAFTS = 48  # of a line of words
+_CLEARLY = 0.55  # valence from which a mood decides between major and minor
 _CHOICES = ("genre", "mood", "theme", "singer", "tempo", "key", "swing", "harmony", "lead")
 
 
@@ -314,6 +316,8 @@ def _said(found: Attributes) -> dict[str, Any]:
         wishes |= {"tonic": key.tonic, "scale": key.scale}
     elif "mode" in found:
         wishes["scale"] = tuple(s for s in SCALES if FAMILY[s] == found["mode"] and s in _scales_of(found))
+    elif scales := _scales_felt(found):
+        wishes["scale"] = scales
     for role in ("harmony", "lead"):
         wished = [i for i in found.get("instruments", ()) if i in t.PLAN_FIELDS[role]]
         refused = found.get("without", ())
@@ -322,6 +326,18 @@ def _said(found: Attributes) -> dict[str, Any]:
         elif refused:
             wishes[role] = tuple(i for i in t.PLAN_FIELDS[role] if i not in refused)
     return wishes
+
+
+def _scales_felt(found: Attributes) -> tuple[str, ...]:
+    """The scales as bright or dark as a named mood, where it is clearly one and the genre has any.
+
+    The model has seen a mood only with its own genres, and people ask for sad pop.
+    """
+    valence = feeling(found.get("mood", "")).valence
+    if abs(valence) < _CLEARLY:
+        return ()
+    family = "major" if valence > 0 else "minor"
+    return tuple(scale for scale in _scales_of(found) if FAMILY[scale] == family)
 
 
 def _scales_of(found: Attributes) -> tuple[str, ...]:

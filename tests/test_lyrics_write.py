@@ -15,7 +15,7 @@ from lyrics_llm.evaluate import distinct, form_agreement, rhyme_rate
 from lyrics_llm.sample import Temper, write
 from lyrics_llm.sequence import lyrics_tokens, plan_tokens
 from lyrics_llm.tokens import LYRICS, PAD, Vocabulary, build
-from lyrics_llm.writer import Writer
+from lyrics_llm.writer import Writer, wishes_of
 
 TEXT = "一首下雨天想家的慢歌，女声，钢琴"
 
@@ -165,3 +165,15 @@ def test_the_likeliest_of_several_drafts_of_a_line_is_written(
         return sum(rows) / len(rows)
 
     assert likelihood(16) > likelihood(1)
+
+
+def test_a_clear_mood_decides_between_major_and_minor() -> None:
+    def scales(text: str, **fixed: str) -> object:
+        return wishes_of(text, fixed).get("scale")
+
+    assert scales("一首伤感的流行歌") == ("minor",) and scales("一首欢快的流行歌") == ("major",)
+    assert set(scales("下雨天，心里难过")) == {"minor", "dorian", "yu", "blues"}
+    assert set(scales("欢快的小调歌曲")) == {"minor", "dorian", "yu", "blues"}  # what is said outright wins
+    assert scales("欢快的歌", key="A minor") == "minor"
+    assert scales("温柔的歌") is None  # neither bright nor dark
+    assert not scales("伤感的民谣")  # which has no minor scale here

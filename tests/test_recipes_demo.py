@@ -16,7 +16,9 @@ def test_each_stage_runs_modules_of_the_project_and_shares_its_folders() -> None
     heard = commands["chinmu"][1]
     assert heard[heard.index("--init") + 1] == "w/chinmu/model"
     assert heard[heard.index("--also") + 1] == "[w/corpus/short/manifest.jsonl]"
-    assert "w/chinmu_audio/model" in commands["latents"][0] and "w/chinmu_audio/model" in commands["bundle"][0]
+    assert (
+        "w/chinmu_audio/model" in commands["latents"][0] and "w/chinmu_audio/model" in commands["bundle"][0]
+    )
 
 
 def test_the_pool_is_held_out_and_isnt_the_test_set() -> None:
