@@ -402,7 +402,10 @@ def _compare_values(
 
 
 def _compare_sets(heard: Heard, first: str, second: str, seed: int) -> list[Comparison]:
-    """FAD by swapping the two systems' songs of a prompt at random."""
+    """FAD by swapping the two systems' songs of a prompt at random; the mean of audiences, as in the table.
+
+    Each audience is a set of its own: a song that answers prompts of both would count twice in one.
+    """
     if not heard.pool:
         return []
     sides = []
@@ -414,14 +417,20 @@ def _compare_sets(heard: Heard, first: str, second: str, seed: int) -> list[Comp
     if len(shared) < 8:
         return []
     target = fad.fitted(heard.pool)
+    audience = {p.id: p.audience for system in (first, second) for p in heard.answers[system].values()}
+    groups = [[n for n, k in enumerate(shared) if audience[k] == a] for a in {audience[k] for k in shared}]
+    if min(map(len, groups)) < 2:
+        groups = [list(range(len(shared)))]
 
     def difference(swapped: np.ndarray) -> float:
-        sets = [
-            np.concatenate([sides[side ^ int(swap)][k] for k, swap in zip(shared, swapped)])
-            for side in (0, 1)
-        ]
-        values = [fad.between(fad.Gaussian.of_rows(rows), target).value for rows in sets]
-        return values[0] - values[1]
+        found = []
+        for group in groups:
+            sets = [
+                np.concatenate([sides[side ^ int(swapped[n])][shared[n]] for n in group]) for side in (0, 1)
+            ]
+            values = [fad.between(fad.Gaussian.of_rows(rows), target).value for rows in sets]
+            found.append(values[0] - values[1])
+        return float(np.mean(found))
 
     observed = difference(np.zeros(len(shared), dtype=bool))
     p = swaps(difference, len(shared), seed=seed)

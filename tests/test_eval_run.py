@@ -294,3 +294,17 @@ def test_the_protocol_keeps_the_prompts_songs_out_of_the_references(folder: Path
     everything = run._pool(real, asked, run.Settings(songs="", out=""))
     assert len(everything) == SONGS
     assert fad.fitted(pool).rows == 2 * (SONGS - 3)
+
+
+def test_the_difference_that_is_tested_is_the_tables(scored: tuple[run.Scores, Path]) -> None:
+    scores, _ = scored
+    both = {
+        (r.encoder, r.system): r.estimate.value
+        for r in scores.rows
+        if (r.metric, r.audience) == ("FAD", "both")
+    }
+    tested = [c for c in scores.comparisons if c.metric == "FAD"]
+    assert tested
+    for c in tested:
+        expected = both[c.encoder, c.first] - both[c.encoder, c.second]
+        assert c.difference == pytest.approx(expected, rel=1e-6, abs=1e-9)
