@@ -15,9 +15,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 @pytest.fixture(autouse=True)
 def own_accelerator() -> Iterator[None]:
-    """Each test has an accelerator of its own: accelerate keeps the first one's precision for the process."""
+    """Each test has an accelerator of its own."""
     yield
-    if "accelerate.state" in sys.modules:
-        from accelerate.state import AcceleratorState
+    if "accelerate.state" in sys.modules:  # only tests that train import it, which takes seconds
+        from processes import fresh_accelerator
 
-        AcceleratorState._reset_state(reset_partial_state=True)
+        fresh_accelerator()

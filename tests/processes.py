@@ -12,6 +12,11 @@ def in_two(run: Callable[..., Any], *args: Any) -> None:
     debug_launcher(_forked, args=(run, *args), num_processes=2)
 
 
+def fresh_accelerator() -> None:
+    """Forget the accelerator of this process, whose precision accelerate keeps for all that follow."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
 def _forked(run: Callable[..., Any], *args: Any) -> None:
-    AcceleratorState._reset_state(reset_partial_state=True)  # the parent may have trained alone before
+    fresh_accelerator()  # the parent may have trained alone before
     run(*args)

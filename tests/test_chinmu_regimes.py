@@ -106,7 +106,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def begun(settings: train.TrainConfig) -> tuple[train.State, Pairs]:
     accelerator = Accelerator(mixed_precision="no", cpu=True)
-    pairs = train._pairs(settings.manifest, settings, accelerator)
+    pairs = train._pairs([settings.manifest], settings, accelerator)
     return train.prepare(settings, accelerator, pairs), pairs
 
 

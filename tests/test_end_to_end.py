@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import fresh_accelerator
 
 from app import bundle
 from app.pipeline import SongPipeline
@@ -34,7 +35,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return ["--config", f"{room}/configs/tiny.yaml", "--out", str(work / name), "--max_steps", "1"]
 
     vae_train.main([*options("vae", "vae"), "--manifest", listed])
+    fresh_accelerator()
     chinmu_train.main([*options("chinmu", "chinmu"), "--manifest", listed, "--data.batch_size", "2"])
+    fresh_accelerator()
     lyrics_train.main(options("lyrics_llm", "lyrics"))
     parts = {"vae": str(work / "vae/model"), "chinmu": str(work / "chinmu/model")}
     dit_prepare.main(
@@ -49,6 +52,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
             str(work / "data"),
         ]
     )
+    fresh_accelerator()
     dit_train.main([*options("dit", "dit"), "--data", str(work / "data")])
     return bundle.bundle(
         **parts, writer=work / "lyrics/model", transformer=work / "dit/model", out=work / "bundle"
