@@ -133,7 +133,7 @@ class Pairs(Dataset[Batch]):
     ) -> None:
         self.records, self.files, self.audio, self.config = list(records), list(files), audio, config
         self.seed, self.process, self.processes, self.augment = seed, process, processes, augment
-        self.teller = Teller(self.records, config.tell)
+        self.teller = Teller(self.records, config.tell, seed)
         self.labels = Vocabulary(self.records)
         if len(self.records) < config.batch_size * processes:
             raise ConfigError(

@@ -74,8 +74,8 @@ def shares_at(config: TellConfig, step: int) -> dict[Kind, float]:
 class Teller:
     """Says things about the songs of a corpus, and knows of which other songs they are true."""
 
-    def __init__(self, records: Sequence[SongRecord], config: TellConfig) -> None:
-        self.records, self.config = list(records), config
+    def __init__(self, records: Sequence[SongRecord], config: TellConfig, seed: int = 0) -> None:
+        self.records, self.config, self.seed = list(records), config, seed
         self.written = [frozenset(canonical(d.text) for d in r.descriptions) for r in self.records]
         self._plans: dict[int, SongPlan | None] = {}
         self._said: dict[int, tuple[int, Sequence[Description]]] = {}  # by song: when, and what
@@ -100,10 +100,10 @@ class Teller:
         return self._part(canonical(fitting[rng.integers(len(fitting))].text), kind, rng)
 
     def _spoken(self, song: int, step: int) -> Sequence[Description]:
-        """What is said of a song around a step: it follows from both alone."""
+        """What is said of a song around a step: it follows from both and the seed."""
         turn = step // self.config.anew_steps
         if song not in self._said or self._said[song][0] != turn:
-            self._said[song] = turn, self.descriptions(song, generator(0, "spoken", song, turn))
+            self._said[song] = turn, self.descriptions(song, generator(self.seed, "spoken", song, turn))
         return self._said[song][1]
 
     def _part(self, text: str, kind: Kind, rng: np.random.Generator) -> tuple[str, Kind]:

@@ -33,7 +33,7 @@ from chinmu.model import ChinMu, build
 from chinmu.prototypes import Prototypes
 from chinmu.text import character_tokenizer
 from chinmu.validate import held_out, retrieval
-from common import config as configs
+from common import training
 from common.ema import EMA
 from common.errors import CheckpointError, ConfigError, ManifestError, command
 from common.files import whole_folder
@@ -89,20 +89,10 @@ class TrainConfig:
 
 
 @dataclass
-class State:
+class State(training.State[TrainConfig, ChinMu]):
     """Everything alive in training."""
 
-    config: TrainConfig
-    accelerator: Accelerator
-    run: Run
-    model: ChinMu  # wrapped by accelerate where there are several processes
-    prototypes: Prototypes  # likewise
-    optimizer: torch.optim.Optimizer
-    ema: EMA
-
-    @property
-    def bare(self) -> ChinMu:
-        return self.accelerator.unwrap_model(self.model)
+    prototypes: Prototypes  # wrapped as the model is
 
 
 def prepare(config: TrainConfig, accelerator: Accelerator, pairs: Pairs) -> State:
@@ -126,7 +116,7 @@ def prepare(config: TrainConfig, accelerator: Accelerator, pairs: Pairs) -> Stat
     accelerator.register_for_checkpointing(ema)
     run = Run(accelerator, config.out, config, max_minutes=config.max_minutes, max_steps=config.max_steps)
     run.restore()
-    return State(config, accelerator, run, model, prototypes, optimizer, ema)
+    return State(config, accelerator, run, model, optimizer, ema, prototypes)
 
 
 def begun(config: TrainConfig, pairs: Pairs) -> ChinMu:
@@ -332,10 +322,7 @@ def train(config: TrainConfig) -> Path | None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: 0, or 2 with one sentence when something that the user gave is wrong."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    folder = train(configs.parse(TrainConfig, argv))
-    if folder:
-        print(folder)
-    return 0
+    return training.train_as_told(train, TrainConfig, argv)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,51 @@
-"""What the trainings of all rooms share beside their loop (`common.run`): learning rates and weight decay."""
+"""What the trainings of all rooms share beside their loop (`common.run`).
+
+Their state and their command, learning rates, weight decay, and training a part of a model.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
 
+import torch
 from torch import nn
 
+from common.config import parse
+from common.ema import EMA
 from common.errors import ConfigError
+from common.run import Run
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+C = TypeVar("C")
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass
+class State(Generic[C, M]):
+    """Everything alive in the training of a network."""
+
+    config: C
+    accelerator: "Accelerator"
+    run: Run
+    model: M  # wrapped by accelerate where there are several processes
+    optimizer: torch.optim.Optimizer
+    ema: EMA
+
+    @property
+    def bare(self) -> M:
+        return self.accelerator.unwrap_model(self.model)
+
+
+def train_as_told(train: Callable[[C], Path | None], settings: type[C], argv: Sequence[str] | None) -> int:
+    """A training's command behind its logging: read the settings, train, print the model's folder; 0."""
+    folder = train(parse(settings, argv))
+    if folder:
+        print(folder)
+    return 0
 
 
 def warm_cosine(step: int, progress: float, warmup: int, floor: float) -> float:

@@ -46,9 +46,17 @@ def draw_times(count: int, config: FlowConfig, generator: torch.Generator) -> Te
 class Prediction:
     """What a model says of noised latents."""
 
-    error: Tensor  # (B, T, D) of its velocity
-    clean: Tensor  # (B, T, D) the latents that it points to
+    flow: Path | Diffusion
+    noised: Tensor  # (B, T, D)
+    t: Tensor  # (B,)
+    velocity: Tensor  # (B, T, D)
+    error: Tensor  # (B, T, D) of the velocity
     mask: Tensor  # (B, T)
+
+    @property
+    def clean(self) -> Tensor:
+        """(B, T, D) the latents that the velocity points to."""
+        return self.flow.clean(self.noised, self.velocity, self.t)
 
     @property
     def losses(self) -> Tensor:
@@ -65,7 +73,7 @@ def predict(
     x = flow.interpolate(batch.latents, noise, t)
     velocity = model(x, t, conditions, batch.mask).float()
     error = velocity - flow.velocity(batch.latents, noise, t)
-    return Prediction(error, flow.clean(x, velocity.detach(), t), batch.mask)
+    return Prediction(flow, x, t, velocity, error, batch.mask)
 
 
 def by_band(t: Tensor, losses: Tensor) -> dict[str, float]:

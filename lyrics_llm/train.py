@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from transformers import Qwen3ForCausalLM
 
-from common import config as configs
+from common import training
 from common.ema import EMA
 from common.errors import command
 from common.files import whole_folder
@@ -37,20 +37,10 @@ _BATCHES = ("token", "told")  # what the batches of a step are called in the met
 
 
 @dataclass
-class State:
+class State(training.State[TrainConfig, Qwen3ForCausalLM]):
     """Everything alive in training."""
 
-    config: TrainConfig
-    accelerator: Accelerator
-    run: Run
     vocabulary: Vocabulary
-    model: Qwen3ForCausalLM  # wrapped by accelerate where there are several processes
-    optimizer: torch.optim.Optimizer
-    ema: EMA
-
-    @property
-    def bare(self) -> Qwen3ForCausalLM:
-        return self.accelerator.unwrap_model(self.model)
 
 
 def prepare(config: TrainConfig, accelerator: Accelerator) -> State:
@@ -71,7 +61,7 @@ def prepare(config: TrainConfig, accelerator: Accelerator) -> State:
     accelerator.register_for_checkpointing(ema)
     run = Run(accelerator, config.out, config, max_minutes=config.max_minutes, max_steps=config.max_steps)
     run.restore()
-    return State(config, accelerator, run, vocabulary, network, optimizer, ema)
+    return State(config, accelerator, run, network, optimizer, ema, vocabulary)
 
 
 def _vocabulary(folder: Path, accelerator: Accelerator) -> Vocabulary:
@@ -189,10 +179,7 @@ def train(config: TrainConfig) -> Path | None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command: 0, or 2 with one sentence when something that the user gave is wrong."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    folder = train(configs.parse(TrainConfig, argv))
-    if folder:
-        print(folder)
-    return 0
+    return training.train_as_told(train, TrainConfig, argv)
 
 
 if __name__ == "__main__":

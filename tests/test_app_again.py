@@ -32,8 +32,7 @@ def test_the_file_makes_its_song_again(tmp_path: Path, own: str, capsys: pytest.
     out = tmp_path / "two.flac"
     argv = ["again", str(tmp_path / "one.flac"), "--model", str(tiny_folder()), "--out", str(out)]
     assert cli.main(argv) == 0
-    told = capsys.readouterr().err  # it may tell what it told the first time, such as a loudness out of reach
-    assert "made with another" not in told and "samples may differ" not in told
+    assert "note:" not in capsys.readouterr().err
     np.testing.assert_array_equal(read_audio(tmp_path / "one.flac").samples, read_audio(out).samples)
     assert recipe_of(out) == recipe_of(tmp_path / "one.flac")
     if sung.score:

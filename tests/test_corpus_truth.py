@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import pyworld
+from scipy.ndimage import maximum_filter1d
 from scipy.signal import butter, sosfiltfilt
 
 from common.loudness import integrated_loudness, true_peak
@@ -67,14 +68,16 @@ def test_drums_are_struck_on_their_beats(songs):
             continue
         wave = np.abs(made.stems["drums"].samples).max(axis=0)
         hop = 64
-        level = np.log(wave[: len(wave) // hop * hop].reshape(-1, hop).max(axis=1) + 1e-3)
+        peaks = wave[: len(wave) // hop * hop].reshape(-1, hop).max(axis=1)
+        # The highest peak of the last 12 ms: a ringing drum rises within each of its own periods.
+        level = np.log(maximum_filter1d(peaks, 8, origin=3) + 1e-3)
         rise, window = np.maximum(0, np.diff(level)), round(0.04 * RATE / hop)
         for hit in made.record.score.drum_hits():
             near = round(hit.time * RATE / hop)
             around = rise[max(0, near - window) : near + window]
             if hit.drum != "hat" and around.max(initial=0) > 0.5:
                 late = (np.argmax(around) + max(0, near - window) - near) * hop / RATE
-                assert abs(late) < 0.020 or around[window - 14 : window + 14].max() > 0.4
+                assert abs(late) < 0.020 or around[window - 14 : window + 14].max() > 0.5
                 checked += 1
     assert checked > 20
 

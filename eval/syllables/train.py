@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor
 
-from common import config as configs
+from common import training
 from common.ema import EMA
 from common.errors import ConfigError, ManifestError, command
 from common.files import whole_folder
@@ -75,20 +75,7 @@ class TrainConfig:
             )
 
 
-@dataclass
-class State:
-    """Everything alive in training."""
-
-    config: TrainConfig
-    accelerator: Accelerator
-    run: Run
-    model: Network  # wrapped by accelerate where there are several processes
-    optimizer: torch.optim.Optimizer
-    ema: EMA
-
-    @property
-    def bare(self) -> Network:
-        return self.accelerator.unwrap_model(self.model)
+State = training.State[TrainConfig, Network]
 
 
 def prepare(config: TrainConfig, accelerator: Accelerator) -> State:
@@ -222,10 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("eval").setLevel(logging.INFO)
     logging.getLogger("common.run").setLevel(logging.INFO)
-    folder = train(configs.parse(TrainConfig, argv))
-    if folder:
-        print(folder)
-    return 0
+    return training.train_as_told(train, TrainConfig, argv)
 
 
 if __name__ == "__main__":
