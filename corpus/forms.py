@@ -5,7 +5,7 @@ ask for the same shape that the composer will set to music.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -130,14 +130,17 @@ def _longer(cycles: int) -> tuple[SectionTag, ...]:
     return ("intro", *(around * cycles), "bridge", "chorus", "outro")
 
 
-def _candidates(bars: int) -> Iterator[tuple[tuple[SectionTag, ...], list[tuple[float, dict[str, int]]]]]:
+_Row = tuple[tuple[SectionTag, ...], list[tuple[float, dict[str, int]]]]  # a form, its sizings by cost
+
+
+def _candidates(bars: int) -> Iterator[_Row]:
     for template in _TEMPLATES:
         rows = _sizings(template).get(bars)
         if rows:
             yield template, rows
 
 
-def _nearest_long(bars: int) -> tuple[tuple[SectionTag, ...], list[tuple[float, dict[str, int]]]]:
+def _nearest_long(bars: int) -> _Row:
     """A long form whose bars add up; the outro takes what is left over."""
     base = {"intro": 4, "verse": 8, "pre-chorus": 4, "chorus": 8, "interlude": 4, "bridge": 8, "outro": 4}
     cycles = max(1, (bars - 24) // 24)
@@ -152,11 +155,26 @@ def _softmax(costs: list[float], temperature: float) -> np.ndarray:
     return values / values.sum()
 
 
+def _sung_share(template: Sequence[SectionTag], sizing: Mapping[str, int]) -> float:
+    """The share of a form's bars in which somebody sings."""
+    return sum(sizing[t] for t in template if t in _SINGING) / sum(sizing[t] for t in template)
+
+
+def _sung_enough(rows: list[_Row], least: float) -> list[_Row]:
+    """The forms and sizings of which at least such a share is sung; those that come nearest where none is."""
+    best = max(_sung_share(template, sizing) for template, sizings in rows for _, sizing in sizings)
+    kept = [
+        (template, [row for row in sizings if _sung_share(template, row[1]) >= min(least, best)])
+        for template, sizings in rows
+    ]
+    return [row for row in kept if row[1]]
+
+
 def sections(
-    bars: int, tempo: float, metre: tuple[int, int], rng: np.random.Generator
+    bars: int, tempo: float, metre: tuple[int, int], rng: np.random.Generator, sung: float = 0.0
 ) -> list[tuple[SectionTag, int]]:
     """Tags and bars of a form of so many bars, drawn from those that are usual for its length."""
-    rows = list(_candidates(bars)) or [_nearest_long(bars)]
+    rows = _sung_enough(list(_candidates(bars)) or [_nearest_long(bars)], sung)
     seconds = bar_seconds(tempo, metre)
 
     def cost(template: tuple[SectionTag, ...], sizing: dict[str, int]) -> float:
@@ -206,6 +224,7 @@ def form(
     *,
     instrumental: bool = False,
     density: float = 1.0,
+    sung: float = 0.0,
 ) -> Form:
     """A form whose score lasts exactly `duration` seconds, from a hook to a whole song.
 
@@ -215,6 +234,7 @@ def form(
         rng: draws among the forms that are usual for the length; None for the first generator.
         instrumental: no section has lines.
         density: syllables a second beside those of an average song.
+        sung: the least share of the bars that has words; where no form has it, the largest there is.
     Returns:
         The form; sections of the same tag have the same bars and lines.
     Raises:
@@ -222,7 +242,7 @@ def form(
     """
     rng = np.random.default_rng(0) if rng is None else rng
     fitted = fit(duration, tempo, metre)
-    drawn = sections(fitted.bars, fitted.tempo, metre, rng)
+    drawn = sections(fitted.bars, fitted.tempo, metre, rng, sung)
     rates = {"verse": 2.25, "pre-chorus": 2.3, "chorus": 2.0, "bridge": 1.9}
     lines: dict[str, tuple[int, ...]] = {}
     for tag, bars in drawn:

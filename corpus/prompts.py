@@ -1,8 +1,9 @@
-"""Whole descriptions as users type them: one flowing sentence, or a list of wishes in any order."""
+"""Whole descriptions as users type them: a flowing sentence, a list of wishes in any order, or in short."""
 
 import re
 from collections.abc import Sequence
 
+from corpus.attributes import Attributes
 from corpus.phrases import pick
 from corpus.speakers import Speaker
 from corpus.speech import choose_templates, lines, read, words
@@ -15,6 +16,21 @@ _WISHES = {
     "genre": 3.0, "mood": 3.0, "tempo": 2.5, "singer": 2.5, "instrument": 3.0, "theme": 2.5, "key": 1.5,
     "harmony": 0.6, "form": 0.5, "use": 0.5, "feel": 0.8, "like": 0.7, "when": 0.9, "without": 0.25,
 }  # fmt: skip
+# What a song is called in short, by kind and value; other values are said as they are named.
+_SHORT: dict[str, dict[str, str]] = {
+    "tempo_class": {"slow": "慢歌", "medium": "中速", "fast": "快歌"},
+    "singer": {"female": "女声", "male": "男声", "child": "童声", "none": "纯音乐"},
+}
+
+
+def in_short(found: Attributes) -> str:
+    """Genre, mood, pace, singer and instruments in one word each, which `attributes` reads back.
+
+    `in_short({"genre": "民谣", "singer": "male"}) == "民谣，男声"`; empty where none of them is known.
+    """
+    kinds = ("genre", "mood", "tempo_class", "singer")
+    said = [_SHORT.get(kind, {}).get(value, value) for kind in kinds if (value := str(found.get(kind, "")))]
+    return "，".join([*said, *found.get("instruments", ())])
 
 
 def compose_prompt(speaker: Speaker) -> str:

@@ -21,6 +21,11 @@ from common.config import parse
 from common.description import Audience
 from common.errors import ConfigError, ManifestError, run_command
 from common.seeds import generator
+from corpus.attributes import Attributes, tempo_class
+from corpus.describe import prompt
+from corpus.facts import Facts
+from corpus.plan import SongPlan, plan_of
+from corpus.prompts import in_short
 from corpus.record import SongRecord
 from dit.lyrics import TimedTokens, encode, encode_score
 from dit.store import (
@@ -40,6 +45,7 @@ logger = logging.getLogger(__name__)
 
 _LONGEST = 160  # characters of a prompt made of several descriptions
 _MOST = 8  # descriptions in one
+_TOLD = 0.75  # chance that what is known of a song is said in short
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class PrepareConfig:
     vae: str  # folder of a codec
     out: str
     chinmu: str | None = None  # folder of a ChinMu; None: latents only, for now
-    prompts: int = 6  # descriptions kept for each audience
+    prompts: int = 9  # descriptions kept for each audience
     shard: int = 32  # songs in a shard
     part: int = 0  # of the shards, this process makes part, part + parts, …
     parts: int = 1
@@ -181,16 +187,27 @@ def _check_same(folder: Path, number: int, records: Sequence[SongRecord]) -> Non
 
 
 def prompts(record: SongRecord, audience: Audience, count: int, seed: int) -> list[str]:
-    """Descriptions of a song as its audience would type them: whole ones, and several said in a row."""
+    """Descriptions of a song as its audience would type them, a third of each kind.
+
+    Whole ones, several said in a row, and either of them with what the song is in short behind it: so
+    the song model is told a song when its plan is known.
+    """
     own = [d for d in record.descriptions if d.audience == audience]
-    whole = _spoken(record, audience, count // 2, seed)
+    if not own:
+        return []
+    planned = plan_of(record)
     told = []
-    for number in range(count - len(whole) if own else 0):
+    for number in range(count):
         rng = generator(seed, "prompt", record.id, audience, number)
-        told.append(
-            _several([own[i].text for i in rng.permutation(len(own))], int(rng.integers(1, _MOST + 1)))
-        )
-    return whole + told
+        whole = planned is not None and record.score is not None and rng.random() < 0.5
+        if whole and planned is not None and record.score is not None:
+            text = prompt(planned, record.score, rng, audience)
+        else:
+            text = _several([own[i].text for i in rng.permutation(len(own))], int(rng.integers(1, _MOST + 1)))
+        if number % 3 == 2 and (short := in_short(_some(record, planned, rng))):
+            text = f"{text}，{short}"
+        told.append(text)
+    return told
 
 
 def _several(texts: Sequence[str], most: int) -> str:
@@ -201,19 +218,22 @@ def _several(texts: Sequence[str], most: int) -> str:
     return text
 
 
-def _spoken(record: SongRecord, audience: Audience, count: int, seed: int) -> list[str]:
-    """New whole prompts of a synthetic song; none where the plan of its seed isn't that of the record."""
-    if record.source != "synthetic" or record.seed is None or record.score is None:
-        return []
-    from corpus.describe import prompt
-    from corpus.plan import plan
-
-    planned = plan(record.seed, record.split)
-    if (planned.genre, planned.singer, planned.mood) != (record.genre, record.singer, record.mood):
-        logger.warning("song %s was not planned from its seed alone: no new prompts for it", record.id)
-        return []
-    rngs = (generator(seed, "whole prompt", record.id, audience, k) for k in range(count))
-    return [prompt(planned, record.score, rng, audience) for rng in rngs]
+def _some(record: SongRecord, planned: SongPlan | None, rng: np.random.Generator) -> Attributes:
+    """Most of what a record says of its sound: a plan doesn't know everything either."""
+    known: Attributes = {}
+    if record.genre is not None and rng.random() < _TOLD:
+        known["genre"] = record.genre
+    if record.mood is not None and rng.random() < _TOLD:
+        known["mood"] = record.mood
+    if record.tempo is not None and rng.random() < _TOLD:
+        known["tempo_class"] = tempo_class(record.tempo)
+    if record.singer is not None and rng.random() < _TOLD:
+        known["singer"] = record.singer
+    heard = tuple(record.instruments or ())
+    if planned is not None and record.score is not None:
+        heard = tuple(dict.fromkeys(Facts(planned, record.score).instruments.values()))
+    known["instruments"] = tuple(i for i in heard if rng.random() < _TOLD)
+    return known
 
 
 def embed_missing(folder: Path, mine: Sequence[int], chinmu: str) -> None:

@@ -47,6 +47,7 @@ _MOST_DESCRIPTION = 400  # characters that the model reads
 _TEMPERS = {"plan": Temper(0.7, 0.05), "lyrics": Temper(0.75, 0.08), "score": Temper(0.8, 0.05)}
 _DRAFTS = 48  # of a line of words
 _CLEARLY = 0.55  # valence from which a mood decides between major and minor
+_SUNG = 0.6  # least share of a song's bars that has words: who asks for a short song wants to hear it sung
 _CHOICES = ("genre", "mood", "theme", "singer", "tempo", "key", "swing", "harmony", "lead")
 
 
@@ -371,6 +372,7 @@ def made_sketch(
         rng=generator(seed, "form of the writer"),
         instrumental=fields["singer"] == "none",
         density=GENRES[fields["genre"]].density if fields["genre"] in GENRES else 1.0,
+        sung=_SUNG,
     )
     return SongSketch(
         fields["genre"], fields["mood"], fields["theme"], fields["singer"], shape.fit.tempo,

@@ -14,6 +14,7 @@ from corpus.facts import Facts, key_names, tempo_term
 from corpus.genres import GENRES
 from corpus.phrases import pick
 from corpus.plan import plan
+from corpus.prompts import in_short
 from corpus.speech import (
     answers,
     forms,
@@ -324,6 +325,21 @@ def test_every_name_is_read_back_as_its_value():
                     assert found == value or name != value, (kind, value, name)
     wrong = sum(count for (_, ok), count in doubtful.items() if not ok)
     assert wrong / doubtful.total() < 0.04
+
+
+def test_a_song_in_short_is_read_back():
+    for seed in range(300):
+        planned = plan(seed)
+        found = {
+            "genre": planned.genre,
+            "mood": planned.mood,
+            "tempo_class": tempo_class(planned.tempo),
+            "singer": planned.singer,
+            "instruments": tuple(dict.fromkeys(i.name for i in planned.instruments.values())),
+        }
+        known = {name: found[name] for name in list(found)[seed % 5 :]}
+        assert attributes(in_short(known)) == known
+    assert in_short({"instruments": ()}) == ""
 
 
 def test_pick_takes_each_option():

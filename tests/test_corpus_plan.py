@@ -170,3 +170,19 @@ def test_every_mood_of_the_table_has_its_feeling():
     assert set(MOODS) <= set(FEELINGS)
     assert all(-1 <= f.valence <= 1 and -1 <= f.arousal <= 1 for f in FEELINGS.values())
     assert feeling("没有这个词").liking("minor") == feeling("没有这个词").liking("major") == 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(duration=st.floats(8, 240), tempo=st.floats(60, 165), seed=st.integers(0, 99))
+def test_a_form_can_be_mostly_sung(duration, tempo, seed):
+    made = form(duration, tempo, rng=np.random.default_rng(seed), sung=0.6)
+    words = sum(section.bars for section in made.sections if section.lines)
+    assert words >= 0.6 * sum(section.bars for section in made.sections)
+
+
+def test_where_no_form_is_sung_enough_the_most_sung_is_taken():
+    shares = set()
+    for seed in range(20):
+        made = form(150, 100, rng=np.random.default_rng(seed), sung=1.0).sections
+        shares.add(sum(s.bars for s in made if s.lines) / sum(s.bars for s in made))
+    assert len(shares) == 1 and 0.7 < shares.pop() < 1

@@ -12,7 +12,9 @@ from common.description import Audience, Description, fragments
 from common.errors import ConfigError, ManifestError
 from common.seeds import generator
 from corpus import manifest
+from corpus.attributes import attributes
 from corpus.record import SongRecord
+from corpus.synth import sheet
 from dit.data import Batches, LatentSongs
 from dit.lyrics import encode
 from dit.prepare import PrepareConfig, prepare, prompts
@@ -131,6 +133,37 @@ def test_prompts_are_of_one_audience_and_end() -> None:
     assert len(texts) == 5 and all(len(text) <= 160 for text in texts)
     assert prompts(record, Audience.AMATEUR, 5, seed=1) == texts
     assert prompts(replace(record, descriptions=()), Audience.AMATEUR, 5, seed=1) == []
+
+
+def test_prompts_of_a_synthetic_song_name_its_own_instruments() -> None:
+    """A plan draws its instruments after its duration: drawn between other limits they are others."""
+    named, wrong = 0, []
+    for seed in range(10):
+        made = sheet(seed, durations=(14.0, 16.0))
+        own, instruments = made.plan, tuple(i.name for i in made.plan.instruments.values())
+        record = SongRecord(
+            f"s{seed}", "synthetic", "CC0-1.0", "train", made.score.duration, seed=seed, score=made.score,
+            descriptions=made.descriptions, genre=own.genre, mood=own.mood, singer=own.singer,
+            tempo=own.tempo, theme=None if own.singer == "none" else own.theme,
+            instruments=tuple(dict.fromkeys(instruments)),
+        )  # fmt: skip
+        for text in (text for audience in Audience for text in prompts(record, audience, 9, seed=1)):
+            said = attributes(text).get("instruments", ())
+            named += len(said)
+            wrong += [(text, name) for name in said if name not in instruments]
+    assert named > 200 and len(wrong) < 0.03 * named, wrong  # a few names mean two instruments
+
+
+def test_a_third_of_the_prompts_says_the_song_in_short() -> None:
+    said = (Description("听着像下雨", Audience.AMATEUR, "情绪", "phrase"),)
+    record = SongRecord(
+        "a", "test", "CC0-1.0", "train", 3.0, descriptions=said, genre="民谣", singer="male", tempo=70.0,
+        instruments=("木吉他", "口琴"),
+    )  # fmt: skip
+    short = [text.removeprefix("听着像下雨") for text in prompts(record, Audience.AMATEUR, 30, seed=1)]
+    assert [bool(text) for text in short] == [False, False, True] * 10
+    for word in ("民谣", "男声", "慢歌", "木吉他", "口琴"):
+        assert 3 <= sum(word in text for text in short) <= 10
 
 
 def test_a_part_beyond_the_parts_is_refused(corpus: PrepareConfig) -> None:

@@ -1,0 +1,52 @@
+"""What the song model is told of a song in words: the user's own, and what was planned behind them.
+
+A description says little, and a user's wording may be one that the text encoder has never met; the plan is
+whole and in the corpus's own words. The song model has been trained with and without it (`dit.prepare`).
+Descriptions made longer before they are drawn or sung: Betker et al. 2023 (DALL-E 3), section 3.
+"""
+
+from common.score import Score
+from corpus.attributes import Attributes, attributes, tempo_class
+from corpus.prompts import in_short
+from lyrics_llm.sketch import SongSketch
+from lyrics_llm.tokens import PLAN_FIELDS
+
+
+def of_sketch(sketch: SongSketch) -> Attributes:
+    """What a plan says of its song's sound."""
+    return _planned(sketch.fields(), sketch.tempo)
+
+
+def of_score(score: Score) -> Attributes:
+    """What a lead sheet says of its song's sound: in its `meta`, by its tempo, and by having no words."""
+    known = {name: value for name, value in score.meta.items() if value in PLAN_FIELDS.get(name, ())}
+    if not score.note_spans(sung=True):
+        known["singer"] = "none"
+    return _planned(known, score.tempo)
+
+
+def _planned(fields: dict[str, object] | dict[str, str], tempo: float) -> Attributes:
+    known: Attributes = {"tempo_class": tempo_class(tempo)}
+    for name in ("genre", "mood", "singer"):
+        if name in fields:
+            known[name] = str(fields[name])  # type: ignore[literal-required]
+    known["instruments"] = tuple(str(fields[role]) for role in ("harmony", "lead") if role in fields)
+    return known
+
+
+def caption(description: str, planned: Attributes) -> str:
+    """The description with its plan in short behind it.
+
+    `caption("想家的歌", {"genre": "民谣", "singer": "male"}) == "想家的歌，民谣，男声"`. What the description
+    says itself wins over the plan, but for the tempo and for silence: these are the score's.
+    """
+    said = attributes(description)
+    merged: Attributes = planned.copy()
+    for name in ("genre", "mood", "singer"):
+        if name in said and not (name == "singer" and planned.get(name) == "none"):
+            merged[name] = said[name]  # type: ignore[literal-required]
+    wanted = (*said.get("instruments", ()), *planned.get("instruments", ()))
+    refused = said.get("without", ())
+    merged["instruments"] = tuple(dict.fromkeys(i for i in wanted if i not in refused))
+    short = in_short(merged)
+    return f"{description}，{short}" if short else description

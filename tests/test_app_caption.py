@@ -1,0 +1,57 @@
+"""What the song model is told in words: the description, and what was planned behind it."""
+
+from dataclasses import replace
+
+import pytest
+from app_models import tiny_pipeline
+from dit_songs import score
+
+from app.caption import caption, of_score, of_sketch
+from corpus.attributes import Attributes, attributes
+
+PLANNED: Attributes = {
+    "genre": "抒情",
+    "mood": "伤感",
+    "tempo_class": "slow",
+    "singer": "female",
+    "instruments": ("钢琴", "小提琴"),
+}
+
+
+def test_the_users_words_stay_and_the_plan_follows() -> None:
+    assert caption("下雨天", PLANNED) == "下雨天，抒情，伤感，慢歌，女声，钢琴，小提琴"
+    assert caption("下雨天", {}) == "下雨天"
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [
+        ("摇滚，男声", {"genre": "摇滚", "singer": "male", "mood": "伤感"}),
+        ("快歌", {"tempo_class": "slow"}),  # the score's tempo is what will be played
+        ("电吉他和鼓", {"instruments": ("电吉他", "架子鼓", "钢琴", "小提琴")}),
+        ("不要钢琴", {"instruments": ("小提琴",), "singer": "female"}),
+    ],
+)
+def test_what_is_said_wins_but_for_the_tempo(said: str, heard: Attributes) -> None:
+    told = attributes(caption(said, PLANNED).removeprefix(said))
+    assert {name: told[name] for name in heard} == heard  # type: ignore[literal-required]
+
+
+def test_a_score_without_words_is_told_as_an_instrumental() -> None:
+    sheet = score(1, sung=False)
+    assert of_score(sheet) == {"tempo_class": "fast", "singer": "none", "instruments": ()}
+    told = caption("女声唱的歌", of_score(sheet)).removeprefix("女声唱的歌")
+    assert attributes(told)["singer"] == "none"
+
+
+def test_only_what_the_corpus_knows_is_taken_from_a_score() -> None:
+    sheet = replace(score(1), meta={"genre": "说不清", "singer": "male", "harmony": "钢琴", "source": "x"})
+    assert of_score(sheet) == {"tempo_class": "fast", "singer": "male", "instruments": ("钢琴",)}
+
+
+def test_a_plan_and_its_score_tell_the_same() -> None:
+    writer = tiny_pipeline().writer
+    sketch = writer.plan("一首慢歌，女声，钢琴", seed=3, duration=12)
+    sheet = writer.compose(writer.write("一首慢歌，女声，钢琴", sketch, seed=3), sketch, seed=3)
+    assert of_score(sheet) == of_sketch(sketch)
+    assert of_sketch(sketch)["singer"] == "female"
