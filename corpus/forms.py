@@ -160,6 +160,11 @@ def _sung_share(template: Sequence[SectionTag], sizing: Mapping[str, int]) -> fl
     return sum(sizing[t] for t in template if t in _SINGING) / sum(sizing[t] for t in template)
 
 
+def _with_solos(rows: list[_Row]) -> list[_Row]:
+    """The forms with a section that nobody sings, where there are any."""
+    return [row for row in rows if any(tag not in _SINGING for tag in row[0])] or rows
+
+
 def _sung_enough(rows: list[_Row], least: float) -> list[_Row]:
     """The forms and sizings of which at least such a share is sung; those that come nearest where none is."""
     best = max(_sung_share(template, sizing) for template, sizings in rows for _, sizing in sizings)
@@ -171,10 +176,16 @@ def _sung_enough(rows: list[_Row], least: float) -> list[_Row]:
 
 
 def sections(
-    bars: int, tempo: float, metre: tuple[int, int], rng: np.random.Generator, sung: float = 0.0
+    bars: int,
+    tempo: float,
+    metre: tuple[int, int],
+    rng: np.random.Generator,
+    sung: float = 0.0,
+    solos: bool = False,
 ) -> list[tuple[SectionTag, int]]:
     """Tags and bars of a form of so many bars, drawn from those that are usual for its length."""
-    rows = _sung_enough(list(_candidates(bars)) or [_nearest_long(bars)], sung)
+    rows = list(_candidates(bars)) or [_nearest_long(bars)]
+    rows = _sung_enough(_with_solos(rows) if solos else rows, sung)
     seconds = bar_seconds(tempo, metre)
 
     def cost(template: tuple[SectionTag, ...], sizing: dict[str, int]) -> float:
@@ -225,6 +236,7 @@ def form(
     instrumental: bool = False,
     density: float = 1.0,
     sung: float = 0.0,
+    solos: bool = False,
 ) -> Form:
     """A form whose score lasts exactly `duration` seconds, from a hook to a whole song.
 
@@ -235,6 +247,7 @@ def form(
         instrumental: no section has lines.
         density: syllables a second beside those of an average song.
         sung: the least share of the bars that has words; where no form has it, the largest there is.
+        solos: leave room for the lead instrument, a section without words, where any form of the length has.
     Returns:
         The form; sections of the same tag have the same bars and lines.
     Raises:
@@ -242,7 +255,7 @@ def form(
     """
     rng = np.random.default_rng(0) if rng is None else rng
     fitted = fit(duration, tempo, metre)
-    drawn = sections(fitted.bars, fitted.tempo, metre, rng, sung)
+    drawn = sections(fitted.bars, fitted.tempo, metre, rng, sung, solos)
     rates = {"verse": 2.25, "pre-chorus": 2.3, "chorus": 2.0, "bridge": 1.9}
     lines: dict[str, tuple[int, ...]] = {}
     for tag, bars in drawn:

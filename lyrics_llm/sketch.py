@@ -33,6 +33,7 @@ class SongSketch:
     lead_in: float  # seconds
     tail: float  # seconds
     form: tuple[FormSection, ...]
+    drums: bool = True  # False: no section has a groove
 
     @classmethod
     def of_plan(cls, plan: SongPlan) -> "SongSketch":

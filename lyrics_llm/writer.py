@@ -163,8 +163,8 @@ class Writer:
             seeds,
         )
         return [
-            made_sketch(fields, wish, seconds, seed)
-            for fields, wish, seconds, seed in zip(chosen, wishes, durations, seeds)
+            replace(made_sketch(fields, wish, seconds, seed), drums=not (read and refuses_drums(text)))
+            for fields, wish, seconds, seed, text in zip(chosen, wishes, durations, seeds, descriptions)
         ]
 
     def _pass_over_unknown(self, wish: dict[str, Any]) -> None:
@@ -373,6 +373,7 @@ def made_sketch(
         instrumental=fields["singer"] == "none",
         density=GENRES[fields["genre"]].density if fields["genre"] in GENRES else 1.0,
         sung=_SUNG,
+        solos=isinstance(wishes.get("lead"), str),
     )
     return SongSketch(
         fields["genre"], fields["mood"], fields["theme"], fields["singer"], shape.fit.tempo,
@@ -425,9 +426,17 @@ def aligned_words(lyrics: Lyrics, sketch: SongSketch) -> Lyrics:
     return Lyrics(tuple(sections))
 
 
+def refuses_drums(description: str) -> bool:
+    """Whether it says 不要鼓, or names another kit that is not to play."""
+    kits = {kit.name for genre in GENRES.values() for kit in genre.kits}
+    return bool(kits.intersection(attributes(description).get("without", ())))
+
+
 def made_score(sketch: SongSketch, sections: Sequence[Any]) -> Score:
     told = ("genre", "mood", "theme", "singer", "harmony", "lead")
     meta = {name: str(getattr(sketch, name)) for name in told}
+    if not sketch.drums:
+        sections = [replace(section, groove=None, fill=False) for section in sections]
     return Score(
         sketch.tempo, sketch.key, tuple(sections), swing=sketch.swing, lead_in=sketch.lead_in,
         tail=sketch.tail, title=sketch.theme, meta=meta,

@@ -60,6 +60,24 @@ def test_what_is_said_outright_wins(writer: Writer) -> None:
     assert told.tempo == pytest.approx(150, rel=0.031)
 
 
+@pytest.mark.parametrize(("said", "drums"), [("不要鼓", False), ("没有打击乐", False), ("要有鼓点", True)])
+def test_refused_drums_stay_silent(writer: Writer, said: str, drums: bool) -> None:
+    sketch = writer.plan(f"热烈的摇滚，男声，{said}", seed=5, duration=40)
+    score = writer.compose(writer.write(said, sketch, seed=5), sketch, seed=5)
+    assert sketch.drums is drums
+    assert any(section.groove for section in score.sections) is drums
+    assert drums or not any(section.fill for section in score.sections)
+
+
+def test_a_short_song_is_mostly_sung_and_leaves_room_for_the_instrument_that_was_asked_for(
+    writer: Writer,
+) -> None:
+    for seed in range(12):
+        form = writer.plan("流行歌，女声，小提琴", seed=seed, duration=20).form
+        sung = sum(section.bars for section in form if section.lines)
+        assert 0.6 <= sung / sum(section.bars for section in form) < 1
+
+
 def test_anybodys_words_are_sung(writer: Writer, caplog: pytest.LogCaptureFixture) -> None:
     mine = Lyrics.parse("[verse]\n窗外下着雨 我想你\nbaby don't cry\n\n[chorus]\n回家吧回家吧\n龘龘在等你\n")
     score = writer.compose(mine, "一首想家的歌", duration=20, seed=3)

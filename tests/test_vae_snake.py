@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from vae import snake as module
-from vae.model import EarVAE, folded_weights
-from vae.snake import snake
+from vae.model import EarVAE, SnakeBeta, folded_weights
+from vae.snake import snake, snake_rows
 
 
 def inputs(dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
@@ -54,3 +54,37 @@ def test_folded_weights_change_nothing_and_are_let_go() -> None:
             model.encoder.layers[0].weight_g.mul_(2)
             assert torch.equal(model.encode(wav).mode(), plain)  # the weights of when the block began
         assert not torch.equal(model.encode(wav).mode(), plain)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("block", [1, 20, 10**6])
+def test_channels_beside_each_other_give_the_same(
+    dtype: torch.dtype, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BLOCK", block)
+    x, alpha, beta = (v.detach() for v in inputs(dtype))
+    rows = x[:, :, None].contiguous(memory_format=torch.channels_last)
+    expected = snake(x, alpha, beta)
+    torch.testing.assert_close(snake_rows(rows, alpha, beta)[:, :, 0], expected)
+    assert torch.equal(rows[:, :, 0], x), "x is kept"
+    torch.testing.assert_close(snake_rows(rows, alpha, beta, keep=False)[:, :, 0], expected)
+    assert torch.equal(rows[:, :, 0], snake_rows(x[:, :, None], alpha, beta)[:, :, 0]), "and now it isn't"
+
+
+@pytest.mark.parametrize("strides", [(2, 4, 4), (3, 5, 2)])
+@pytest.mark.parametrize("length", [1, 90, 1001])
+def test_a_codec_without_gradients_takes_the_fast_road_and_comes_to_the_same(
+    strides: tuple[int, ...], length: int
+) -> None:
+    torch.manual_seed(0)
+    model, wav = EarVAE.named("tiny", strides=strides).eval().double(), torch.randn(2, 2, length).double()
+    for layer in (m for m in model.modules() if isinstance(m, SnakeBeta)):
+        torch.nn.init.normal_(layer.alpha)
+        torch.nn.init.normal_(layer.beta)
+    slow = model.encode(wav)
+    copy = model.decode(slow.mean, length)
+    assert copy.requires_grad
+    with torch.inference_mode():
+        fast = model.encode(wav)
+        torch.testing.assert_close(fast.mean, slow.mean.detach(), atol=1e-9, rtol=1e-9)
+        torch.testing.assert_close(model.decode(fast.mean, length), copy.detach(), atol=1e-9, rtol=1e-9)

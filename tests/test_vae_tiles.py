@@ -105,7 +105,7 @@ def test_a_spectral_codec_in_tiles(spectral: SpectralVAE) -> None:
 def test_no_layer_ever_sees_more_than_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
     model, seen = ear(1), []
     for part in (model.encoder, model.decoder):
-        part.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape[2]))
+        part.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape[-1]))
     latents = encode_blocks(model, blocks_of(noise(400_000), 1000))
     decode_audio(model, latents)
     hop, tile = model.hop_length, 256

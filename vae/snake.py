@@ -29,6 +29,33 @@ def snake(
     return _Snake.apply(x, alpha, beta)
 
 
+@torch.no_grad()
+def snake_rows(
+    x: Float[Tensor, "batch channels 1 time"],
+    alpha: Float[Tensor, " channels"],
+    beta: Float[Tensor, " channels"],
+    keep: bool = True,
+) -> Float[Tensor, "batch channels 1 time"]:
+    """`snake` of a tensor whose channels lie beside each other in memory (channels last), without a gradient.
+
+    Args:
+        keep: leave x as it is; else the result may take its place: a large tensor's fresh pages cost as much
+            as the arithmetic.
+    """
+    wide = torch.promote_types(x.dtype, alpha.dtype)
+    flat = x.permute(0, 2, 3, 1).reshape(-1)  # a view of what is channels last
+    out = torch.empty_like(flat, dtype=wide) if keep or wide != x.dtype else flat
+    moments = max(1, _BLOCK * torch.get_num_threads() // len(alpha))
+    # Repeated to a block, so that each step is one walk over numbers side by side.
+    frequency, share = (v.to(wide).repeat(moments) for v in (alpha.exp(), 1 / (beta.exp() + _TINY)))
+    for start in range(0, len(flat), len(frequency)):
+        part = flat[start : start + len(frequency)].to(wide)
+        wave = (part * frequency[: len(part)]).sin_().square_()
+        torch.addcmul(part, wave, share[: len(part)], out=out[start : start + len(part)])
+    batch, channels, _, time = x.shape
+    return out.view(batch, 1, time, channels).permute(0, 3, 1, 2)
+
+
 class _Snake(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
