@@ -56,10 +56,17 @@ class Facts:
     @property
     def instruments(self) -> dict[str, str]:
         """Role → Chinese name of what can be heard: no drums without a groove, no lead without its notes."""
+        return self.playing(0.0, self.score.duration)
+
+    def playing(self, start: float, stop: float) -> dict[str, str]:
+        """`instruments` between two times, in seconds from the start of the song."""
+        spans = self.score.section_spans()
+        sections = [
+            s for s, span in zip(self.score.sections, spans) if span.start < stop and span.end > start
+        ]
         heard = dict.fromkeys(self.plan.instruments, True)
-        sections = self.score.sections
         heard["drums"] = any(section.groove for section in sections)
-        heard["lead"] = any(not note.sung for section in sections for note in section.notes)
+        heard["lead"] = any(n.start < stop and n.end > start for n in self.score.note_spans(sung=False))
         heard["pad"] = any(section.energy >= _PAD_ENERGY for section in sections)
         return {role: i.name for role, i in self.plan.instruments.items() if heard[role]}
 

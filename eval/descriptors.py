@@ -117,8 +117,8 @@ def _istft(spectrum: np.ndarray, length: int) -> np.ndarray:
     return np.pad(samples, (0, max(0, length - len(samples))))[:length]
 
 
-def crop(audio: Audio, rng: np.random.Generator, seconds: float = WINDOW) -> Audio:
-    """A random stretch of a song; all of it when it is shorter."""
+def crop(audio: Audio, rng: np.random.Generator, seconds: float = WINDOW) -> tuple[float, Audio]:
+    """A random stretch of a song and where it begins, in seconds; all of it when it is shorter."""
     length = round(seconds * audio.sample_rate)
     start = int(rng.integers(max(1, audio.samples.shape[1] - length + 1)))
-    return Audio(audio.samples[:, start : start + length], audio.sample_rate)
+    return start / audio.sample_rate, Audio(audio.samples[:, start : start + length], audio.sample_rate)

@@ -31,6 +31,8 @@ from common.seeds import derive_seed, generator
 from common.statistics import Estimate, wilson
 from corpus import manifest
 from corpus.attributes import tempo_class
+from corpus.facts import Facts
+from corpus.plan import plan_of
 from corpus.record import SongRecord
 from eval import descriptors, tempo
 from eval.hearing import mono
@@ -41,6 +43,8 @@ QUESTIONS = ("genre", "singer", "pace")
 INSTRUMENTS = "instruments"  # the question with several answers
 # Share of songs where an instrument that plays is heard, and where one that doesn't isn't.
 HEARD, NOT_HEARD = "instruments that play", "instruments that don't"
+# Share of instrumentals in which nobody is heard to sing, and of sung songs in which somebody is.
+SILENT, SUNG = "nobody sings", "somebody sings"
 _RARE = 0.03  # an instrument in fewer songs, or in all but so few, isn't learned
 UNKNOWN = -100  # cross_entropy's ignore_index: nobody knows this label
 _KINDS = ("clean", "disturbed", "decoded")
@@ -92,12 +96,15 @@ class Probes:
     def judge(self, audio: Audio) -> Verdict:
         """The verdict on a song: the mean over windows that cover it.
 
+        An instrument plays in a song where it does in one of them.
+
         Raises:
             AudioError: less than a tenth of a second of audio.
         """
         samples = mono(audio)
         vectors = np.stack([descriptors.describe(window) for window in descriptors.windows(samples)])
-        shares = {name: p.mean(0) for name, p in self._shares(vectors).items()}
+        each = self._shares(vectors)
+        shares = {name: p.max(0) if name == INSTRUMENTS else p.mean(0) for name, p in each.items()}
         best = {name: self.answers[name][int(p.argmax())] for name, p in shares.items()}
         named = {
             name: {label: float(v) for label, v in zip(self.answers[name], p)} for name, p in shares.items()
@@ -223,33 +230,40 @@ def round_trip(folder: str) -> Any:
 def examples(records: Sequence[SongRecord], root: Path, config: TrainConfig) -> Examples:
     """Describe random windows of every song: as they are, disturbed, and decoded by the codec."""
     through = round_trip(config.vae) if config.vae else None
-    answers = known_answers(records)
-    vectors, songs, kinds = [], [], []
+    answers, instruments = known_answers(records), known_instruments(records)
+    vectors, songs, kinds, present = [], [], [], []
     for number, record in enumerate(records):
         if number % 50 == 0:
             logger.info("listening to song %d of %d", number + 1, len(records))
-        for vector, kind in _heard(_audio(record, root), number, config, through):
+        facts = _facts(record)
+        for vector, kind, span in _heard(_audio(record, root), number, config, through):
             vectors.append(vector)
             songs.append(number)
             kinds.append(kind)
+            present.append(_presence(record, facts, span, instruments))
     rows = np.array(songs)
     labels = {q: _indices([answer(r, q) for r in records], known)[rows] for q, known in answers.items()}
-    if instruments := known_instruments(records):
-        labels[INSTRUMENTS] = np.array([_presence(r, instruments) for r in records])[rows]
+    if instruments:
+        labels[INSTRUMENTS] = np.array(present)
     return Examples(np.stack(vectors), rows, np.array(kinds), labels)
 
 
-def _heard(audio: Audio, number: int, config: TrainConfig, through: Any) -> list[tuple[np.ndarray, int]]:
-    """The vectors of one song with their kinds."""
+_Span = tuple[float, float]  # seconds from the start of a song
+
+
+def _heard(
+    audio: Audio, number: int, config: TrainConfig, through: Any
+) -> list[tuple[np.ndarray, int, _Span]]:
+    """The vectors of one song with their kinds and places."""
     out = []
     for turn in range(config.crops):
         rng = generator(config.seed, "window", number, turn)
-        piece = descriptors.crop(audio, rng)
-        samples = mono(piece)
-        out.append((descriptors.describe(samples), 0))
-        out.append((descriptors.describe(descriptors.disturb(samples, rng)), 1))
+        start, piece = descriptors.crop(audio, rng)
+        span, samples = (start, start + piece.duration), mono(piece)
+        out.append((descriptors.describe(samples), 0, span))
+        out.append((descriptors.describe(descriptors.disturb(samples, rng)), 1, span))
         if through is not None:
-            out.append((descriptors.describe(mono(through(piece))), 2))
+            out.append((descriptors.describe(mono(through(piece))), 2, span))
     return out
 
 
@@ -259,10 +273,18 @@ def _audio(record: SongRecord, root: Path) -> Audio:
     return read_audio(root / record.audio)
 
 
-def _presence(record: SongRecord, instruments: Sequence[str]) -> list[int]:
+def _facts(record: SongRecord) -> Facts | None:
+    """Of a song of the corpus: when its instruments play."""
+    planned = plan_of(record)
+    return None if planned is None or record.score is None else Facts(planned, record.score)
+
+
+def _presence(record: SongRecord, facts: Facts | None, span: _Span, instruments: Sequence[str]) -> list[int]:
+    """Whether each instrument plays between two times; in the song where nobody knows when."""
     if not record.instruments:
         return [UNKNOWN] * len(instruments)
-    return [int(name in record.instruments) for name in instruments]
+    playing = record.instruments if facts is None else facts.playing(*span).values()
+    return [int(name in playing) for name in instruments]
 
 
 def _indices(given: Sequence[str | None], answers: list[str]) -> np.ndarray:
@@ -284,6 +306,7 @@ def fit(data: Examples, answers: dict[str, list[str]], config: TrainConfig) -> N
     # With present and absent weighing the same, a probability over a half means "more likely than usual".
     shares = {name: (v == 1).float().mean(0).clamp(0.01, 0.99) for name, v in labels.items() if v.ndim == 2}
     rarity = {name: (1 - share) / share for name, share in shares.items()}
+    rarity |= {name: _evened(v, len(answers[name])) for name, v in labels.items() if v.ndim == 1}
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     steps = config.epochs * -(-len(vectors) // config.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps)
@@ -301,7 +324,7 @@ def fit(data: Examples, answers: dict[str, list[str]], config: TrainConfig) -> N
 
 
 def _loss(logits: Tensor, labels: Tensor, rarity: Tensor | None = None) -> Tensor:
-    """Cross-entropy over known labels; zero where a batch has none. `rarity` weighs instruments that play."""
+    """Cross-entropy over known labels; zero where a batch has none. `rarity` weighs answers."""
     if (labels == UNKNOWN).all():
         return logits.sum() * 0
     if labels.ndim == 2:
@@ -309,7 +332,13 @@ def _loss(logits: Tensor, labels: Tensor, rarity: Tensor | None = None) -> Tenso
         return nn.functional.binary_cross_entropy_with_logits(
             logits, labels.clamp(min=0).float(), weight=known, pos_weight=rarity
         )
-    return nn.functional.cross_entropy(logits, labels, ignore_index=UNKNOWN, label_smoothing=0.05)
+    return nn.functional.cross_entropy(logits, labels, rarity, ignore_index=UNKNOWN, label_smoothing=0.05)
+
+
+def _evened(labels: Tensor, answers: int) -> Tensor:
+    """Weights with which each answer counts the same, however rare it is; the mean over songs is 1."""
+    counts = torch.bincount(labels[labels != UNKNOWN], minlength=answers)
+    return counts.sum() / (answers * counts.clamp(min=1))
 
 
 def accuracy(probes: Probes, data: Examples) -> dict[str, dict[str, Estimate]]:
@@ -318,6 +347,7 @@ def accuracy(probes: Probes, data: Examples) -> dict[str, dict[str, Estimate]]:
     if INSTRUMENTS in probes.answers:
         table |= _instrument_accuracy(probes, data)
     for question in (q for q in probes.answers if q != INSTRUMENTS):
+        table |= _singing_accuracy(probes, data) if question == "singer" else {}
         table[question] = {}
         for index, kind in enumerate(_KINDS):
             part = data.where((data.kinds == index) & (data.labels[question] != UNKNOWN))
@@ -327,18 +357,37 @@ def accuracy(probes: Probes, data: Examples) -> dict[str, dict[str, Estimate]]:
 
 
 def _instrument_accuracy(probes: Probes, data: Examples) -> dict[str, dict[str, Estimate]]:
-    """Of all pairs of a song and an instrument; the intervals take pairs for independent."""
+    """Of all pairs of a window and an instrument; the intervals take pairs for independent."""
     table: dict[str, dict[str, Estimate]] = {HEARD: {}, NOT_HEARD: {}}
     for index, kind in enumerate(_KINDS):
         part = data.where((data.kinds == index) & (data.labels[INSTRUMENTS] != UNKNOWN).all(1))
         if not len(part.songs):
             continue
         shares = probes._shares(part.vectors)[INSTRUMENTS]
-        songs = np.unique(part.songs)
-        heard = np.array([shares[part.songs == song].mean(0) > 0.5 for song in songs])
-        plays = np.array([part.labels[INSTRUMENTS][part.songs == song][0] for song in songs]) == 1
+        heard, plays = shares > 0.5, part.labels[INSTRUMENTS] == 1
         table[HEARD][kind] = wilson(int((heard & plays).sum()), int(plays.sum()))
         table[NOT_HEARD][kind] = wilson(int((~heard & ~plays).sum()), int((~plays).sum()))
+    return table
+
+
+def _singing_accuracy(probes: Probes, data: Examples) -> dict[str, dict[str, Estimate]]:
+    """Of instrumentals and of sung songs, where there are both."""
+    answers = probes.answers["singer"]
+    if "none" not in answers or len(answers) == 1:
+        return {}
+    table: dict[str, dict[str, Estimate]] = {SILENT: {}, SUNG: {}}
+    for index, kind in enumerate(_KINDS):
+        rows = (data.kinds == index) & (data.labels["singer"] != UNKNOWN)
+        silent = data.labels["singer"] == answers.index("none")
+        for name, of in ((SILENT, rows & silent), (SUNG, rows & ~silent)):
+            part = data.where(of)
+            if not len(part.songs):
+                continue
+            shares = probes._shares(part.vectors)["singer"]
+            songs = np.unique(part.songs)
+            best = np.array([shares[part.songs == song].mean(0).argmax() for song in songs])
+            found = (best == answers.index("none")) == (name == SILENT)
+            table[name][kind] = wilson(int(found.sum()), len(songs))
     return table
 
 

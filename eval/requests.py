@@ -41,7 +41,7 @@ from corpus.attributes import Attributes, attributes
 from corpus.record import SongRecord
 from eval import form, prompts, tempo
 from eval.adherence import chroma, key_heard
-from eval.probes import HEARD, INSTRUMENTS, NOT_HEARD, Probes
+from eval.probes import HEARD, INSTRUMENTS, NOT_HEARD, SILENT, SUNG, Probes
 
 logger = logging.getLogger(__name__)
 
@@ -157,8 +157,9 @@ def judges(probes: Probes, settings: Settings) -> dict[str, tuple[Estimate, Esti
         if right is not None:
             others = max(1, len(probes.answers[question]) - 1)
             table[name] = right, _share(1 - (1 - right.value) / others, right.count * others)
-    if (right := of("singer")) is not None:
-        table["instrumental"] = right, right
+    silent, sung = of(SILENT), of(SUNG)
+    if silent is not None and sung is not None:
+        table["instrumental"] = silent, sung
     present, absent = of(HEARD), of(NOT_HEARD)
     if present is not None and absent is not None:
         table |= {"instruments": (present, absent), "without": (absent, present)}

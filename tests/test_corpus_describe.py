@@ -165,6 +165,22 @@ def test_only_what_is_heard_is_named():
         assert not any(name in text for name in silent), text
 
 
+def test_an_instrument_plays_when_its_part_does():
+    """The intro's lead note ends with it; drums and pad begin with the chorus alone."""
+    planned = next(p for p in map(plan, range(50)) if p.singer == "female" and "pad" in p.instruments)
+    score = small_score(planned)
+    intro, verse, chorus = score.sections
+    quiet = replace(verse, groove=None, energy=0.2)
+    score = replace(score, sections=(replace(intro, groove=None, energy=0.2), quiet, chorus))
+    facts, spans = Facts(planned, score), score.section_spans()
+    assert set(facts.playing(0, spans[0].end)) == {"harmony", "bass", "lead"}
+    assert set(facts.playing(spans[1].start, spans[1].end)) == {"harmony", "bass"}
+    assert set(facts.playing(spans[1].end - 0.1, spans[1].end + 0.1)) == {"harmony", "bass", "drums", "pad"}
+    assert set(facts.playing(spans[2].start, score.duration)) == {"harmony", "bass", "drums", "pad"}
+    assert facts.instruments == facts.playing(0, score.duration)
+    assert set(facts.instruments) == {"harmony", "bass", "lead", "drums", "pad"}
+
+
 def test_an_instrumental_has_neither_voice_nor_theme():
     planned = plan(8, singer="none")
     score = small_score(planned)

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from common.audio import Audio, write_audio
 from common.errors import CheckpointError, ManifestError
 from common.seeds import generator
 from corpus import manifest
+from corpus.facts import Facts
 from corpus.record import SongRecord
+from corpus.synth import song
 from eval import descriptors, probes
 from eval.hearing import RATE
 from eval.probes import Examples, Probes, TrainConfig
@@ -112,6 +115,37 @@ def test_instruments_are_learned_where_songs_differ_in_them(trained: Probes):
         assert trained.accuracy[question]["clean"].value >= 0.8
     heard = [trained.judge(Audio(sound(genre, "male", 97)[None], RATE)).instruments for genre in GENRES]
     assert heard == [{"合成器"}, frozenset()]
+
+
+def test_whether_anybody_sings_has_its_own_accuracy(trained: Probes):
+    """The share of all singers told right says little of instrumentals, which are rare."""
+    silent, sung = (trained.accuracy[q]["clean"] for q in (probes.SILENT, probes.SUNG))
+    assert silent.value >= 0.8 and sung.value >= 0.8
+    assert 0 < silent.count < 12 and silent.count + sung.count == 12
+
+
+def test_rare_answers_count_as_much_as_common_ones():
+    labels = torch.tensor([0] * 90 + [1] * 10 + [probes.UNKNOWN] * 7)
+    weights = probes._evened(labels, 3)
+    assert weights[0] * 90 == pytest.approx(weights[1] * 10) == pytest.approx(100 / 3)
+
+
+def test_instruments_are_labelled_by_what_plays_in_the_window(tmp_path: Path):
+    """A lead instrument is in its song, but not in every window of it."""
+    made = song(3, "train", duration=40.0, genre="抒情", singer="female")
+    write_audio(tmp_path / "a.wav", made.audio)
+    record = replace(made.record, audio="a.wav")
+    facts = Facts(made.sheet.plan, made.sheet.score)
+    config = TrainConfig(str(tmp_path / "m.jsonl"), str(tmp_path / "out"), crops=6)
+    spans = [span for _, kind, span in probes._heard(made.audio, 0, config, None) if kind == 0]
+    assert all(stop - start == pytest.approx(16.0, abs=1e-3) for start, stop in spans)
+    names = sorted(set(record.instruments or ()))
+    for span in spans:
+        found = probes._presence(record, facts, span, names)
+        assert found == [int(name in facts.playing(*span).values()) for name in names]
+    silent = (facts.score.duration - 0.01, facts.score.duration)
+    assert 0 in probes._presence(record, facts, silent, names)
+    assert probes._presence(record, None, silent, names) == [1] * len(names)
 
 
 def test_saved_probes_judge_alike(trained: Probes, folder: Path):

@@ -68,7 +68,8 @@ def judge() -> Probes:
     answers = {"genre": ["抒情", "摇滚"], "singer": ["female", "none"], "pace": ["fast", "slow"]}
     answers[INSTRUMENTS] = ["架子鼓", "钢琴"]
     share = {
-        q: {"clean": wilson(18, 20)} for q in ("genre", "singer", "pace", probes.HEARD, probes.NOT_HEARD)
+        q: {"clean": wilson(18, 20)}
+        for q in ("genre", "singer", "pace", probes.HEARD, probes.NOT_HEARD, probes.SILENT, probes.SUNG)
     }
     return Probes(Network(answers).eval(), answers, share)
 
