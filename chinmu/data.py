@@ -23,10 +23,11 @@ from chinmu.features import features
 from chinmu.model import covering
 from chinmu.prototypes import Vocabulary, of_song, of_text
 from chinmu.telling import TellConfig, Teller, hide
-from common.audio import Audio, read_audio, resample
-from common.errors import ConfigError, ManifestError
+from common.audio import Audio, resample
+from common.errors import ConfigError
 from common.seeds import generator
 from corpus.record import SongRecord
+from corpus.songs import song_audio
 
 logger = logging.getLogger(__name__)
 
@@ -86,17 +87,6 @@ def cache(records: Sequence[SongRecord], root: Path, config: AudioConfig, folder
         np.save(temporary, values)
         temporary.replace(file)
     return files
-
-
-def song_audio(record: SongRecord, root: Path) -> Audio:
-    """The audio of a record: its file, or the song of its seed. Raises ManifestError for neither."""
-    if record.audio is not None:
-        return read_audio(root / record.audio)
-    if record.seed is None:
-        raise ManifestError(f"song {record.id} has neither an audio file nor a seed to make it from")
-    from corpus.synth import song
-
-    return song(record.seed, record.split).audio
 
 
 def song_features(audio: Audio, config: AudioConfig) -> Tensor:

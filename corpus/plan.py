@@ -8,7 +8,7 @@ occur in the splits `train` and `valid`, and in half of the songs of `test` one 
 import logging
 from dataclasses import dataclass
 from functools import cache
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -296,16 +296,23 @@ def plan_of(record: SongRecord) -> SongPlan | None:
 
     None for a song of another source, and for one that this version of the corpus wouldn't make.
     """
+    found = drawn_as(record)
+    return None if found is None else found[0]
+
+
+def drawn_as(record: SongRecord) -> tuple[SongPlan, dict[str, Any]] | None:
+    """The plan of `plan_of`, and what `plan` needs beside seed and split to draw it again."""
     if record.source != "synthetic" or record.seed is None or record.score is None:
         return None
     seconds = round(record.duration, 2)
     made_as = (record.genre, record.mood, record.theme, record.singer, record.tempo, record.instruments)
     # Songs of a given length were drawn between two limits, others from the corpus's own mix.
-    for limits in ((seconds, seconds), None):
-        drawn = plan(record.seed, record.split, durations=limits)
+    ways: tuple[dict[str, Any], ...] = ({"durations": (seconds, seconds)}, {})
+    for how in ways:
+        drawn = plan(record.seed, record.split, durations=how.get("durations"))
         names = tuple(dict.fromkeys(i.name for i in drawn.instruments.values()))
         theme = None if drawn.singer == "none" else drawn.theme
         if (drawn.genre, drawn.mood, theme, drawn.singer, drawn.tempo, names) == made_as:
-            return drawn
+            return drawn, how
     logger.warning("the plan of song %s can't be drawn again: its written descriptions are used", record.id)
     return None

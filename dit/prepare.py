@@ -8,6 +8,7 @@ are left for a later call of the same command with it; `--part 0 --parts 2` make
 """
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.audio import Audio, read_audio
+from common.audio import Audio
 from common.config import parse
 from common.description import Audience
 from common.errors import ConfigError, ManifestError, run_command
@@ -27,6 +28,7 @@ from corpus.facts import Facts
 from corpus.plan import SongPlan, plan_of
 from corpus.prompts import in_short
 from corpus.record import SongRecord
+from corpus.songs import song_audio
 from dit.lyrics import TimedTokens, encode, encode_score
 from dit.store import (
     LatentFacts,
@@ -55,6 +57,7 @@ class PrepareConfig:
     manifest: str
     vae: str  # folder of a codec
     out: str
+    also: tuple[str, ...] = ()  # manifests of further songs
     chinmu: str | None = None  # folder of a ChinMu; None: latents only, for now
     prompts: int = 9  # descriptions kept for each audience
     shard: int = 32  # songs in a shard
@@ -84,28 +87,34 @@ def prepare(config: PrepareConfig) -> None:
 
     folder = Path(config.out)
     folder.mkdir(parents=True, exist_ok=True)
-    rows = groups(manifest.read(Path(config.manifest)), config.shard)
+    songs = [(r, Path(path).parent) for path in (config.manifest, *config.also) for r in manifest.read(path)]
+    if double := [name for name, count in Counter(r.id for r, _ in songs).items() if count > 1]:
+        raise ManifestError(f"song {double[0]} is in two of the manifests, or twice in one")
+    rows = groups(songs, config.shard)
     mine = [n for n in range(len(rows)) if n % config.parts == config.part]
     encode_missing(folder, rows, mine, config)
     if config.chinmu:
         embed_missing(folder, mine, config.chinmu)
 
 
+_Placed = tuple[SongRecord, Path]  # a song and the folder that its audio's path starts from
+
+
 # ---- latents ---------------------------------------------------------------------------------
 
 
 def encode_missing(
-    folder: Path, rows: Sequence[Sequence[SongRecord]], mine: Sequence[int], config: PrepareConfig
+    folder: Path, rows: Sequence[Sequence[_Placed]], mine: Sequence[int], config: PrepareConfig
 ) -> None:
     """Encode the shards that aren't there, then write what the latents are."""
     for number in mine:
-        _check_same(folder, number, rows[number])
+        _check_same(folder, number, [record for record, _ in rows[number]])
     missing = [n for n in mine if not songs_path(folder, n).is_file()]
     vae = _load_vae(config.vae)
     for done, number in enumerate(missing, 1):
-        latents = {r.id: encode_song(vae, song_audio(r, Path(config.manifest).parent)) for r in rows[number]}
+        latents = {r.id: encode_song(vae, song_audio(r, root)) for r, root in rows[number]}
         write_arrays(latents_path(folder, number), latents)
-        write_songs(folder, number, [stored(r, number, len(latents[r.id]), config) for r in rows[number]])
+        write_songs(folder, number, [stored(r, number, len(latents[r.id]), config) for r, _ in rows[number]])
         logger.info("%d of %d shards encoded", done, len(missing))
     if all(songs_path(folder, n).is_file() for n in range(len(rows))):
         _facts(folder, len(rows), vae).write(folder)
@@ -123,17 +132,6 @@ def encode_song(vae: Any, audio: Audio) -> np.ndarray:
     from vae.latents import encode_audio
 
     return np.ascontiguousarray(encode_audio(vae, audio).values.T, dtype=np.float16)
-
-
-def song_audio(record: SongRecord, root: Path) -> Audio:
-    """The audio of a record: its file, or the song of its seed. Raises ManifestError for neither."""
-    if record.audio is not None:
-        return read_audio(root / record.audio)
-    if record.seed is None:
-        raise ManifestError(f"song {record.id} has neither an audio file nor a seed to make it from")
-    from corpus.synth import song
-
-    return song(record.seed, record.split).audio
 
 
 def stored(record: SongRecord, shard: int, frames: int, config: PrepareConfig) -> StoredSong:

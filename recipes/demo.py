@@ -60,7 +60,7 @@ class Minutes:
 
 
 # `pool` holds the short held-out songs among which retrieval is measured (Wang 2025, table 3: 666), `short`
-# further songs to train ChinMu's ears.
+# further songs for ChinMu's ears and the song model.
 CORPUS: dict[str, dict[str, Songs]] = {
     "demo": {
         "train": Songs(1000, 20, 45),
@@ -146,16 +146,25 @@ class Recipe:
     def _latents(self) -> list[list[str]]:
         models = ["--vae", str(self.run_folder("vae") / "model")]
         models += ["--chinmu", str(self.run_folder("chinmu_audio") / "model")]
+        more = ["--also", f"[{self._manifest('short')}]"]
         return [
-            ["dit.prepare", "--manifest", self._manifest(s), *models, "--out", str(self._latent_folder(s))]
-            for s in ("train", "valid")
+            [
+                "dit.prepare",
+                "--manifest",
+                self._manifest(split),
+                *also,
+                *models,
+                "--out",
+                self._latents_of(split),
+            ]
+            for split, also in (("train", more), ("valid", []))
         ]
 
-    def _latent_folder(self, split: str) -> Path:
-        return Path(self.settings.work) / "latents" / split
+    def _latents_of(self, split: str) -> str:
+        return str(Path(self.settings.work) / "latents" / split)
 
     def _dit(self) -> list[list[str]]:
-        data = ["--data", str(self._latent_folder("train")), "--valid", str(self._latent_folder("valid"))]
+        data = ["--data", self._latents_of("train"), "--valid", self._latents_of("valid")]
         return [self._training("dit", "dit", *data)]
 
     def _probes(self) -> list[list[str]]:

@@ -111,6 +111,20 @@ def test_stopped_preparation_goes_on_and_ends_the_same(corpus: PrepareConfig, tm
     assert fragments_path(Path(corpus.out), 1).is_file()
 
 
+def test_songs_of_several_manifests_are_one_data_set(corpus: PrepareConfig, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    records = manifest.read(Path(corpus.manifest))[:2]
+    for record in records:
+        (other / str(record.audio)).write_bytes((tmp_path / str(record.audio)).read_bytes())
+    manifest.write(other / "manifest.jsonl", [replace(r, id=f"more-{r.id}") for r in records])
+    prepare(replace(corpus, also=(str(other / "manifest.jsonl"),)))
+    ids = [song.id for song in LatentSongs(corpus.out, 2.0).songs]
+    assert ids == ["song-0", "song-1", "song-2", "more-song-0", "more-song-1"]
+    with pytest.raises(ManifestError, match="song song-0 is in two"):
+        prepare(replace(corpus, also=(corpus.manifest,), out=str(tmp_path / "double")))
+
+
 def test_another_corpus_in_the_folder_is_an_error(corpus: PrepareConfig) -> None:
     prepare(corpus)
     records = manifest.read(Path(corpus.manifest))
