@@ -146,18 +146,11 @@ class Recipe:
     def _latents(self) -> list[list[str]]:
         models = ["--vae", str(self.run_folder("vae") / "model")]
         models += ["--chinmu", str(self.run_folder("chinmu_audio") / "model")]
-        more = ["--also", f"[{self._manifest('short')}]"]
+        data = {split: ["--manifest", self._manifest(split)] for split in ("train", "valid")}
+        data["train"] += ["--also", f"[{self._manifest('short')}]"]
         return [
-            [
-                "dit.prepare",
-                "--manifest",
-                self._manifest(split),
-                *also,
-                *models,
-                "--out",
-                self._latents_of(split),
-            ]
-            for split, also in (("train", more), ("valid", []))
+            ["dit.prepare", *songs, *models, "--out", self._latents_of(split)]
+            for split, songs in data.items()
         ]
 
     def _latents_of(self, split: str) -> str:
