@@ -146,11 +146,10 @@ class Recipe:
     def _latents(self) -> list[list[str]]:
         models = ["--vae", str(self.run_folder("vae") / "model")]
         models += ["--chinmu", str(self.run_folder("chinmu_audio") / "model")]
-        data = {split: ["--manifest", self._manifest(split)] for split in ("train", "valid")}
-        data["train"] += ["--also", f"[{self._manifest('short')}]"]
+        songs = {split: ["--manifest", self._manifest(split)] for split in ("train", "valid")}
+        songs["train"] += ["--also", f"[{self._manifest('short')}]"]
         return [
-            ["dit.prepare", *songs, *models, "--out", self._latents_of(split)]
-            for split, songs in data.items()
+            ["dit.prepare", *of, *models, "--out", self._latents_of(split)] for split, of in songs.items()
         ]
 
     def _latents_of(self, split: str) -> str:
