@@ -362,6 +362,7 @@ class SongPipeline(DiffusionPipeline):
         return {
             "baihua": version("baihua"),
             "request": asked,
+            "caption": caption(request.description, plan.sound),
             "lyrics": str(plan.lyrics),
             "score": to_abc(plan.score) if plan.score else None,
             "models": self._hashes or "made in memory",

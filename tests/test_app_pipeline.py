@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,18 @@ def test_own_words_and_own_score_take_the_place_of_the_first_steps() -> None:
     assert sing(lyrics=WORDS, score=song.score).warnings == ()
     assert "those given beside it are others" in sing(lyrics="<verse>\n你好", score=song.score).warnings[0]
     assert "the score ends at 6.0 s" in sing(score=song.score, duration=9).warnings[0]
+
+
+def test_the_instruments_of_a_score_are_told_to_the_song_model() -> None:
+    planned = sing().score
+    assert planned is not None
+    songs = [
+        sing("一首歌", score=replace(planned, meta={**planned.meta, "harmony": name, "lead": name}))
+        for name in ("钢琴", "古筝", "古筝")
+    ]
+    assert [str(song.recipe["caption"]).split("，")[-1] for song in songs] == ["钢琴", "古筝", "古筝"]
+    same = [np.array_equal(songs[1].audio.samples, song.audio.samples) for song in songs]
+    assert same == [False, True, True]
 
 
 def test_without_a_score_there_is_no_plan() -> None:
