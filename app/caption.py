@@ -5,6 +5,9 @@ whole and in the corpus's own words. The song model has been trained with and wi
 Descriptions made longer before they are drawn or sung: Betker et al. 2023 (DALL-E 3), section 3.
 """
 
+from collections.abc import Mapping
+
+from common.lyrics import Lyrics
 from common.score import Score
 from corpus.attributes import Attributes, attributes, tempo_class
 from corpus.prompts import in_short
@@ -12,9 +15,12 @@ from lyrics_llm.sketch import SongSketch
 from lyrics_llm.tokens import PLAN_FIELDS
 
 
-def of_sketch(sketch: SongSketch) -> Attributes:
-    """What a plan says of its song's sound."""
-    return _planned(sketch.fields(), sketch.tempo)
+def of_sketch(sketch: SongSketch, lyrics: Lyrics) -> Attributes:
+    """What a plan says of its song's sound; not that nobody sings, where there are words to be sung."""
+    fields = sketch.fields()
+    if lyrics.lines and sketch.singer == "none":
+        del fields["singer"]
+    return _planned(fields, sketch.tempo)
 
 
 def of_score(score: Score) -> Attributes:
@@ -25,7 +31,7 @@ def of_score(score: Score) -> Attributes:
     return _planned(known, score.tempo)
 
 
-def _planned(fields: dict[str, object] | dict[str, str], tempo: float) -> Attributes:
+def _planned(fields: Mapping[str, object], tempo: float) -> Attributes:
     known: Attributes = {"tempo_class": tempo_class(tempo)}
     for name in ("genre", "mood", "singer"):
         if name in fields:

@@ -39,7 +39,7 @@ from common.pinyin import units
 from common.score import Score
 from common.seeds import derive_seed
 from common.song import Song
-from corpus.attributes import Attributes, attributes
+from corpus.attributes import attributes
 from dit.conditions import Conditions
 from dit.guidance import Guidance
 from dit.lyrics import encode, encode_score
@@ -282,15 +282,15 @@ class SongPipeline(DiffusionPipeline):
                     "the score ends at %.1f s: what follows it, up to %g s, has no plan",
                     request.score.duration, request.seconds,
                 )  # fmt: skip
-            return _Plan(lyrics, request.score, of_score(request.score))
+            return _Plan(lyrics, request.score, caption(request.description, of_score(request.score)))
         stages.enter("writing lyrics")
         sketch = self._sketch(request)
         lyrics = request.lyrics or self.writer.write(request.description, sketch, request.seed)
         if not request.use_score:
-            return _Plan(lyrics, None, of_sketch(sketch))
+            return _Plan(lyrics, None, caption(request.description, of_sketch(sketch, lyrics)))
         stages.enter("composing")
         (score,) = self.writer.composes([lyrics], [sketch], [request.seed], [request.description])
-        return _Plan(lyrics, score, of_score(score))
+        return _Plan(lyrics, score, caption(request.description, of_score(score)))
 
     def _sketch(self, request: Request) -> SongSketch:
         """Genre, tempo, key, singer and form; what the description says outright is kept."""
@@ -301,7 +301,7 @@ class SongPipeline(DiffusionPipeline):
         """What the song model is told."""
         samples = round(request.seconds * self.vae.sample_rate)
         frames = -(-samples // self.vae.hop_length)
-        vectors, mask = self.chinmu.embed_fragments([caption(request.description, plan.sound)])
+        vectors, mask = self.chinmu.embed_fragments([plan.caption])
         if plan.score is None:
             tokens: Sequence[int] = encode(plan.lyrics)
         else:
@@ -362,7 +362,7 @@ class SongPipeline(DiffusionPipeline):
         return {
             "baihua": version("baihua"),
             "request": asked,
-            "caption": caption(request.description, plan.sound),
+            "caption": plan.caption,
             "lyrics": str(plan.lyrics),
             "score": to_abc(plan.score) if plan.score else None,
             "models": self._hashes or "made in memory",
@@ -376,7 +376,7 @@ class _Plan:
 
     lyrics: Lyrics
     score: Score | None
-    sound: Attributes
+    caption: str  # of `app.caption`
 
 
 def _syllables(lyrics: Lyrics) -> list[list[str]]:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from common.score import Score, Section
 from common.theory import NOTE_NAMES, Chord
-from corpus.plan import SongPlan
+from corpus.plan import SongPlan, plan_of
+from corpus.record import SongRecord
 
 SECTION_NAMES = {
     "intro": "前奏", "verse": "主歌", "pre-chorus": "导歌", "chorus": "副歌", "bridge": "桥段",
@@ -44,6 +45,12 @@ class Facts:
 
     plan: SongPlan
     score: Score
+
+    @classmethod
+    def of_record(cls, record: SongRecord) -> "Facts | None":
+        """Of a song of the corpus; None where `plan_of` is."""
+        planned = plan_of(record)
+        return None if planned is None or record.score is None else cls(planned, record.score)
 
     @property
     def bpm(self) -> int:

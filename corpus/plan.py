@@ -309,7 +309,7 @@ def drawn_as(record: SongRecord) -> tuple[SongPlan, dict[str, Any]] | None:
     # Songs of a given length were drawn between two limits, others from the corpus's own mix.
     ways: tuple[dict[str, Any], ...] = ({"durations": (seconds, seconds)}, {})
     for how in ways:
-        drawn = plan(record.seed, record.split, durations=how.get("durations"))
+        drawn = plan(record.seed, record.split, **how)
         names = tuple(dict.fromkeys(i.name for i in drawn.instruments.values()))
         theme = None if drawn.singer == "none" else drawn.theme
         if (drawn.genre, drawn.mood, theme, drawn.singer, drawn.tempo, names) == made_as:

@@ -25,7 +25,6 @@ from common.seeds import generator
 from corpus.attributes import Attributes, tempo_class
 from corpus.describe import prompt
 from corpus.facts import Facts
-from corpus.plan import SongPlan, plan_of
 from corpus.prompts import in_short
 from corpus.record import SongRecord
 from corpus.songs import song_audio
@@ -185,24 +184,24 @@ def _check_same(folder: Path, number: int, records: Sequence[SongRecord]) -> Non
 
 
 def prompts(record: SongRecord, audience: Audience, count: int, seed: int) -> list[str]:
-    """Descriptions of a song as its audience would type them, a third of each kind.
+    """Descriptions of a song as its audience would type them.
 
-    Whole ones, several said in a row, and either of them with what the song is in short behind it: so
-    the song model is told a song when its plan is known.
+    Of a synthetic song half are whole ones, the others several said in a row; of another song all are.
+    Every third has behind it what the song is in short: so the song model is told a song when its plan is
+    known (`app.caption`).
     """
     own = [d for d in record.descriptions if d.audience == audience]
     if not own:
         return []
-    planned = plan_of(record)
+    facts = Facts.of_record(record)
     told = []
     for number in range(count):
         rng = generator(seed, "prompt", record.id, audience, number)
-        whole = planned is not None and record.score is not None and rng.random() < 0.5
-        if whole and planned is not None and record.score is not None:
-            text = prompt(planned, record.score, rng, audience)
+        if facts is not None and rng.random() < 0.5:
+            text = prompt(facts.plan, facts.score, rng, audience)
         else:
             text = _several([own[i].text for i in rng.permutation(len(own))], int(rng.integers(1, _MOST + 1)))
-        if number % 3 == 2 and (short := in_short(_some(record, planned, rng))):
+        if number % 3 == 2 and (short := in_short(_some(record, facts, rng))):
             text = f"{text}，{short}"
         told.append(text)
     return told
@@ -216,21 +215,16 @@ def _several(texts: Sequence[str], most: int) -> str:
     return text
 
 
-def _some(record: SongRecord, planned: SongPlan | None, rng: np.random.Generator) -> Attributes:
+def _some(record: SongRecord, facts: Facts | None, rng: np.random.Generator) -> Attributes:
     """Most of what a record says of its sound: a plan doesn't know everything either."""
+    pace = None if record.tempo is None else tempo_class(record.tempo)
+    whole = {"genre": record.genre, "mood": record.mood, "tempo_class": pace, "singer": record.singer}
     known: Attributes = {}
-    if record.genre is not None and rng.random() < _TOLD:
-        known["genre"] = record.genre
-    if record.mood is not None and rng.random() < _TOLD:
-        known["mood"] = record.mood
-    if record.tempo is not None and rng.random() < _TOLD:
-        known["tempo_class"] = tempo_class(record.tempo)
-    if record.singer is not None and rng.random() < _TOLD:
-        known["singer"] = record.singer
-    heard = tuple(record.instruments or ())
-    if planned is not None and record.score is not None:
-        heard = tuple(dict.fromkeys(Facts(planned, record.score).instruments.values()))
-    known["instruments"] = tuple(i for i in heard if rng.random() < _TOLD)
+    for name, value in whole.items():
+        if value is not None and rng.random() < _TOLD:
+            known[name] = value  # type: ignore[literal-required]
+    heard = record.instruments or () if facts is None else facts.instruments.values()
+    known["instruments"] = tuple(i for i in dict.fromkeys(heard) if rng.random() < _TOLD)
     return known
 
 

@@ -32,7 +32,6 @@ from common.statistics import Estimate, wilson
 from corpus import manifest
 from corpus.attributes import tempo_class
 from corpus.facts import Facts
-from corpus.plan import plan_of
 from corpus.record import SongRecord
 from eval import descriptors, tempo
 from eval.hearing import mono
@@ -41,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 QUESTIONS = ("genre", "singer", "pace")
 INSTRUMENTS = "instruments"  # the question with several answers
-# Share of songs where an instrument that plays is heard, and where one that doesn't isn't.
+# Share of windows in which an instrument that plays is heard, and in which one that doesn't isn't.
 HEARD, NOT_HEARD = "instruments that play", "instruments that don't"
 # Share of instrumentals in which nobody is heard to sing, and of sung songs in which somebody is.
 SILENT, SUNG = "nobody sings", "somebody sings"
@@ -235,7 +234,7 @@ def examples(records: Sequence[SongRecord], root: Path, config: TrainConfig) -> 
     for number, record in enumerate(records):
         if number % 50 == 0:
             logger.info("listening to song %d of %d", number + 1, len(records))
-        facts = _facts(record)
+        facts = Facts.of_record(record)
         for vector, kind, span in _heard(_audio(record, root), number, config, through):
             vectors.append(vector)
             songs.append(number)
@@ -271,12 +270,6 @@ def _audio(record: SongRecord, root: Path) -> Audio:
     if record.audio is None:
         raise ManifestError(f"song {record.id} has no audio file, which probes need")
     return read_audio(root / record.audio)
-
-
-def _facts(record: SongRecord) -> Facts | None:
-    """Of a song of the corpus: when its instruments play."""
-    planned = plan_of(record)
-    return None if planned is None or record.score is None else Facts(planned, record.score)
 
 
 def _presence(record: SongRecord, facts: Facts | None, span: _Span, instruments: Sequence[str]) -> list[int]:
@@ -383,21 +376,21 @@ def _singing_accuracy(probes: Probes, data: Examples) -> dict[str, dict[str, Est
             part = data.where(of)
             if not len(part.songs):
                 continue
-            shares = probes._shares(part.vectors)["singer"]
-            songs = np.unique(part.songs)
-            best = np.array([shares[part.songs == song].mean(0).argmax() for song in songs])
-            found = (best == answers.index("none")) == (name == SILENT)
-            table[name][kind] = wilson(int(found.sum()), len(songs))
+            found = (_best(probes, part, "singer") == answers.index("none")) == (name == SILENT)
+            table[name][kind] = wilson(int(found.sum()), len(found))
     return table
 
 
-def _share_right(probes: Probes, part: Examples, question: str) -> Estimate:
+def _best(probes: Probes, part: Examples, question: str) -> np.ndarray:
+    """The answer judged likeliest of each song, by rising number of the song: (songs,) indices."""
     shares = probes._shares(part.vectors)[question]
-    truth, right = [], 0
-    for song in np.unique(part.songs):
-        rows = part.songs == song
-        truth.append(int(part.labels[question][rows][0]))
-        right += int(shares[rows].mean(0).argmax() == truth[-1])
+    return np.array([shares[part.songs == song].mean(0).argmax() for song in np.unique(part.songs)])
+
+
+def _share_right(probes: Probes, part: Examples, question: str) -> Estimate:
+    first = np.unique(part.songs, return_index=True)[1]
+    truth = part.labels[question][first]
+    right = int((_best(probes, part, question) == truth).sum())
     return wilson(right, len(truth), chance=float(np.bincount(truth).max() / len(truth)))
 
 

@@ -7,6 +7,7 @@ from app_models import tiny_pipeline
 from dit_songs import score
 
 from app.caption import caption, of_score, of_sketch
+from common.lyrics import Lyrics
 from corpus.attributes import Attributes, attributes
 
 PLANNED: Attributes = {
@@ -52,6 +53,12 @@ def test_only_what_the_corpus_knows_is_taken_from_a_score() -> None:
 def test_a_plan_and_its_score_tell_the_same() -> None:
     writer = tiny_pipeline().writer
     sketch = writer.plan("一首慢歌，女声，钢琴", seed=3, duration=12)
-    sheet = writer.compose(writer.write("一首慢歌，女声，钢琴", sketch, seed=3), sketch, seed=3)
-    assert of_score(sheet) == of_sketch(sketch)
-    assert of_sketch(sketch)["singer"] == "female"
+    lyrics = writer.write("一首慢歌，女声，钢琴", sketch, seed=3)
+    assert of_score(writer.compose(lyrics, sketch, seed=3)) == of_sketch(sketch, lyrics)
+    assert of_sketch(sketch, lyrics)["singer"] == "female"
+
+
+def test_words_are_sung_though_a_plan_has_no_singer() -> None:
+    sketch = tiny_pipeline().writer.plan("纯音乐", seed=3, duration=12)
+    assert of_sketch(sketch, Lyrics(()))["singer"] == "none"
+    assert "singer" not in of_sketch(sketch, Lyrics.parse("<verse>\n细雨敲着窗"))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from common.errors import ConfigError, RequestError, ScoreError
 from common.seeds import generator
 from common.theory import SCALES, Chord, Key
-from corpus.forms import _candidates, bar_seconds, fit, form, most_syllables
+from corpus.forms import bar_seconds, fit, form, most_syllables
 from corpus.genres import GENRES, MOODS
 from corpus.moods import FEELINGS, feeling
 from corpus.plan import SINGERS, _choices, is_held_out, plan
@@ -191,6 +191,4 @@ def test_where_no_form_is_sung_enough_the_most_sung_is_taken():
 @given(duration=st.floats(10, 240), tempo=st.floats(60, 165), seed=st.integers(0, 99))
 def test_a_form_can_leave_room_for_an_instrument(duration, tempo, seed):
     made = form(duration, tempo, rng=np.random.default_rng(seed), sung=0.6, solos=True)
-    silent = [section for section in made.sections if not section.lines]
-    assert silent or len(list(_candidates(made.fit.bars))) == 1
-    assert any(section.lines for section in made.sections)
+    assert {bool(section.lines) for section in made.sections} == {False, True}

@@ -11,10 +11,9 @@ from common.audio import Audio, write_audio
 from common.description import Audience, Description, fragments
 from common.errors import ConfigError, ManifestError
 from common.seeds import generator
-from corpus import manifest
+from corpus import manifest, synth
 from corpus.attributes import attributes
 from corpus.record import SongRecord
-from corpus.synth import sheet
 from dit.data import Batches, LatentSongs
 from dit.lyrics import encode
 from dit.prepare import PrepareConfig, prepare, prompts
@@ -153,14 +152,9 @@ def test_prompts_of_a_synthetic_song_name_its_own_instruments() -> None:
     """A plan draws its instruments after its duration: drawn between other limits they are others."""
     named, wrong = 0, []
     for seed in range(10):
-        made = sheet(seed, durations=(14.0, 16.0))
-        own, instruments = made.plan, tuple(i.name for i in made.plan.instruments.values())
-        record = SongRecord(
-            f"s{seed}", "synthetic", "CC0-1.0", "train", made.score.duration, seed=seed, score=made.score,
-            descriptions=made.descriptions, genre=own.genre, mood=own.mood, singer=own.singer,
-            tempo=own.tempo, theme=None if own.singer == "none" else own.theme,
-            instruments=tuple(dict.fromkeys(instruments)),
-        )  # fmt: skip
+        made = synth.sheet(seed, durations=(14.0, 16.0))
+        record = synth._record(made, seed, "train", made.score.duration, ())
+        instruments = record.instruments or ()
         for text in (text for audience in Audience for text in prompts(record, audience, 9, seed=1)):
             said = attributes(text).get("instruments", ())
             named += len(said)

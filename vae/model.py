@@ -100,7 +100,7 @@ class Conv(nn.Module):
         return self.weight[:, :, None] if self.folded is None else self.folded
 
     def forward(self, x: Float[Tensor, "batch inputs *time"]) -> Float[Tensor, "batch outputs *new_time"]:
-        if x.ndim == 4 and self.weight_v.shape[2] == 1:
+        if x.ndim == 4 and self.weight_v.shape[2] == 1:  # on one thread torch would unfold its input first
             rows = F.linear(x.permute(0, 2, 3, 1), self.flat[:, :, 0, 0], self.bias)
             return rows.permute(0, 3, 1, 2)
         if x.ndim == 4:
@@ -132,10 +132,12 @@ class Upsample(Conv):
 def folded_weights(module: nn.Module) -> Iterator[None]:
     """Within the block the convolutions of a module compute their weights once, not in every call."""
     layers = [layer for layer in module.modules() if isinstance(layer, Conv)]
+    cpu = all(layer.weight_v.device.type == "cpu" for layer in layers)
+    order = torch.channels_last if cpu else torch.contiguous_format  # as `in_rows` wants them
     try:
         with torch.no_grad():
             for layer in layers:
-                layer.folded = layer.weight[:, :, None].contiguous(memory_format=torch.channels_last)
+                layer.folded = layer.weight[:, :, None].contiguous(memory_format=order)
         yield
     finally:
         for layer in layers:
@@ -148,8 +150,8 @@ def in_rows(
 ) -> Float[Tensor, "batch new_channels new_time"]:
     """What convolutional layers make of x, without a gradient; on a CPU with channels beside each other.
 
-    So oneDNN's convolutions are up to twice, its transposed ones up to three times as fast; on a GPU cuDNN
-    chooses for itself.
+    So oneDNN's convolutions are about 1.2 times, its transposed ones two to three times as fast
+    (`docs/LOG.md`); on a GPU cuDNN chooses for itself.
     """
     if x.device.type != "cpu":
         return layers(x)
@@ -443,7 +445,7 @@ class EarVAE(ModelMixin, ConfigMixin):
     def decode_tiles(
         self, latents: Float[Tensor, "batch latent_dim frames"], tile: int = TILE
     ) -> Iterator[Float[Tensor, "batch 2 time"]]:
-        """The waveform of `decode` in pieces of `tile` latents, equal to it but for rounding.
+        """The waveform of `decode` in pieces of `tile` latents, equal to it but for rounding; no gradient.
 
         The transformer, which sees all frames, runs once; the convolutions see a tile and its context.
         """
