@@ -5,6 +5,7 @@ whole and in the corpus's own words. The song model has been trained with and wi
 Descriptions made longer before they are drawn or sung: Betker et al. 2023 (DALL-E 3), section 3.
 """
 
+import logging
 from collections.abc import Mapping
 
 from common.lyrics import Lyrics
@@ -13,6 +14,11 @@ from corpus.attributes import Attributes, attributes, tempo_class
 from corpus.prompts import in_short
 from lyrics_llm.sketch import SongSketch
 from lyrics_llm.tokens import PLAN_FIELDS
+
+logger = logging.getLogger(__name__)
+
+_WHOLE = ("genre", "mood", "singer")  # what a whole song is
+_ROLES = ("harmony", "lead")  # who plays
 
 
 def of_sketch(sketch: SongSketch, lyrics: Lyrics) -> Attributes:
@@ -25,7 +31,12 @@ def of_sketch(sketch: SongSketch, lyrics: Lyrics) -> Attributes:
 
 def of_score(score: Score) -> Attributes:
     """What a lead sheet says of its song's sound: in its `meta`, by its tempo, and by having no words."""
-    known = {name: value for name, value in score.meta.items() if value in PLAN_FIELDS.get(name, ())}
+    known: dict[str, object] = {}
+    for name in (*_WHOLE, *_ROLES):
+        if (value := score.meta.get(name)) in PLAN_FIELDS[name]:
+            known[name] = value
+        elif value:
+            logger.warning("the song model doesn't know the %s %r of the lead sheet", name, value)
     if not score.note_spans(sung=True):
         known["singer"] = "none"
     return _planned(known, score.tempo)
@@ -33,10 +44,10 @@ def of_score(score: Score) -> Attributes:
 
 def _planned(fields: Mapping[str, object], tempo: float) -> Attributes:
     known: Attributes = {"tempo_class": tempo_class(tempo)}
-    for name in ("genre", "mood", "singer"):
+    for name in _WHOLE:
         if name in fields:
             known[name] = str(fields[name])  # type: ignore[literal-required]
-    known["instruments"] = tuple(str(fields[role]) for role in ("harmony", "lead") if role in fields)
+    known["instruments"] = tuple(str(fields[role]) for role in _ROLES if role in fields)
     return known
 
 
@@ -48,7 +59,7 @@ def caption(description: str, planned: Attributes) -> str:
     """
     said = attributes(description)
     merged: Attributes = planned.copy()
-    for name in ("genre", "mood", "singer"):
+    for name in _WHOLE:
         if name in said and not (name == "singer" and planned.get(name) == "none"):
             merged[name] = said[name]  # type: ignore[literal-required]
     wanted = (*said.get("instruments", ()), *planned.get("instruments", ()))

@@ -132,6 +132,8 @@ class Score:
         ):
             if not low <= value <= high:
                 raise ScoreError(f"{name} lies between {low} and {high}, but got {value}")
+        if not isinstance(self.meta, dict) or not all(isinstance(v, str) for v in self.meta.values()):
+            raise ScoreError(f'meta says words by name, as {{"genre": "民谣"}}, but got {self.meta!r}')
         for number, section in enumerate(self.sections, 1):
             self._check(section, f"section {number} ({section.tag})")
 

@@ -45,9 +45,10 @@ def test_a_score_without_words_is_told_as_an_instrumental() -> None:
     assert attributes(told)["singer"] == "none"
 
 
-def test_only_what_the_corpus_knows_is_taken_from_a_score() -> None:
+def test_only_what_the_corpus_knows_is_taken_from_a_score(caplog: pytest.LogCaptureFixture) -> None:
     sheet = replace(score(1), meta={"genre": "说不清", "singer": "male", "harmony": "钢琴", "source": "x"})
     assert of_score(sheet) == {"tempo_class": "fast", "singer": "male", "instruments": ("钢琴",)}
+    assert caplog.messages == ["the song model doesn't know the genre '说不清' of the lead sheet"]
 
 
 def test_a_plan_and_its_score_tell_the_same() -> None:

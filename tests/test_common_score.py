@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from score_strategies import scores
 
+from common.abc import from_abc
 from common.errors import ScoreError
 from common.lyrics import Lyrics
 from common.score import HOLD, ChordChange, Groove, Note, Score, Section
@@ -74,6 +75,16 @@ def test_what_does_not_add_up_is_refused(section: Section, message: str) -> None
     with pytest.raises(ScoreError, match=r"section 2 \(verse\)") as fault:
         Score(120, Key(0), (Section("intro", 1), section))
     assert message in str(fault.value)
+
+
+@pytest.mark.parametrize("meta", ["5", '["民谣"]', '{"harmony": 3}', '{"harmony": ["钢琴"]}'])
+def test_meta_that_isnt_words_by_name_is_refused(meta: str) -> None:
+    """Its line is one that people edit."""
+    head = "X:1\nT:x\nM:4/4\nL:1/8\nQ:1/4=90\n"
+    with pytest.raises(ScoreError, match="meta says words by name"):
+        from_abc(f'%abc-2.1\n{head}%%baihua-meta {meta}\nK:C\n"C"C8|\n')
+    kept = from_abc(f'%abc-2.1\n{head}%%baihua-meta {{"harmony": "钢琴"}}\nK:C\n"C"C8|\n')
+    assert kept.meta == {"harmony": "钢琴"}
 
 
 def test_wrong_wholes_are_refused() -> None:
