@@ -1,12 +1,14 @@
-"""What the song model is told of a song in words: the user's own, and what was planned behind them.
+"""What the song model is told of a song in words: the user's own, what was planned, and who plays.
 
 A description says little, and a user's wording may be one that the text encoder has never met; the plan is
-whole and in the corpus's own words. The song model has been trained with and without it (`dit.prepare`).
-Descriptions made longer before they are drawn or sung: Betker et al. 2023 (DALL-E 3), section 3.
+whole and in the corpus's own words. So its plan stands behind a description in short (`caption`), and the
+players of both go to the song model by name (`arrangement`). It has been trained with and without each
+(`dit.prepare`). Descriptions made longer before they are drawn or sung:
+Betker et al. 2023 (DALL-E 3), section 3.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from common.lyrics import Lyrics
 from common.score import Score
@@ -19,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _WHOLE = ("genre", "mood", "singer")  # what a whole song is
 _ROLES = ("harmony", "lead")  # who plays
+_PLAYERS = (*_ROLES, "bass", "pad", "drums")
 
 
 def of_sketch(sketch: SongSketch, lyrics: Lyrics) -> Attributes:
@@ -51,6 +54,32 @@ def _planned(fields: Mapping[str, object], tempo: float) -> Attributes:
     return known
 
 
+def arrangement(
+    description: str, planned: Attributes, named: Mapping[str, object], known: Mapping[str, Sequence[str]]
+) -> dict[str, str]:
+    """Role → name of who plays and sings, of those that a song model knows (`dit.conditions.ROLES`).
+
+    An instrument of the description that the plan doesn't name takes the first role that is free and
+    has it: 弦乐 becomes the pad.
+
+    Args:
+        planned: of `of_sketch` or `of_score`: genre and singer, over which the description's own win.
+        named: the plan's instruments by role: a sketch's fields, or a score's `meta`.
+        known: names of each role (`SongTransformer.known`).
+    """
+    said = attributes(description)
+    whole = _merged(said, planned)
+    found = {role: str(named[role]) for role in _PLAYERS if named.get(role) in known.get(role, ())}
+    found |= {role: whole[role] for role in ("genre", "singer") if whole.get(role) in known.get(role, ())}  # type: ignore[literal-required]
+    refused = said.get("without", ())
+    found = {role: name for role, name in found.items() if name not in refused}
+    for name in said.get("instruments", ()):
+        free = [role for role in _PLAYERS if role not in found and name in known.get(role, ())]
+        if free and name not in found.values():
+            found[free[0]] = name
+    return found
+
+
 def caption(description: str, planned: Attributes) -> str:
     """The description with its plan in short behind it.
 
@@ -58,12 +87,17 @@ def caption(description: str, planned: Attributes) -> str:
     says itself wins over the plan, but for the tempo and for silence: these are the score's.
     """
     said = attributes(description)
-    merged: Attributes = planned.copy()
-    for name in _WHOLE:
-        if name in said and not (name == "singer" and planned.get(name) == "none"):
-            merged[name] = said[name]  # type: ignore[literal-required]
+    merged = _merged(said, planned)
     wanted = (*said.get("instruments", ()), *planned.get("instruments", ()))
     refused = said.get("without", ())
     merged["instruments"] = tuple(dict.fromkeys(i for i in wanted if i not in refused))
     short = in_short(merged)
     return f"{description}，{short}" if short else description
+
+
+def _merged(said: Attributes, planned: Attributes) -> Attributes:
+    merged: Attributes = planned.copy()
+    for name in _WHOLE:
+        if name in said and not (name == "singer" and planned.get(name) == "none"):
+            merged[name] = said[name]  # type: ignore[literal-required]
+    return merged

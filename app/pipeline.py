@@ -11,7 +11,7 @@ request's seed, and the recipe in the song names all of it.
 
 import logging
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 from app import pace
-from app.caption import caption, of_score, of_sketch
+from app.caption import arrangement, caption, of_score, of_sketch
 from app.doctor import version
 from app.folder import COMPONENTS, DEMO, check, hashes
 from app.parts import load_part
@@ -39,8 +39,8 @@ from common.pinyin import units
 from common.score import Score
 from common.seeds import derive_seed
 from common.song import Song
-from corpus.attributes import attributes
-from dit.conditions import Conditions
+from corpus.attributes import Attributes, attributes
+from dit.conditions import Conditions, numbered
 from dit.guidance import Guidance
 from dit.lyrics import encode, encode_score
 from dit.model import SongTransformer
@@ -282,15 +282,28 @@ class SongPipeline(DiffusionPipeline):
                     "the score ends at %.1f s: what follows it, up to %g s, has no plan",
                     request.score.duration, request.seconds,
                 )  # fmt: skip
-            return _Plan(lyrics, request.score, caption(request.description, of_score(request.score)))
+            return self._told(request, lyrics, request.score, of_score(request.score), request.score.meta)
         stages.enter("writing lyrics")
         sketch = self._sketch(request)
         lyrics = request.lyrics or self.writer.write(request.description, sketch, request.seed)
         if not request.use_score:
-            return _Plan(lyrics, None, caption(request.description, of_sketch(sketch, lyrics)))
+            return self._told(request, lyrics, None, of_sketch(sketch, lyrics), sketch.fields())
         stages.enter("composing")
         (score,) = self.writer.composes([lyrics], [sketch], [request.seed], [request.description])
-        return _Plan(lyrics, score, caption(request.description, of_score(score)))
+        return self._told(request, lyrics, score, of_score(score), score.meta)
+
+    def _told(
+        self,
+        request: Request,
+        lyrics: Lyrics,
+        score: Score | None,
+        planned: Attributes,
+        named: Mapping[str, object],
+    ) -> "_Plan":
+        """A plan with what the song model is told of it in words and names."""
+        told = caption(request.description, planned)
+        players = arrangement(request.description, planned, named, self.transformer.known)
+        return _Plan(lyrics, score, told, players)
 
     def _sketch(self, request: Request) -> SongSketch:
         """Genre, tempo, key, singer and form; what the description says outright is kept."""
@@ -313,6 +326,7 @@ class SongPipeline(DiffusionPipeline):
             duration=request.seconds,
             lyrics=tokens,
             score=render(plan.score, self.vae.frame_rate, frames) if plan.score else None,
+            arrangement=numbered(plan.arrangement, self.transformer.known),
         ).to(self._execution_device)
 
     def _sample(
@@ -363,6 +377,7 @@ class SongPipeline(DiffusionPipeline):
             "baihua": version("baihua"),
             "request": asked,
             "caption": plan.caption,
+            "arrangement": plan.arrangement,
             "lyrics": str(plan.lyrics),
             "score": to_abc(plan.score) if plan.score else None,
             "models": self._hashes or "made in memory",
@@ -377,6 +392,7 @@ class _Plan:
     lyrics: Lyrics
     score: Score | None
     caption: str  # of `app.caption`
+    arrangement: dict[str, str]  # role → name, of `app.caption`
 
 
 def _syllables(lyrics: Lyrics) -> list[list[str]]:

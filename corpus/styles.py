@@ -5,6 +5,7 @@ is a degree of the scale's seven-note parent, lower case for minor; a "b" in fro
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -86,6 +87,18 @@ class Genre:
     density: float = 1.0  # syllables a second beside those of an average song
     fills: float = 0.5  # share of sections that end with a fill
     drumless: float = 0.1  # share of quiet verses without drums
+
+    @property
+    def players(self) -> dict[str, tuple[str, ...]]:
+        """Names of the instruments that may play each role."""
+        named: dict[str, Sequence[Instrument | Kit]] = {
+            "harmony": [comping.instrument for comping in self.comping],
+            "bass": self.basses,
+            "lead": self.leads,
+            "pad": [pad for pad in self.pads if pad is not None],
+            "drums": self.kits,
+        }
+        return {role: tuple(option.name for option in options) for role, options in named.items()}
 
 
 def chord(numeral: str, key: Key) -> Chord:

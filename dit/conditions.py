@@ -5,7 +5,7 @@ and without each of them, and guidance compares the two.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -19,6 +19,8 @@ from dit.lyrics import PADDING
 TEXT_DIM = 512  # of a ChinMu vector
 AUDIENCES: tuple[Audience, ...] = (Audience.PROFESSIONAL, Audience.AMATEUR)
 NO_AUDIENCE = len(AUDIENCES)
+# Who plays and sings, and in which manner: what a lead sheet says beside its notes.
+ROLES = ("genre", "singer", "harmony", "bass", "lead", "pad", "drums")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Conditions:
     initial: Tensor  # (B, T) index into INITIALS
     final: Tensor  # (B, T) index into FINALS
     has_score: Tensor  # (B,) bool; False: the frames are not looked at
+    arrangement: Tensor  # (B, len(ROLES)) the name of each role, as `numbered` counts; 0 unknown
 
     @classmethod
     def single(
@@ -48,6 +51,7 @@ class Conditions:
         start: float = 0.0,
         lyrics: Sequence[int] = (),
         score: ScoreFrames | None = None,
+        arrangement: Sequence[int] | None = None,
     ) -> "Conditions":
         """Conditions of one song (B = 1); whatever is None or empty is dropped.
 
@@ -57,6 +61,7 @@ class Conditions:
             duration: seconds of the whole song; `start`: seconds from its start to the first frame.
             lyrics: tokens of `dit.lyrics`.
             score: its rendering of exactly `frames` frames.
+            arrangement: of each role, as `numbered` gives them.
         Raises:
             RequestError: the score has another number of frames.
         """
@@ -78,6 +83,7 @@ class Conditions:
             initial=(empty if score is None else torch.from_numpy(score.initial))[None],
             final=(empty if score is None else torch.from_numpy(score.final))[None],
             has_score=torch.tensor([score is not None]),
+            arrangement=torch.tensor([list(arrangement or [0] * len(ROLES))], dtype=torch.long),
         )
 
     @classmethod
@@ -106,6 +112,7 @@ class Conditions:
         timing: Tensor | bool = False,
         lyrics: Tensor | bool = False,
         score: Tensor | bool = False,
+        arrangement: Tensor | bool = False,
     ) -> "Conditions":
         """The same without the named parts: of all songs (True), or of those where a (B,) mask is True."""
 
@@ -121,16 +128,28 @@ class Conditions:
             timing=torch.where(of(timing)[:, None], torch.nan, self.timing),
             lyrics=torch.where(gone, PADDING, self.lyrics),
             has_score=self.has_score & ~of(score),
+            arrangement=torch.where(of(arrangement)[:, None], 0, self.arrangement),
         )
 
     def with_plan_of(self, other: "Conditions") -> "Conditions":
-        """The same with the score frames and lyrics of other songs (same B and T)."""
-        names = ("channels", "initial", "final", "has_score", "lyrics")
+        """The same with the score frames, arrangement and lyrics of other songs (same B and T)."""
+        names = ("channels", "initial", "final", "has_score", "arrangement", "lyrics")
         return replace(self, **{name: getattr(other, name) for name in names})
 
     def rolled(self) -> "Conditions":
         """Each song gets its neighbour's conditions."""
         return Conditions(**{f.name: getattr(self, f.name).roll(1, 0) for f in fields(self)})
+
+
+def numbered(named: Mapping[str, str], known: Mapping[str, Sequence[str]]) -> tuple[int, ...]:
+    """The place of each role's name in its list, from 1; 0 for one that isn't named or isn't in it.
+
+    Args:
+        named: a name for some of `ROLES`.
+        known: the names of each, as a model knows them (`SongTransformer.known`).
+    """
+    found = [(tuple(known.get(role, ())), named.get(role)) for role in ROLES]
+    return tuple(listed.index(name) + 1 if name in listed else 0 for listed, name in found)
 
 
 def _join(parts: Sequence[Tensor]) -> Tensor:

@@ -16,10 +16,12 @@ class ModelConfig:
     depth: int | None = None
     heads: int | None = None
     patch: int | None = None  # latent frames in a token
+    arrangement: bool = True  # whether the model is told by name who plays and sings
 
     @property
     def overrides(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if k != "size" and v is not None}
+        own = ("size", "arrangement")
+        return {k: v for k, v in vars(self).items() if k not in own and v is not None}
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,13 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
     dropout: Dropout = field(default_factory=Dropout)
-    # Weight of errors along the directions that tell sung phones apart (`dit.phones`), beside all errors;
-    # and of a consonant's frames beside those of a vowel.
+    # Weights, beside all errors, of errors along the directions that tell sung phones apart, and of a
+    # consonant's frames beside those of a vowel; and along those that tell who has the tune, a singer or
+    # which lead (`dit.discriminants`), and of a lead's frames beside those of a singer.
     phones: float = 0.0
     consonants: float = 3.0
+    tune: float = 0.0
+    leads: float = 3.0
     window: float = 24.0  # seconds of a song seen at once
     batch_size: int = 8  # songs a process
     accumulate: int = 1  # batches a step
@@ -85,9 +90,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.max_minutes is None and self.max_steps is None:
             raise ConfigError("a run needs an end: set max_minutes or max_steps")
-        if self.phones < 0 or self.consonants <= 0:
+        if min(self.phones, self.tune) < 0 or min(self.consonants, self.leads) <= 0:
             raise ConfigError(
-                f"weights are phones ≥ 0 and consonants > 0, but got {self.phones} and {self.consonants}"
+                "weights are phones ≥ 0, tune ≥ 0, consonants > 0 and leads > 0, "
+                f"but got {self.phones}, {self.tune}, {self.consonants} and {self.leads}"
             )
         if self.window <= 0 or self.accumulate < 1:
             raise ConfigError(f"got a window of {self.window} s and {self.accumulate} batches a step")

@@ -6,9 +6,10 @@ is padded. Conditions are dropped at random, so that one model learns to do with
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from common.description import Audience
 from common.errors import ConfigError
 from common.frames import ScoreFrames, render
 from common.seeds import generator
-from dit.conditions import Conditions
+from dit.conditions import Conditions, numbered
 from dit.store import LatentFacts, StoredSong, fragment_key, fragments_path, latents_path, read_songs
 
 _POOL = 16  # batches among which songs are sorted by length
@@ -35,6 +36,8 @@ class Dropout:
     lyrics: float = 0.2
     score: float = 0.2
     everything: float = 0.05  # all of them at once: the base of guidance
+    arrangement: float = 0.1
+    player: float = 0.15  # of each of the arrangement's names apart: a lead sheet needn't name them all
 
     def __post_init__(self) -> None:
         for name, chance in vars(self).items():
@@ -42,15 +45,17 @@ class Dropout:
                 raise ConfigError(f"a chance lies in 0 … 1, but dropout.{name} is {chance}")
 
     def apply(self, conditions: Conditions, rng: np.random.Generator) -> Conditions:
-        """Drop by independent draws, five and one for each song."""
-        names = ("description", "audience", "timing", "lyrics", "score")
+        """Drop by independent draws for each song."""
+        names = ("description", "audience", "timing", "lyrics", "score", "arrangement")
         draws = rng.random((len(names) + 1, conditions.size))
         everything = draws[-1] < self.everything
         gone = {n: torch.from_numpy((d < getattr(self, n)) | everything) for n, d in zip(names, draws)}
-        return conditions.drop(**gone)
+        left = conditions.drop(**gone)
+        missing = torch.from_numpy(rng.random(left.arrangement.shape) < self.player)
+        return replace(left, arrangement=torch.where(missing, 0, left.arrangement))
 
 
-NO_DROPOUT = Dropout(0, 0, 0, 0, 0, 0)
+NO_DROPOUT = Dropout(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -67,13 +72,20 @@ class LatentSongs:
 
     Args:
         window: seconds of the longest stretch.
+        known: names of each role that a model knows; without them nobody is named.
         cached: megabytes of rendered scores kept in memory.
     Raises:
         ManifestError: the folder isn't prepared.
     """
 
-    def __init__(self, folder: str | Path, window: float, cached: float = 1500) -> None:
-        self.folder = Path(folder)
+    def __init__(
+        self,
+        folder: str | Path,
+        window: float,
+        known: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        cached: float = 1500,
+    ) -> None:
+        self.folder, self.known = Path(folder), known
         self.facts = LatentFacts.read(self.folder)
         self.songs = read_songs(self.folder)
         self.frames = max(4, int(window * self.facts.frame_rate) // 4 * 4)  # whole tokens at any patch
@@ -114,6 +126,7 @@ class LatentSongs:
             start=start / rate,
             lyrics=words,
             score=self._score(index, start, frames),
+            arrangement=numbered(song.arrangement, self.known),
         )
 
     def _fragments(self, song: StoredSong, audience: Audience, rng: np.random.Generator) -> Tensor | None:

@@ -3,7 +3,7 @@
     v = v(∅) + s_score · (v(score) − v(∅)) + s_description · (v(score, description) − v(score))
 
 as in Brooks 2023 (InstructPix2Pix), eq. 3, for two conditions. The audience goes with the
-description and the lyrics with the score: both say the same thing in another form.
+description, the lyrics and the arrangement with the score: they say the same thing in another form.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Guidance:
     """
 
     description: float = 4.0
-    score: float = 2.0  # the score's frames and the lyrics
+    score: float = 2.0  # the score's frames, the arrangement and the lyrics
 
     def __post_init__(self) -> None:
         for name in ("description", "score"):
@@ -47,7 +47,8 @@ def guided(
     between cancel) or the score's is 1, on one where both are 1.
     """
     described = bool((conditions.fragment_mask.any(1) | (conditions.audience != NO_AUDIENCE)).any())
-    planned = bool((conditions.has_score | (conditions.lyrics != 0).any(1)).any())
+    told = (conditions.lyrics != 0).any(1) | (conditions.arrangement != 0).any(1)
+    planned = bool((conditions.has_score | told).any())
     by_description = described and guidance.description != 1
     by_score = planned and guidance.score != 1
     at_once = by_score and guidance.description == guidance.score
@@ -55,7 +56,7 @@ def guided(
     if not at_once and (by_description or (by_score and described)):
         variants.append(conditions.drop(description=True, audience=True))
     if by_score:
-        bare = conditions.drop(description=True, audience=True, lyrics=True, score=True)
+        bare = conditions.drop(description=True, audience=True, lyrics=True, score=True, arrangement=True)
         variants.append(bare)
     count = len(variants)
     times = torch.full((count * len(x),), t, device=x.device)

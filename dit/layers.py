@@ -1,15 +1,18 @@
 """The parts of the song model: what conditions become, and the blocks that they steer."""
 
 import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dit.conditions import NO_AUDIENCE
+from common.frames import GROUPS
+from dit.conditions import NO_AUDIENCE, ROLES
 from dit.lyrics import PADDING
 
 _FREQUENCIES = 128  # of a sinusoidal embedding
+_PLAYER = 32  # size of a player's embedding on a frame
 
 
 class Steering(nn.Module):
@@ -168,6 +171,49 @@ class CrossAttention(nn.Module):
         return self.gate.to(x.dtype) * self.merge(attended.transpose(1, 2).flatten(2))
 
 
+class Arrangement(nn.Module):
+    """Who plays and sings: a name of each role to the steering, the tokens and the frames; zero at the start.
+
+    All roles join the steering of every block. Frame by frame a model also sees the band (all but singer
+    and lead) and who has the tune there: the singer where it is sung, the lead where it is played.
+
+    Args:
+        counts: of names of each role, in the order of `dit.conditions.ROLES`.
+        roads: name → width of what works at the frame rate, and gets a projection of its own.
+    """
+
+    def __init__(self, counts: Sequence[int], dim: int, patch: int, roads: Mapping[str, int]) -> None:
+        super().__init__()
+        self.whole = nn.ModuleList(nn.Embedding(1 + count, dim) for count in counts)
+        self.near = nn.ModuleList(nn.Embedding(1 + count, _PLAYER) for count in counts)
+        self.tokens = nn.Linear(patch * 2 * _PLAYER, dim)
+        self.roads = nn.ModuleDict({name: nn.Linear(2 * _PLAYER, width) for name, width in roads.items()})
+
+    def steering(self, arrangement: Tensor) -> Tensor:
+        """(B, dim)"""
+        return sum((table(arrangement[:, k]) for k, table in enumerate(self.whole)), torch.zeros(()))
+
+    def forward(self, arrangement: Tensor, channels: Tensor, mask: Tensor | None) -> Tensor:
+        """The players of each frame (B, T, 2 · _PLAYER): the band, and who has the tune."""
+        singer, lead = ROLES.index("singer"), ROLES.index("lead")
+        each = [table(arrangement[:, k, None]) for k, table in enumerate(self.near)]
+        band = sum((x for k, x in enumerate(each) if k not in (singer, lead)), torch.zeros(()))
+        sung, played = (channels[..., GROUPS[name].start, None] for name in ("voice", "lead"))
+        tune = each[singer] * sung + each[lead] * played
+        players = torch.cat([band.expand_as(tune), tune], -1)
+        return players if mask is None else players * mask[..., None]
+
+    def zero(self) -> None:
+        for layer in (self.tokens, *self.roads.values()):
+            assert isinstance(layer, nn.Linear)
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        for whole, near in zip(self.whole, self.near):
+            assert isinstance(whole, nn.Embedding) and isinstance(near, nn.Embedding)
+            nn.init.zeros_(whole.weight)
+            nn.init.normal_(near.weight, std=0.5)
+
+
 class Output(nn.Module):
     """Tokens to frames, plus a share of the input that depends on the steering; zero at the start.
 
@@ -191,15 +237,25 @@ class Output(nn.Module):
         self.last = nn.Linear(width, latent_dim) if width else None
 
     def forward(
-        self, x: Tensor, steering: Tensor, latents: Tensor, score: Tensor, mask: Tensor | None
+        self,
+        x: Tensor,
+        steering: Tensor,
+        latents: Tensor,
+        score: Tensor,
+        players: Tensor | float,
+        mask: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """(B, T, D), and the frames (B, T, width) that its last layer saw."""
+        """(B, T, D), and the frames (B, T, width) that its last layer saw.
+
+        Args:
+            players: (B, T, width) what `Arrangement` adds to the frames, or 0.
+        """
         shift, scale = self.modulation(steering)
         frames = self.frames(modulate(x, shift, scale))
         frames = frames.reshape(frames.shape[0], -1, self.width)[:, : latents.shape[1]]
         out = frames
         if self.beside is not None and self.last is not None:
-            frames = frames + self.beside(torch.cat([latents, score], -1))
+            frames = frames + self.beside(torch.cat([latents, score], -1)) + players
             for block in self.near:
                 frames = block(frames, steering, mask)
             out = self.last(frames)
@@ -251,6 +307,7 @@ class Voice(nn.Module):
         latents: Tensor,
         score: Tensor,
         sung: tuple[Tensor, Tensor, Tensor],
+        players: Tensor | float,
         mask: Tensor | None,
     ) -> Tensor:
         """The correction (B, T, D).
@@ -258,10 +315,11 @@ class Voice(nn.Module):
         Args:
             frames: (B, T, given) what the tokens say.
             sung: (B, T) initials, (B, T) finals, and whether they are known, of a shape like (B, 1).
+            players: (B, T, width) what `Arrangement` adds to the road, or 0.
         """
         initial, final, known = sung
         spoken = self.phones[0](initial) + self.phones[1](final)
-        x = self.beside(torch.cat([latents, score, frames], -1)) + spoken * known[..., None]
+        x = self.beside(torch.cat([latents, score, frames], -1)) + spoken * known[..., None] + players
         for block in self.blocks:
             x = block(x, steering, mask)
         return self.last(x)

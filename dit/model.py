@@ -10,12 +10,14 @@
 - Long tokens are cheap but coarse: with `frame_width` the output is finished at the frame rate by
   convolutional blocks that see the noisy latents and the score again.
 - What is sung has a road of its own to the output's frames, with `voice_width`.
+- Who plays and sings, by name, joins the steering, the tokens and the output's frames, with `arrangement`.
 - Padding is masked in the attention logits and zeroed at the input, so it changes nothing.
 
-Differs from the paper: the score and the pooled description (it has neither), and the skip from
+Differs from the paper: the score, the arrangement and the pooled description (it has none), and the skip from
 input to output, whose share is a function of t: the network needn't learn to copy noise.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,8 +29,9 @@ from torch.nn import functional as F
 from common.errors import ConfigError
 from common.frames import N_CHANNELS
 from common.pinyin import FINALS, INITIALS
-from dit.conditions import TEXT_DIM, Conditions
+from dit.conditions import ROLES, TEXT_DIM, Conditions
 from dit.layers import (
+    Arrangement,
     Block,
     LyricEncoder,
     Modulation,
@@ -84,6 +87,7 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         frame_width, frame_depth: of the blocks that finish the output at the frame rate; width 0 for none.
         voice_width, voice_depth: of the road of the sung phones to the output; width 0 for none.
         share_taps: frames of the noisy latents that an output frame has a linear share of; odd.
+        arrangement: names of each of `dit.conditions.ROLES` that the model knows; None for no such input.
         lyric_vocabulary, score_channels, initials, finals: sizes of the inputs, kept with the weights.
     Raises:
         ConfigError: sizes that don't fit together.
@@ -110,6 +114,7 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         voice_width: int = 0,
         voice_depth: int = 4,
         share_taps: int = 1,
+        arrangement: Mapping[str, Sequence[str]] | None = None,
         lyric_vocabulary: int = VOCABULARY_SIZE,
         score_channels: int = N_CHANNELS,
         initials: int = len(INITIALS),
@@ -143,6 +148,11 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
             if voice_width
             else None
         )
+        # Lists, as the configuration's JSON gives them back.
+        self.known = {role: tuple(names) for role, names in (arrangement or {}).items()}
+        counts = [len(self.known.get(role, ())) for role in ROLES]
+        roads = {name: width for name, width in (("output", frame_width), ("voice", voice_width)) if width}
+        self.players = Arrangement(counts, dim, patch, roads) if self.known else None
         self._initialise()
 
     @classmethod
@@ -169,10 +179,19 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
             mask = None
         if mask is not None:
             latents = latents * mask[..., None]
-        pooled = 0.0 if self.pooled is None else self.pooled(conditions.fragments, conditions.fragment_mask)
-        steering = self.steering(t, conditions.audience, conditions.timing, pooled)
+        also: Tensor | float = 0.0
+        if self.pooled is not None:
+            also = self.pooled(conditions.fragments, conditions.fragment_mask)
+        if self.players is not None:
+            also = also + self.players.steering(conditions.arrangement)
+        steering = self.steering(t, conditions.audience, conditions.timing, also)
         frames = self._frames(conditions, mask)
         score = self._score(frames, conditions.has_score)
+        beside: dict[str, Tensor] = {}  # what the players add to the output's frames and to the voice's road
+        if self.players is not None:
+            playing = self.players(conditions.arrangement, frames, mask)
+            score = score + self.players.tokens(self._patches(playing))
+            beside = {name: layer(playing) for name, layer in self.players.roads.items()}
         audio = self.input(self._patches(latents)) + score
         text, text_mask = self.text(conditions.fragments, conditions.fragment_mask)
         words, word_mask = self.words(conditions.lyrics)
@@ -190,10 +209,12 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 x = self._gradient_checkpointing_func(block, *arguments)  # type: ignore[misc]
             else:
                 x = block(*arguments)
-        out, seen = self.output(x[:, text.shape[1] :], steering, latents, frames, mask)
+        players = beside.get("output", 0.0)
+        out, seen = self.output(x[:, text.shape[1] :], steering, latents, frames, players, mask)
         if self.voice is not None:
             sung = (conditions.initial, conditions.final, conditions.has_score[:, None])
-            out = out + self.voice(seen, steering, latents, frames, sung, mask).float()
+            players = beside.get("voice", 0.0)
+            out = out + self.voice(seen, steering, latents, frames, sung, players, mask).float()
         return out if mask is None else out * mask[..., None]
 
     def _patches(self, x: Tensor) -> Tensor:
@@ -223,7 +244,7 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
         for module in self.modules():
-            if isinstance(module, Modulation | Output | PooledText | Voice):
+            if isinstance(module, Arrangement | Modulation | Output | PooledText | Voice):
                 module.zero()
         nn.init.zeros_(self.again.weight)
 

@@ -1,21 +1,23 @@
 """The training loss: mean squared error of the velocity, the same weight at every time.
 
-Errors along the directions that tell sung phones apart may count more (`dit.phones`). MuSiT learns
+Errors along the directions that tell sung phones apart, or who has the tune, may count more
+(`dit.discriminants`). MuSiT learns
 the velocity of an interpolant path, MuDiT the v-prediction of DDPM; both are told the time and see
 noised latents, so one function serves both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from dit import arrangement, phones
 from dit.conditions import Conditions
 from dit.config import FlowConfig
 from dit.data import Batch
+from dit.discriminants import Discriminants
 from dit.flow import Path, make_path
-from dit.phones import PhoneSpace, exchanged, is_consonant, phones
 from dit.scheduler import Diffusion
 
 BANDS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of t, in which losses are logged
@@ -76,6 +78,14 @@ def predict(
     return Prediction(flow, x, t, velocity, error, batch.mask)
 
 
+@dataclass(frozen=True)
+class Ear:
+    """What is listened for beside the velocity; None what isn't."""
+
+    phones: Discriminants | None = None  # of the sung phones
+    tune: Discriminants | None = None  # of who has the tune: a singer, or a lead
+
+
 def by_band(t: Tensor, losses: Tensor) -> dict[str, float]:
     """Mean loss in each band of t that has any: `band_0.75`: times from 0.75 up."""
     bands = {}
@@ -93,15 +103,15 @@ def held_out(
     batches: Sequence[Batch],
     times: Sequence[float],
     seed: int,
-    space: PhoneSpace | None = None,
+    ear: Ear = Ear(),
 ) -> dict[str, float]:
     """Velocity losses of held-out songs at fixed times and noise: the measure of what is learned.
 
     `true` is with everything; `other_score` with the neighbour's score and words; `no_score` without;
-    `no_description` without; `nothing` with all dropped. A model that listens to its score has
-    `true` far below `other_score`. With a phone space also how the latents that the model points to
-    answer an exchange of all `initials` and `finals`: 1 when they move from phone to phone, 0 when
-    they don't move.
+    `no_description` and `no_arrangement` without; `nothing` with all dropped. A model that listens to
+    its score has `true` far below `other_score`. With an ear also how the latents that the model points
+    to answer an exchange of all `initials` and `finals`, or of the `leads`: 1 when they move from the
+    means of the one to those of the other, 0 when they don't move.
     """
     totals: dict[str, list[Tensor]] = {}
     ways: dict[str, Tensor] = {}
@@ -116,25 +126,43 @@ def held_out(
             }
             for name, prediction in found.items():
                 totals.setdefault(f"{name}_{time:g}", []).append(prediction.losses)
-            if space is not None:
-                swapped = exchanged(batch.conditions)
+            for swapped, space, labels in _exchanges(batch.conditions, ear):
                 other = predict(model, flow, batch, swapped, t, noise)
-                pair = phones(batch.conditions), phones(swapped)
+                pair = labels(batch.conditions), labels(swapped)
                 gone, way = space.moved(found["true"].clean - other.clean, *pair)
-                initial = is_consonant(pair[0])
-                for name, of in (("initials", initial), ("finals", ~initial)):
+                for name, of in _kinds(labels, pair[0]).items():
                     so_far = ways.setdefault(f"{name}_{time:g}", torch.zeros(2))
                     so_far += torch.stack([gone[of].sum(), way[of].sum()]).cpu()
     means = {name: float(torch.cat(losses).mean()) for name, losses in totals.items()}
     return means | {name: float(gone / way) for name, (gone, way) in ways.items() if way > 0}
 
 
+Labels = Callable[[Conditions], Tensor]
+
+
+def _exchanges(c: Conditions, ear: Ear) -> Iterator[tuple[Conditions, Discriminants, Labels]]:
+    """The same songs with other phones, then with other leads, and what tells them apart."""
+    if ear.phones is not None:
+        yield phones.exchanged(c), ear.phones, phones.phones
+    if ear.tune is not None:
+        yield arrangement.exchanged(c), ear.tune, arrangement.tune
+
+
+def _kinds(labels: Labels, label: Tensor) -> dict[str, Tensor]:
+    """Frames (B, T) by the name under which their answers are logged."""
+    if labels is arrangement.tune:
+        return {"leads": label >= 0}
+    initial = phones.is_consonant(label)
+    return {"initials": initial, "finals": ~initial}
+
+
 def _variants(c: Conditions) -> dict[str, Conditions]:
-    bare = c.drop(description=True, audience=True, lyrics=True, score=True)
+    bare = c.drop(description=True, audience=True, lyrics=True, score=True, arrangement=True)
     return {
         "true": c,
         "other_score": c.with_plan_of(c.rolled()),
         "no_score": c.drop(score=True),
         "no_description": c.drop(description=True, audience=True),
+        "no_arrangement": c.drop(arrangement=True),
         "nothing": bare,
     }

@@ -28,6 +28,7 @@ from corpus.facts import Facts
 from corpus.prompts import in_short
 from corpus.record import SongRecord
 from corpus.songs import song_audio
+from dit import arrangement
 from dit.lyrics import TimedTokens, encode, encode_score
 from dit.store import (
     LatentFacts,
@@ -138,9 +139,9 @@ def stored(record: SongRecord, shard: int, frames: int, config: PrepareConfig) -
     told = {a.value: prompts(record, a, config.prompts, config.seed) for a in Audience}
     score = None if record.score is None else record.score.to_json()
     duration = float(record.duration)
-    return StoredSong(
-        record.id, shard, frames, duration, {a: p for a, p in told.items() if p}, lyric_tokens(record), score
-    )
+    said = {audience: texts for audience, texts in told.items() if texts}
+    tokens, players = lyric_tokens(record), arrangement.of_record(record)
+    return StoredSong(record.id, shard, frames, duration, said, tokens, score, players)
 
 
 def lyric_tokens(record: SongRecord) -> TimedTokens | None:

@@ -8,7 +8,7 @@ A group of songs is a shard: `latents-00007.safetensors` (id → (T, D) float16)
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class StoredSong:
     prompts: dict[str, list[str]]  # by audience, as many as there are fragment vectors
     tokens: TimedTokens | None
     score: dict[str, Any] | None  # Score.to_json
+    arrangement: dict[str, str] = field(default_factory=dict)  # role → name, of `dit.arrangement`
 
     @property
     def parsed_score(self) -> Score | None:

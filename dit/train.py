@@ -9,7 +9,7 @@ resume), and from the averaged weights `model/` with its `scheduler/`, and `samp
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ from common.precision import precision
 from common.run import Run
 from common.seeds import derive_seed, generator
 from common.training import decay_groups, train_only, warm_cosine
+from dit import arrangement, phones
 from dit.config import TrainConfig
 from dit.data import Batch, Batches, LatentSongs
+from dit.discriminants import Discriminants, fit
 from dit.model import SongTransformer
-from dit.objective import by_band, draw_times, held_out, make_flow, predict
-from dit.phones import PhoneSpace, fit, phones
+from dit.objective import Ear, Labels, Prediction, by_band, draw_times, held_out, make_flow, predict
 from dit.sample import sample
 from dit.scheduler import InterpolantScheduler, ddim
 
@@ -51,7 +52,7 @@ class State:
     run: Run
     batches: Batches
     valid: list[Batch]
-    space: PhoneSpace | None  # directions that tell sung phones apart, when errors along them count more
+    ear: Ear  # directions along which errors count more
 
     @property
     def bare(self) -> SongTransformer:
@@ -91,9 +92,11 @@ def begin(config: TrainConfig) -> State:
     """
     arithmetic = precision(config.precision)
     accelerator = Accelerator(mixed_precision=arithmetic, cpu=not torch.cuda.is_available())
-    songs = LatentSongs(config.data, config.window)
+    known = arrangement.names() if config.model.arrangement else {}
+    songs = LatentSongs(config.data, config.window, known)
     set_seed(derive_seed(config.seed, "weights") % 2**32)
     overrides = config.model.overrides | {"latent_dim": songs.facts.latent_dim}
+    overrides |= {"arrangement": {role: list(names) for role, names in known.items()}} if known else {}
     model = SongTransformer.named(config.model.size, **overrides)
     if config.init is not None:
         begin_from(model, config.init)
@@ -110,25 +113,34 @@ def begin(config: TrainConfig) -> State:
     run.restore()
     place = (accelerator.process_index, accelerator.num_processes)
     batches = Batches(songs, config.batch_size, config.seed, config.dropout, *place)
-    space = phone_space(songs, config, accelerator.device)
-    valid = valid_batches(config, accelerator.device)
-    return State(accelerator, prepared, ema, optimizer, run, batches, valid, space)
+    valid = valid_batches(config, known, accelerator.device)
+    ear = listening(songs, config, accelerator.device)
+    return State(accelerator, prepared, ema, optimizer, run, batches, valid, ear)
 
 
-def phone_space(songs: LatentSongs, config: TrainConfig, device: torch.device) -> PhoneSpace | None:
-    """From the same stretches of the training songs in every run of a seed; None without `phones`."""
-    if not config.phones:
-        return None
-    rng = generator(config.seed, "phones")
-    order = rng.permutation(len(songs))
-    space = fit(songs.item(int(index), *songs.stretch(int(index), rng), rng) for index in order)
-    return None if space is None else space.to(device)
+def listening(songs: LatentSongs, config: TrainConfig, device: torch.device) -> Ear:
+    """From the same stretches of the training songs in every run of a seed."""
+
+    def found(weight: float, labels: Labels, count: int, even: bool) -> Discriminants | None:
+        if not weight:
+            return None
+        rng = generator(config.seed, "phones")
+        order = rng.permutation(len(songs))
+        drawn = (songs.item(int(index), *songs.stretch(int(index), rng), rng) for index in order)
+        space = fit(drawn, labels, count, even=even)
+        return None if space is None else space.to(device)
+
+    return Ear(
+        found(config.phones, phones.phones, phones.COUNT, even=False),
+        found(config.tune, arrangement.tune, arrangement.players(), even=True),
+    )
 
 
 def begin_from(model: SongTransformer, folder: str) -> None:
     """Take over the weights of a trained song model, all of them.
 
-    The trained one may lack the road of the sung phones, which changes nothing at its start.
+    The trained one may lack the road of the sung phones or the arrangement, which change nothing at their
+    start.
 
     Raises:
         CheckpointError: no readable song model is there, or it has another shape.
@@ -137,20 +149,22 @@ def begin_from(model: SongTransformer, folder: str) -> None:
         trained = SongTransformer.from_pretrained(folder, torch_dtype=torch.float32).state_dict()
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{folder} holds no readable song model: {error}") from error
-    new = {name: value for name, value in model.state_dict().items() if name.startswith("voice.")}
-    if not any(name.startswith("voice.") for name in trained):
-        trained = new | trained
+    for part in ("voice.", "players."):
+        if not any(name.startswith(part) for name in trained):
+            trained |= {name: value for name, value in model.state_dict().items() if name.startswith(part)}
     shapes = [{name: value.shape for name, value in s.items()} for s in (model.state_dict(), trained)]
     if differs := sorted({name for name, _ in shapes[0].items() ^ shapes[1].items()}):
         raise CheckpointError(f"the song model in {folder} has another shape, first at {differs[0]}")
     model.load_state_dict(trained)
 
 
-def valid_batches(config: TrainConfig, device: torch.device) -> list[Batch]:
+def valid_batches(
+    config: TrainConfig, known: Mapping[str, Sequence[str]], device: torch.device
+) -> list[Batch]:
     """The same stretches of held-out songs in every run of a seed; none without `valid`."""
     if config.valid is None:
         return []
-    songs = LatentSongs(config.valid, config.window)
+    songs = LatentSongs(config.valid, config.window, known)
     size = min(config.batch_size, len(songs))
     batches = Batches(songs, size, config.seed)
     return [
@@ -165,15 +179,16 @@ def step(state: State, config: TrainConfig) -> Callable[[], dict[str, float]]:
     rate = config.lr * schedule(run.step, run.progress, config)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    times, losses, spoken = [], [], []
+    times, losses, heard = [], [], []
     for part in range(config.accumulate):
         number = run.step * config.accumulate + part
         batch = to_device(state.batches.batch(number), accelerator.device)
-        t, each, of_phones = loss_of(state, batch, number, config)
-        accelerator.backward((each + config.phones * of_phones).mean() / config.accumulate)
+        t, each, more = loss_of(state, batch, number, config)
+        weighted = config.phones * more.get("phones", 0.0) + config.tune * more.get("tune", 0.0)
+        accelerator.backward((each + weighted).mean() / config.accumulate)
         times.append(t)
         losses.append(each.detach())
-        spoken.append(of_phones.detach())
+        heard.append({name: value.detach() for name, value in more.items()})
     norm = accelerator.clip_grad_norm_(state.model.parameters(), config.clip)
     state.optimizer.step()
     state.optimizer.zero_grad()
@@ -182,24 +197,37 @@ def step(state: State, config: TrainConfig) -> Callable[[], dict[str, float]]:
     def metrics() -> dict[str, float]:
         all_losses, all_times = torch.cat(losses), torch.cat(times)
         bands = {f"loss/{k}": v for k, v in by_band(all_times, all_losses).items()}
-        phone = {"loss/phones": float(torch.cat(spoken).mean())} if state.space else {}
+        more = {f"loss/{name}": float(torch.cat([row[name] for row in heard]).mean()) for name in heard[0]}
         mean = float(all_losses.mean())
-        return {"loss/velocity": mean, **bands, **phone, "grad/norm": float(norm), "lr": rate}
+        return {"loss/velocity": mean, **bands, **more, "grad/norm": float(norm), "lr": rate}
 
     return metrics
 
 
-def loss_of(state: State, batch: Batch, number: int, config: TrainConfig) -> tuple[Tensor, Tensor, Tensor]:
-    """(times, losses, losses along phones) of each song. Noise is drawn on the CPU, alike on every device."""
+def loss_of(
+    state: State, batch: Batch, number: int, config: TrainConfig
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """(times, losses, losses along directions by their name) of each song.
+
+    Noise is drawn on the CPU, alike on every device.
+    """
     seed = derive_seed(config.seed, "noise", number, state.accelerator.process_index)
     draws = torch.Generator().manual_seed(seed)
     t = draw_times(len(batch.latents), config.flow, draws).to(batch.latents.device)
     noise = torch.randn(batch.latents.shape, generator=draws).to(batch.latents.device)
     found = predict(state.model, make_flow(config.flow), batch, batch.conditions, t, noise)
-    if state.space is None:
-        return t, found.losses, torch.zeros_like(t)
-    of_phones = state.space.penalty(found.error, phones(batch.conditions), config.consonants)
-    return t, found.losses, of_phones
+    return t, found.losses, along(state.ear, found, batch, config)
+
+
+def along(ear: Ear, found: Prediction, batch: Batch, config: TrainConfig) -> dict[str, Tensor]:
+    """(B,) errors along the directions that the ear listens for."""
+    losses = {}
+    if ear.phones is not None:
+        weights = phones.weights(batch.conditions, config.consonants)
+        losses["phones"] = ear.phones.penalty(found.error, weights)
+    if ear.tune is not None:
+        losses["tune"] = ear.tune.penalty(found.error, arrangement.weights(batch.conditions, config.leads))
+    return losses
 
 
 def schedule(step: int, progress: float, config: TrainConfig) -> float:
@@ -212,7 +240,7 @@ def measure(state: State, config: TrainConfig) -> dict[str, float]:
     state.bare.eval()
     with state.ema.swapped(state.bare), state.accelerator.autocast():
         flow = make_flow(config.flow)
-        found = held_out(state.bare, flow, state.valid, _VALID_TIMES, config.seed, state.space)
+        found = held_out(state.bare, flow, state.valid, _VALID_TIMES, config.seed, state.ear)
     state.bare.train()
     return {f"valid/{name}": value for name, value in found.items()}
 

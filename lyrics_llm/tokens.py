@@ -52,9 +52,7 @@ def _grooves(drum: str) -> list[str]:
 
 
 def _instruments(role: str) -> list[str]:
-    if role == "lead":
-        return sorted({i.name for genre in GENRES.values() for i in genre.leads})
-    return sorted({c.instrument.name for genre in GENRES.values() for c in genre.comping})
+    return sorted({name for genre in GENRES.values() for name in genre.players[role]})
 
 
 # The fields of a plan in their order, with all their values.

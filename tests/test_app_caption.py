@@ -6,7 +6,7 @@ import pytest
 from app_models import tiny_pipeline
 from dit_songs import score
 
-from app.caption import caption, of_score, of_sketch
+from app.caption import arrangement, caption, of_score, of_sketch
 from common.lyrics import Lyrics
 from corpus.attributes import Attributes, attributes
 
@@ -36,6 +36,40 @@ def test_the_users_words_stay_and_the_plan_follows() -> None:
 def test_what_is_said_wins_but_for_the_tempo(said: str, heard: Attributes) -> None:
     told = attributes(caption(said, PLANNED).removeprefix(said))
     assert {name: told[name] for name in heard} == heard  # type: ignore[literal-required]
+
+
+KNOWN = {
+    "genre": ("抒情", "摇滚"), "singer": ("female", "male", "none"), "harmony": ("钢琴", "木吉他"),
+    "bass": ("低音提琴",), "lead": ("小提琴", "萨克斯"), "pad": ("弦乐",), "drums": ("架子鼓",),
+}  # fmt: skip
+BAND = {"harmony": "钢琴", "lead": "小提琴", "theme": "雨"}
+ALL = {"genre": "抒情", "singer": "female", "harmony": "钢琴", "lead": "小提琴"}
+
+
+@pytest.mark.parametrize(
+    ("said", "players"),
+    [
+        ("下雨天", ALL),
+        ("摇滚，男声", ALL | {"genre": "摇滚", "singer": "male"}),
+        ("弦乐铺底，低音提琴", ALL | {"pad": "弦乐", "bass": "低音提琴"}),
+        ("钢琴", ALL),  # nobody plays twice
+        ("萨克斯", ALL),  # the lead is taken: the lead sheet says by whom
+        ("不要钢琴，不要小提琴", {"genre": "抒情", "singer": "female"}),
+        (
+            "爵士，古筝",
+            {role: ALL[role] for role in ("singer", "harmony", "lead")},
+        ),  # never met by this model
+    ],
+)
+def test_everybody_gets_the_role_that_is_free(said: str, players: dict[str, str]) -> None:
+    assert arrangement(said, PLANNED, BAND, KNOWN) == players
+
+
+def test_a_sheet_without_players_is_played_by_those_who_were_asked_for() -> None:
+    asked = arrangement("木吉他和萨克斯，架子鼓，弦乐", {}, {}, KNOWN)
+    assert asked == {"harmony": "木吉他", "lead": "萨克斯", "drums": "架子鼓", "pad": "弦乐"}
+    assert arrangement("男声", {"singer": "none"}, {}, KNOWN) == {"singer": "none"}
+    assert arrangement("木吉他和萨克斯", PLANNED, BAND, {}) == {}
 
 
 def test_a_score_without_words_is_told_as_an_instrumental() -> None:

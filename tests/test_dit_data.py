@@ -9,7 +9,7 @@ import torch
 
 from common.errors import ConfigError, ManifestError
 from common.frames import render
-from dit.conditions import Conditions
+from dit.conditions import ROLES, Conditions
 from dit.data import Batches, Dropout, LatentSongs
 from dit.store import StoredSong, read_songs
 from tests.dit_songs import DIM, RATE, prepare, score
@@ -97,8 +97,24 @@ def test_dropout_has_its_chances(folder: Path) -> None:
     assert 1 - float(dropped.fragment_mask.any(1).float().mean()) == pytest.approx(0.1, abs=0.03)
     assert 1 - float(dropped.has_score.float().mean()) == pytest.approx(0.25, abs=0.04)
     assert torch.equal(dropped.audience, many.audience)
+    named = replace(many, arrangement=torch.full((many.size, len(ROLES)), 2))
+    told = Dropout(0, 0, 0, 0, 0, 0, 0.2, 0.25).apply(named, np.random.default_rng(0)).arrangement
+    assert 1 - float(told.any(1).float().mean()) == pytest.approx(0.2, abs=0.03)
+    assert 1 - float(told[told.any(1)].bool().float().mean()) == pytest.approx(0.25, abs=0.03)
     everything = Dropout(0, 0, 0, 0, 0, 1.0).apply(many, np.random.default_rng(0))
     assert not everything.has_score.any() and not everything.lyrics.any() and everything.timing.isnan().all()
+
+
+def test_songs_name_their_players_as_the_model_counts_them(folder: Path) -> None:
+    known = {"singer": ["male", "female"], "lead": ["长笛"]}
+    songs = LatentSongs(folder, 2.0, known)
+    songs.songs[1] = replace(
+        songs.songs[1], arrangement={"singer": "female", "lead": "小号", "genre": "摇滚"}
+    )
+    rng = np.random.default_rng(0)
+    told = [songs.item(number, 0, 8, rng)[1].arrangement.tolist() for number in (0, 1)]
+    assert told == [[[0] * len(ROLES)], [[0, 2, 0, 0, 0, 0, 0]]]
+    assert not LatentSongs(folder, 2.0).item(1, 0, 8, rng)[1].arrangement.any()
 
 
 def test_a_chance_above_one_is_refused() -> None:

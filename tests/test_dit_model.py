@@ -1,12 +1,14 @@
 """The song model: sizes, padding, dropped conditions, places, saving."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from common.description import Audience
 from common.errors import ConfigError, RequestError
 from common.frames import N_CHANNELS, ScoreFrames, render
-from dit.conditions import Conditions
+from dit.conditions import ROLES, Conditions, numbered
 from dit.layers import rotate, rotations
 from dit.model import SIZES, SongTransformer
 from tests.dit_songs import RATE, score
@@ -24,6 +26,9 @@ def awake(**overrides: object) -> SongTransformer:
     return model
 
 
+KNOWN = {"genre": ["摇滚", "民谣"], "singer": ["female", "male"], "lead": ["长笛", "小号"], "pad": ["弦乐"]}
+
+
 def song(frames: int, seed: int, fragments: int = 3, words: int = 9) -> Conditions:
     g = torch.Generator().manual_seed(seed)
     return Conditions.single(
@@ -32,7 +37,8 @@ def song(frames: int, seed: int, fragments: int = 3, words: int = 9) -> Conditio
         audience=Audience.AMATEUR,
         duration=frames / RATE,
         lyrics=torch.randint(1, 60, (words,), generator=g).tolist(),
-        score=render(score(seed), RATE, frames),
+        score=render(score(seed, sung=seed % 3 != 2), RATE, frames),
+        arrangement=numbered({role: names[seed % len(names)] for role, names in KNOWN.items()}, KNOWN),
     )
 
 
@@ -105,7 +111,7 @@ def test_the_share_of_the_input_is_a_filter_of_each_dimension() -> None:
 
 @pytest.mark.parametrize(("patch", "width", "taps"), [(1, 0, 1), (2, 16, 1), (4, 16, 5)])
 def test_padding_changes_nothing(patch: int, width: int, taps: int) -> None:
-    model = awake(patch=patch, frame_width=width, share_taps=taps)
+    model = awake(patch=patch, frame_width=width, share_taps=taps, arrangement=KNOWN)
     lengths = (9, 22, 16)
     songs = [song(n, n, fragments=1 + n % 3, words=n % 7) for n in lengths]
     inputs = [noisy(n, n) for n in lengths]
@@ -124,9 +130,9 @@ def test_padding_changes_nothing(patch: int, width: int, taps: int) -> None:
         assert not row[length:].any()
 
 
-@pytest.mark.parametrize("part", ["description", "audience", "timing", "lyrics", "score"])
+@pytest.mark.parametrize("part", ["description", "audience", "timing", "lyrics", "score", "arrangement"])
 def test_a_dropped_condition_is_the_same_whatever_it_was(part: str) -> None:
-    model, x, t = awake(), noisy(20, 0), torch.tensor([0.7])
+    model, x, t = awake(arrangement=KNOWN), noisy(20, 0), torch.tensor([0.7])
     one, other = song(20, 1), song(20, 2)
     names = {
         "description": ["fragments"],
@@ -134,6 +140,7 @@ def test_a_dropped_condition_is_the_same_whatever_it_was(part: str) -> None:
         "timing": ["timing"],
         "lyrics": ["lyrics"],
         "score": ["channels", "initial", "final"],
+        "arrangement": ["arrangement"],
     }[part]
     mixed = Conditions(**vars(one) | {n: getattr(other, n) for n in names})
     if part == "audience":
@@ -146,9 +153,46 @@ def test_a_dropped_condition_is_the_same_whatever_it_was(part: str) -> None:
 
 
 def test_dropping_is_the_same_as_never_having_it() -> None:
-    model, x, t = awake(), noisy(20, 0), torch.tensor([0.7])
-    bare = song(20, 1).drop(description=True, audience=True, timing=True, lyrics=True, score=True)
+    model, x, t = awake(arrangement=KNOWN), noisy(20, 0), torch.tensor([0.7])
+    parts = ("description", "audience", "timing", "lyrics", "score", "arrangement")
+    bare = song(20, 1).drop(**dict.fromkeys(parts, True))
     assert torch.allclose(model(x, t, bare), model(x, t, Conditions.single(20)), atol=1e-6)
+
+
+@pytest.mark.parametrize("role", KNOWN)
+def test_each_player_is_heard_and_an_unknown_one_is_nobody(role: str) -> None:
+    model, x, t = awake(arrangement=KNOWN), noisy(20, 0), torch.tensor([0.7])
+    assert model.known == {name: tuple(names) for name, names in KNOWN.items()}
+    c = Conditions.batch([song(20, 1), song(20, 2)])  # sung, and played by a lead
+    named = {name: names[0] for name, names in KNOWN.items()}
+
+    def told(names: dict[str, str]) -> Conditions:
+        return replace(c, arrangement=torch.tensor([numbered(names, model.known)] * 2))
+
+    answers = [model(x.repeat(2, 1, 1), t.repeat(2), told(n)) for n in (named, named | {role: "?"})]
+    assert not torch.allclose(*answers, atol=1e-5)
+    without = {name: value for name, value in named.items() if name != role}
+    assert torch.equal(told(without).arrangement, told(named | {role: "?"}).arrangement)
+
+
+def test_the_singer_is_near_where_it_is_sung_and_the_lead_where_it_is_played() -> None:
+    model = awake(arrangement=KNOWN)
+    assert model.players is not None
+    sung, played = song(20, 1), song(20, 2)
+    for c, heard, silent in ((sung, "singer", "lead"), (played, "lead", "singer")):
+        channels = c.channels
+        for role, matters in ((heard, True), (silent, False)):
+            other = c.arrangement.clone()
+            other[:, ROLES.index(role)] = 0
+            near = [model.players(a, channels, None) for a in (c.arrangement, other)]
+            assert torch.equal(*near) != matters
+
+
+def test_a_model_without_an_arrangement_takes_none() -> None:
+    model, x, t = awake(), noisy(20, 0), torch.tensor([0.7])
+    assert model.known == {} and model.players is None
+    c = song(20, 1)
+    assert torch.equal(model(x, t, c), model(x, t, c.drop(arrangement=True)))
 
 
 def test_fragments_are_a_set() -> None:
@@ -178,18 +222,19 @@ def test_gradient_checkpointing_changes_no_gradient() -> None:
 
 
 def test_every_parameter_learns() -> None:
-    model = awake(frame_width=16, share_taps=3)
-    c = Conditions.batch([song(12, 0), song(12, 1), Conditions.single(12)])
+    model = awake(frame_width=16, share_taps=3, voice_width=16, arrangement=KNOWN)
+    c = Conditions.batch([song(12, 0), song(12, 2), Conditions.single(12)])  # sung, played, nothing
     model(noisy(12, 0).repeat(3, 1, 1), torch.full((3,), 0.5), c).square().mean().backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
 def test_saved_and_loaded_is_the_same(tmp_path: object) -> None:
-    model = awake()
+    model = awake(arrangement=KNOWN)
     model.save_pretrained(str(tmp_path))
     again = SongTransformer.from_pretrained(str(tmp_path)).eval()
     arguments = (noisy(10, 0), torch.tensor([0.4]), song(10, 0))
     assert torch.equal(model(*arguments), again(*arguments))
+    assert again.known == model.known
 
 
 def test_a_score_of_another_length_is_refused() -> None:
