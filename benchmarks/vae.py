@@ -2,7 +2,7 @@
 
     python -m benchmarks.vae                                       # 10 and 60 s, the published widths
     python -m benchmarks.vae --channels 32 --seconds 10 --rounds 1  # in a minute or two
-    python -m benchmarks.vae --dtype bfloat16
+    python -m benchmarks.vae --dtype bfloat16 --compile
     python -m benchmarks.vae --parts                               # SnakeBeta alone, in seconds
 
 Every measurement is a process of its own, so that its peak of memory is its own; both models take turns,
@@ -38,11 +38,13 @@ def main() -> None:
     parser.add_argument(
         "--clock", choices=CLOCKS, default="wall", help="cpu: where other work runs beside it"
     )
+    parser.add_argument("--compile", action="store_true", help="ours with `EarVAE.fuse`; Oobleck as it comes")
     parser.add_argument("--parts", action="store_true", help="SnakeBeta beside a convolution")
     parser.add_argument("--one", choices=("ours", "oobleck"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(measure(args.one, args.seconds[0], args.channels, args.dtype, args.clock)))
+        size = (args.seconds[0], args.channels, args.dtype)
+        print(json.dumps(measure(args.one, *size, args.clock, args.compile)))
         return
     if args.parts:
         parts(args.channels, args.clock)
@@ -81,6 +83,7 @@ def child(args: argparse.Namespace, name: str, seconds: float) -> dict[str, floa
     """One measurement in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.vae", "--one", name, "--seconds", str(seconds)]
     command += ["--channels", str(args.channels), "--dtype", args.dtype, "--clock", args.clock]
+    command += ["--compile"] if args.compile else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
@@ -88,15 +91,18 @@ def child(args: argparse.Namespace, name: str, seconds: float) -> dict[str, floa
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def measure(name: str, seconds: float, channels: int, dtype: str, clock: str) -> dict[str, float]:
+def measure(
+    name: str, seconds: float, channels: int, dtype: str, clock: str, compiled: bool
+) -> dict[str, float]:
     """Seconds to encode and to decode, and MiB of memory at the peak."""
     import torch
 
     torch.manual_seed(0)
     wav = 0.1 * torch.randn(1, 2, int(seconds * RATE))
-    encode, decode = (ours if name == "ours" else oobleck)(channels, getattr(torch, dtype))
+    kind = getattr(torch, dtype)
+    encode, decode = ours(channels, kind, compiled) if name == "ours" else oobleck(channels, kind)
     with torch.inference_mode():
-        decode(encode(wav[..., : RATE // 4]))  # what is done once
+        decode(encode(wav[..., : RATE // 4]))  # what is done once: compiling too
         began = CLOCKS[clock]()
         latents = encode(wav)
         between = CLOCKS[clock]()
@@ -106,7 +112,7 @@ def measure(name: str, seconds: float, channels: int, dtype: str, clock: str) ->
     return {"encode": between - began, "decode": ended - between, "memory": peak}
 
 
-def ours(channels: int, dtype: Any) -> tuple[Callable, Callable]:
+def ours(channels: int, dtype: Any, compiled: bool) -> tuple[Callable, Callable]:
     """Encoder and decoder of an EarVAE without the transformer, which Oobleck lacks, in tiles."""
     import torch
 
@@ -115,6 +121,8 @@ def ours(channels: int, dtype: Any) -> tuple[Callable, Callable]:
 
     model = EarVAE(channels=channels, **OURS, latent_dim=channels // 2)
     model = model.to(dtype).eval()
+    if compiled and not model.fuse():
+        raise SystemExit("torch.compile doesn't work here: the warning above says why")
 
     def encode(wav: torch.Tensor) -> torch.Tensor:
         return torch.cat([p.mode() for p in encode_tiles(model, blocks_of(wav[0]))], dim=2)
@@ -180,8 +188,9 @@ def parts(channels: int, clock: str, length: int = 1 << 16) -> None:
     import torch
     from torch.nn import functional as F
 
-    from vae.snake import snake
+    from vae.snake import fused, snake
 
+    compiled = fused()
     x, weight = torch.randn(1, channels, length), torch.randn(channels, channels, 7)
     alpha, beta = torch.randn(channels) / 4, torch.randn(channels) / 4
     calls: dict[str, Callable[[], torch.Tensor]] = {
@@ -189,6 +198,7 @@ def parts(channels: int, clock: str, length: int = 1 << 16) -> None:
             x + torch.sin(alpha.exp()[:, None] * x).square() / (beta.exp()[:, None] + 1e-9)
         ),
         "vae.snake": lambda: snake(x, alpha, beta),
+        "compiled": lambda: (compiled or snake)(x, alpha, beta),
         "convolution, 7 taps": lambda: F.conv1d(x, weight, padding=3),
     }
     print(f"{channels} channels, {length} samples, {torch.get_num_threads()} threads, {clock} clock")

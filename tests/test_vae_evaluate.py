@@ -14,8 +14,11 @@ from corpus import manifest
 from corpus.record import SongRecord, TimedLine, TimedSyllable
 from vae import decode, encode, evaluate, measures, roundtrip
 from vae.latents import Latents, decode_audio, read_latents, write_latents
+from vae.load import load
 from vae.measures import SungNote
-from vae.model import EarVAE
+from vae.model import EarVAE, SnakeBeta
+from vae.snake import Fused
+from vae.spectral import SpectralVAE
 
 RATE = 44100
 
@@ -143,6 +146,23 @@ def test_files_there_and_back(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert first.samples.shape == (2, 2 * RATE)
     np.testing.assert_array_equal(first.samples, second.samples)
     assert "times as fast" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's compiler itself uses what torch warns of
+def test_compiled_files_sound_the_same(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    for name, more in (("plain", []), ("compiled", ["--compile"])):
+        files = [str(folder / "song.wav"), str(folder / f"{name}.wav")]
+        roundtrip.main(["--model", str(folder / "model"), *more, *files])
+    plain, compiled = (read_audio(folder / f"{name}.wav").samples for name in ("plain", "compiled"))
+    np.testing.assert_allclose(compiled, plain, atol=1e-4)
+    codec = load(folder / "model")
+    encode.compile_layers(codec)
+    layers = [m for m in codec.modules() if isinstance(m, SnakeBeta)]
+    assert layers and all(isinstance(layer.fused, Fused) for layer in layers)
+    assert "has no layers that are compiled" not in caplog.text
+    encode.compile_layers(SpectralVAE(width=8, depth=1))
+    assert "a SpectralVAE has no layers that are compiled" in caplog.text
 
 
 def test_latents_of_another_codec_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """SnakeBeta in blocks: the formula, its gradient, and no trace of the blocks."""
 
+import copy
+
 import pytest
 import torch
 
@@ -88,3 +90,75 @@ def test_a_codec_without_gradients_takes_the_fast_road_and_comes_to_the_same(
         fast = model.encode(wav)
         torch.testing.assert_close(fast.mean, slow.mean.detach(), atol=1e-9, rtol=1e-9)
         torch.testing.assert_close(model.decode(fast.mean, length), copy.detach(), atol=1e-9, rtol=1e-9)
+
+
+# ---- compiled --------------------------------------------------------------------------------
+
+
+# Torch's compiler itself uses what torch warns of.
+ignores_warnings = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(params=["aot_eager", "inductor"])
+def compiled(request: pytest.FixtureRequest) -> module.Fused:
+    """The second needs a C++ compiler, as the README says of this project."""
+    made = module.fused(request.param)
+    assert made is not None
+    return made
+
+
+@ignores_warnings
+def test_compiled_it_is_the_formula_and_its_gradient(compiled: module.Fused) -> None:
+    values, seed = inputs(torch.float32), torch.randn(2, 3, 7)
+    torch.testing.assert_close(compiled(*values), formula(*values))
+    found = torch.autograd.grad(compiled(*values), values, seed)
+    for ours, theirs in zip(found, torch.autograd.grad(formula(*values), values, seed)):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@ignores_warnings
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_compiled_rows_give_the_same(compiled: module.Fused, dtype: torch.dtype) -> None:
+    x, alpha, beta = (v.detach() for v in inputs(dtype))
+    rows = x[:, :, None].contiguous(memory_format=torch.channels_last)
+    expected = snake(x.float(), alpha.float(), beta.float()).to(dtype)
+    with torch.inference_mode():
+        torch.testing.assert_close(compiled.rows(rows, alpha, beta)[:, :, 0], expected)
+        assert torch.equal(rows[:, :, 0], x), "x is kept"
+        torch.testing.assert_close(compiled.rows(rows, alpha, beta, keep=False)[:, :, 0], expected)
+        torch.testing.assert_close(rows[:, :, 0], expected)  # and now it isn't
+
+
+@ignores_warnings
+def test_a_compiled_codec_comes_to_the_same_and_trains_on(compiled: module.Fused) -> None:
+    torch.manual_seed(0)
+    model, wav = EarVAE.named("tiny"), torch.randn(1, 2, 900)
+    for layer in (m for m in model.modules() if isinstance(m, SnakeBeta)):
+        torch.nn.init.normal_(layer.alpha, std=0.3)
+
+    def results() -> list[torch.Tensor]:
+        model.zero_grad()
+        copy = model.decode(model.encode(wav).mode())
+        copy.square().sum().backward()
+        grads = [p.grad for p in model.parameters() if p.grad is not None]
+        with torch.inference_mode():
+            return [copy.detach(), model.decode(model.encode(wav).mode()), *grads]
+
+    plain = results()
+    for layer in (m for m in model.modules() if isinstance(m, SnakeBeta)):
+        layer.fused = compiled
+    for ours, theirs in zip(results(), plain, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    assert set(copy.deepcopy(model).state_dict()) == set(EarVAE.named("tiny").state_dict())
+
+
+@ignores_warnings
+def test_where_nothing_can_be_compiled_the_plain_layers_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    model, wav = EarVAE.named("tiny").eval(), torch.randn(1, 2, 300)
+    with torch.inference_mode():
+        expected = model.encode(wav).mode()
+        assert not model.fuse(backend="there_is_no_such_backend")
+        assert "plain layers are used" in caplog.text
+        assert torch.equal(model.encode(wav).mode(), expected)
+        assert model.fuse(backend="aot_eager")
+        torch.testing.assert_close(model.encode(wav).mode(), expected)

@@ -82,6 +82,7 @@ class TrainConfig:
     spectral_weights: SpectralWeights = field(default_factory=SpectralWeights)
     spectral_critic: SpectrogramCriticSize = field(default_factory=SpectrogramCriticSize)
     ear: str = "paper"  # a size of `EarVAE.named`
+    compile: bool = False  # an ear-VAE's layers that torch.compile makes faster; plain where it fails
     ear_transformer: bool = True  # False: without the decoder's transformer, an ablation
     ear_weights: EarWeights = field(default_factory=EarWeights)
     ear_windows: tuple[int, ...] = (2048, 1024, 512, 256, 128)  # n_fft of the losses' STFTs

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import run_command
-from vae.encode import check_names, watched
+from vae.encode import COMPILE, check_names, compile_layers, watched
 from vae.latents import Latents, decode_blocks, read_latents
 from vae.load import Codec, load
 from vae.stream import limited, write_blocks
@@ -18,12 +18,15 @@ from vae.stream import limited, write_blocks
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--model", required=True, type=Path, help="folder of the codec that made the latents")
+    parser.add_argument("--compile", action="store_true", help=COMPILE)
     parser.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="made by vae.encode")
     parser.add_argument("folder", type=Path, metavar="OUT_DIR", help="gets NAME.flac of each")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     check_names(options.inputs)
     codec = load(options.model)
+    if options.compile:
+        compile_layers(codec)
     for path in options.inputs:
         target = options.folder / f"{path.stem}.flac"
         written = decode_to(target, codec, read_latents(path))

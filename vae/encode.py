@@ -14,19 +14,27 @@ from tqdm import tqdm
 
 from common.errors import AudioError, run_command
 from vae.latents import encode_blocks, write_latents
-from vae.load import load
+from vae.load import Codec, load
+from vae.model import EarVAE
 from vae.stream import duration, read_blocks
+
+logger = logging.getLogger(__name__)
+
+COMPILE = "compile what torch can: up to half a minute once, then faster (an ear-VAE of much sound)"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--model", required=True, type=Path, help="folder of a codec")
+    parser.add_argument("--compile", action="store_true", help=COMPILE)
     parser.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="FLAC, WAV, OGG, Opus or MP3")
     parser.add_argument("folder", type=Path, metavar="OUT_DIR", help="gets NAME.safetensors of each")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     check_names(options.inputs)
     codec = load(options.model)
+    if options.compile:
+        compile_layers(codec)
     options.folder.mkdir(parents=True, exist_ok=True)
     for path in options.inputs:
         blocks = watched(read_blocks(path, codec.sample_rate), codec.sample_rate, duration(path), path.name)
@@ -34,6 +42,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         target = options.folder / f"{path.stem}.safetensors"
         write_latents(target, latents)
         print(f"{target}: {latents.values.shape[1]} frames of {latents.values.shape[0]}")
+
+
+def compile_layers(codec: Codec) -> None:
+    """Compile what a codec has to be compiled."""
+    if isinstance(codec, EarVAE):
+        codec.fuse()
+    else:
+        logger.info("a %s has no layers that are compiled", type(codec).__name__)
 
 
 def check_names(inputs: Sequence[Path]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from common.errors import run_command
 from vae.decode import decode_to
-from vae.encode import watched
+from vae.encode import COMPILE, compile_layers, watched
 from vae.latents import encode_blocks
 from vae.load import load
 from vae.stream import duration, read_blocks
@@ -20,11 +20,14 @@ from vae.stream import duration, read_blocks
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--model", required=True, type=Path, help="folder of a codec")
+    parser.add_argument("--compile", action="store_true", help=COMPILE)
     parser.add_argument("input", type=Path, metavar="IN", help="FLAC, WAV, OGG, Opus or MP3")
     parser.add_argument("output", type=Path, metavar="OUT", help="FLAC, WAV or OGG")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     codec, path = load(options.model), options.input
+    if options.compile:
+        compile_layers(codec)
     began = time.perf_counter()
     blocks = watched(read_blocks(path, codec.sample_rate), codec.sample_rate, duration(path), path.name)
     latents = encode_blocks(codec, blocks)

@@ -148,6 +148,8 @@ def build(config: TrainConfig) -> Objective:
     else:
         codec = SpectralVAE(**asdict(config.spectral))
     if config.kind == "ear" and isinstance(codec, EarVAE):
+        if config.compile:
+            codec.fuse()
         mid_side = config.phase_channels == "MSLR"
         return EarObjective(codec, config.ear_weights, config.ear_windows, config.weighting, mid_side)
     if config.kind == "spectral" and isinstance(codec, SpectralVAE):
