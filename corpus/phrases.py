@@ -43,6 +43,42 @@ def expand(pattern: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(out))
 
 
+def joints(pattern: str) -> tuple[set[str], set[str]]:
+    """(pairs of neighbouring characters, ends of two characters) in all sentences of a pattern.
+
+    `joints("{大|小}雨") == ({"大雨", "小雨"}, {"大雨", "小雨"})`; no sentence is made for it.
+    """
+    pairs: set[str] = set()
+    ends = _joints(pattern, {""}, pairs)
+    return pairs, {end for end in ends if len(end) == 2}
+
+
+def _joints(pattern: str, ends: set[str], pairs: set[str]) -> set[str]:
+    """The ends of what was said before followed by the pattern; adds the pairs on the way."""
+    at = 0
+    while at < len(pattern):
+        if pattern[at] == "{":
+            choices, at = _choices(pattern, at + 1)
+            ends = set().union(*(_joints(choice, ends, pairs) for choice in choices))
+        else:
+            ends = {(end + pattern[at])[-2:] for end in ends}
+            pairs |= {end for end in ends if len(end) == 2}
+            at += 1
+    return ends
+
+
+def _choices(pattern: str, at: int) -> tuple[list[str], int]:
+    """The choices of a brace that opens before `at`, and where the pattern goes on behind it."""
+    choices, depth, start = [], 0, at
+    while depth or pattern[at] != "}":
+        if pattern[at] == "|" and not depth:
+            choices.append(pattern[start:at])
+            start = at + 1
+        depth += {"{": 1, "}": -1}.get(pattern[at], 0)
+        at += 1
+    return [*choices, pattern[start:at]], at + 1
+
+
 def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
     """One of the options, uniformly."""
     return options[int(rng.integers(len(options)))]

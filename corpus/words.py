@@ -20,7 +20,7 @@ from common.errors import LyricsError
 from common.lyrics import Lyrics, LyricSection, SectionTag
 from common.rhyme import group
 from corpus.moods import feeling
-from corpus.phrases import pick, templates
+from corpus.phrases import joints, pick, templates
 
 THEMES: tuple[str, ...] = (
     "思乡", "下雨天", "离别", "初恋", "夏天", "青春", "城市夜晚", "旅行", "友情", "母亲",
@@ -70,6 +70,7 @@ _ADVERBS = ("独自", "又", "总", "常", "正", "也", "偶尔", "时常", "�
 _BEARS = re.compile("我们?[^们一两第没不也又总还再都正把为替给]")
 _ATTEMPTS = 4  # at a stanza
 _TWO = 8  # characters from which a line may be two clauses
+_SPOKEN = {"scene", "act", "heart", "hook", "bright", "dark", *OPENERS.values()}  # kinds of sentences
 _LEADS = {"scene": "scene", "act": "scene", "heart": "heart", "hook": "hook", "title": "hook"}
 _QUESTION = re.compile("吗$|呢$|谁|哪里|会不会|有没有|好不好|什么|是否|懂不懂|是不是|能不能")
 _FALLBACKS = ("heart", "hook", "title", "scene", "act")
@@ -373,6 +374,42 @@ def _patterns() -> tuple[tuple[str, str, re.Pattern[str]], ...]:
 def _named(text: str) -> frozenset[tuple[str, str]]:
     """What a sentence says of season, hour and weather."""
     return frozenset((d, v) for d, v, pattern in _patterns() if pattern.search(text))
+
+
+# ---- what the book knows ------------------------------------------------------------------
+
+
+def is_familiar(line: str) -> bool:
+    """Whether a line ends as some clause does, and its characters stand beside each other as in clauses.
+
+    Between two clauses, or an opener and a clause, one pair may be new. 你是我的答案 is, 你是我的答 isn't.
+    What a book knows is little: use it to choose between lines, not to refuse them.
+    """
+    pairs, ends = _known()
+    strange = sum(a + b not in pairs for a, b in zip(line, line[1:]))
+    return strange <= 1 and (len(line) < 2 or line[-2:] in ends)
+
+
+@cache
+def _known() -> tuple[frozenset[str], frozenset[str]]:
+    """(neighbouring characters, last two characters) of every clause and opener of the book."""
+    pairs: set[str] = set()
+    ends: set[str] = set()
+    for block in (*_read("shared").values(), *map(_theme, THEMES)):
+        for role, text in block.items():
+            if role not in _SPOKEN:
+                continue
+            for template in templates(text):
+                inside, last = joints(template.pattern)
+                pairs |= inside
+                if role not in OPENERS.values():  # no line ends with an opener
+                    ends |= last
+    begun = {pair[1] for pair in pairs if pair[0] in "我们"}
+    for adverb in _ADVERBS:  # as `_adverbs` puts them behind 我 and 我们
+        said = f"我{adverb}"
+        pairs |= {said[i : i + 2] for i in range(len(adverb))}
+        pairs |= {"们" + adverb[0]} | {adverb[-1] + after for after in begun}
+    return frozenset(pairs), frozenset(ends)
 
 
 # ---- the lexicon -------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from common.score import DRUMS, HOLD, TICKS, ChordChange, Groove, Note, Section
 from common.theory import Chord, Key
 from corpus.genres import GENRES
 from corpus.styles import bars_of
+from corpus.words import is_familiar
 from lyrics_llm import tokens as t
 from lyrics_llm.sketch import BAR_TICKS, SongSketch, slots
 from lyrics_llm.structure import FREE, OPEN, LineForm
@@ -51,11 +52,13 @@ class Ahead:
     last: Ids | None = None  # what the last one may be
     # Of a whole line: 0 where the grammar wouldn't let it pass, 1 where it would, 2 where it ends anew, too.
     fits: Callable[[Sequence[int]], int] = len
+    # Whether a whole line is made of words that the corpus's book knows: cheaper to ask than `fits`.
+    familiar: Callable[[Sequence[int]], bool] = bool
 
     def take(self) -> "Ahead | None":
         """The line, once."""
         count, self.count = self.count, 0
-        return Ahead(count, self.body, self.last, self.fits) if count else None
+        return Ahead(count, self.body, self.last, self.fits, self.familiar) if count else None
 
 
 class Words:
@@ -269,6 +272,7 @@ def _line(
 
     if ahead is not None:
         ahead.count, ahead.body, ahead.fits = count, everything, fits
+        ahead.familiar = lambda tokens: is_familiar("".join(words.names[token] for token in tokens))
         ahead.last = rhyming if len(rhyming) else everything
     line = ""
     while len(line) < count:

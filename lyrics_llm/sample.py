@@ -139,7 +139,8 @@ def _draft(
     """Of several whole lines that the grammar lets pass, the likeliest with a new end; empty: it lets none.
 
     A line drawn token by token learns too late that its last character must rhyme, and that it copies
-    another; among whole lines the model's own likelihood tells which one got there by itself.
+    another; among whole lines the model's own likelihood tells which one got there by itself. Lines of
+    unknown words, such as those cut within their last one, come after all others.
 
     Args:
         state: cache, mask (T,) and last position of a row, and its number.
@@ -173,13 +174,17 @@ def _draft(
             )
             logits = seen.logits[:, -1].float().cpu()
     lines = torch.stack(drawing, 1)[likelihood.argsort(descending=True, stable=True)].tolist()
-    passed: list[int] = []
-    for tokens in lines:
-        fits = line.fits(tokens)
-        if fits == 2:
-            return tokens
-        passed = passed or (tokens if fits else [])
-    return passed
+    known = [line.familiar(tokens) for tokens in lines]
+    for wanted in (True, False):
+        passed: list[int] = []
+        for tokens in (tokens for tokens, familiar in zip(lines, known) if familiar == wanted):
+            fits = line.fits(tokens)
+            if fits == 2:
+                return tokens
+            passed = passed or (tokens if fits else [])
+        if passed:
+            return passed
+    return []
 
 
 def _draw(scores: torch.Tensor, row: _Row, temper: Temper) -> int:

@@ -10,7 +10,7 @@ from common.rhyme import group
 from common.seeds import generator
 from corpus import words
 from corpus.moods import feeling
-from corpus.phrases import expand, templates
+from corpus.phrases import expand, joints, templates
 
 MOODS = ("伤感", "欢快", "宁静", "浪漫", "孤独", "激昂")
 
@@ -158,3 +158,29 @@ def test_expand_writes_every_choice_once():
         ("{乙|丙}", "~"),
         ("丁", ""),
     ]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "{大|小}雨{|天}",
+        "{像{花|叶}|一样}",
+        "{|很}好",
+        "风",
+        "",
+        "{甲|乙{丙|丁|}}{戊|}",
+        "今{天|晚}{我{想|要}|}走",
+    ],
+)
+def test_joints_are_those_of_every_sentence(pattern):
+    said = expand(pattern)
+    pairs = {a + b for text in said for a, b in zip(text, text[1:])}
+    assert joints(pattern) == (pairs, {text[-2:] for text in said if len(text) > 1})
+
+
+def test_the_books_own_lines_are_familiar_and_cut_ones_are_not(songs):
+    lines = [line for _, lyrics in songs for line in lyrics.lines]
+    assert sum(map(words.is_familiar, lines)) > 0.97 * len(lines)
+    cut = [line[:-1] for line in lines if len(line) > 4]
+    assert sum(map(words.is_familiar, cut)) < 0.2 * len(cut)
+    assert words.is_familiar("家") and not words.is_familiar("爱你真好抱")
