@@ -37,6 +37,9 @@ _MORE: dict[str, dict[str, str]] = {
         "月亮": "中秋节", "过年": "大年三十", "宠物": "我的猫 我的狗 狗狗 小动物 喵星人", "草原": "呼伦贝尔",
     },
     "genre": {"节奏布鲁斯": "rnb 蓝调", "嘻哈": "hiphop rap", "电子": "electronic", "流行": "pop"},
+    "piece": {
+        "none": "轻音乐 背景音乐 bgm 交响乐 交响曲 协奏曲 奏鸣曲 圆舞曲 进行曲 小夜曲 夜曲 器乐曲 只要伴奏"
+    },
     "scene": {"女朋友": "女朋友 男朋友 朋友圈"},
     "instrument": {"架子鼓": "鼓 打击乐", "木吉他": "吉他", "电吉他": "电吉它", "弦乐": "提琴组"},
 }  # fmt: skip
@@ -50,6 +53,9 @@ _THEME_AFTER = re.compile(r"(?:的?主题|为主题|的事|的故事)")
 # 适合失恋听: when to hear the song. That is its theme only where nothing else is.
 _OCCASION_BEFORE = re.compile(r"(?:适合|用于|用作|可作|匹配)$")
 _OCCASION_AFTER = re.compile(r"(?:的时候)?(?:听|放|单曲循环)")
+# 钢琴曲, 古筝独奏曲: a piece for an instrument. Where neither a singer nor words are mentioned nobody sings.
+_PIECE_OF = re.compile("(?:独奏)?曲(?!风|调|式|目|线|艺)")
+_WORDS = re.compile("唱|歌|词")
 _BPM = re.compile(r"(\d{2,3})(?:\.\d+)?\s*(?:bpm|拍)|(?:bpm|速度)\s*[为是:]?\s*(\d{2,3})", re.IGNORECASE)
 _KEY = re.compile(
     r"(?<![A-Za-z/-])([升降]?[A-G][#b♯♭]?)\s*"
@@ -91,13 +97,18 @@ def attributes(text: str) -> Attributes:
     found: Attributes = {}
     instruments: list[str] = []
     refused: list[str] = []
+    piece = False
     for kind, value, negated in _said(text):
         if kind == "instrument":
             (refused if negated else instruments).append(value)
+        elif kind == "piece":
+            piece |= not negated
         elif kind == "scale" and not negated:
             found.setdefault("mode", FAMILY[value])
         elif not negated and kind != "scene":
             found.setdefault({"tempo": "tempo_class"}.get(kind, kind), value)  # type: ignore[misc]
+    if piece and "singer" not in found and not _WORDS.search(text):
+        found["singer"] = "none"
     return _with_numbers(text, found, instruments, refused)
 
 
@@ -120,6 +131,8 @@ def _said(text: str) -> list[tuple[str, str, bool]]:
             occasions.append((*themes[0], negated))
         elif len(meanings) == 1:
             clear.append((*meanings[0], negated))
+            if meanings[0][0] == "instrument" and _PIECE_OF.match(after):
+                clear.append(("piece", "none", negated))
         else:
             double.append((*_first_free(meanings, clear + double), negated))
     return clear + double + occasions
@@ -173,7 +186,7 @@ def _lexicon() -> dict[str, tuple[tuple[str, str], ...]]:
         for name in (name for kind in SCENES for name in words(row[kind]) if len(name) > 2):
             if name.lower() not in meanings:
                 add(name, "scene", name, 0)  # so that no mood or theme is read out of a likeness
-    order = ("instrument", "singer", "genre", "tempo", "mood", "theme", "scale", "scene")
+    order = ("instrument", "singer", "genre", "tempo", "mood", "theme", "scale", "piece", "scene")
     return {
         name: tuple(sorted(found, key=lambda m: (found[m] > 0, order.index(m[0]), found[m])))
         for name, found in meanings.items()

@@ -25,6 +25,7 @@ from corpus.speech import (
     scene,
     words,
 )
+from corpus.synth import sheet
 
 PROFESSIONAL = [
     "风格或流派", "速度与节奏", "调式和声", "曲式结构", "乐器编配",
@@ -309,6 +310,14 @@ def test_held_out_templates_are_other_templates():
         ("纯音乐，不要人声", {"singer": "none"}),
         ("不要鼓和吉他，要钢琴", {"instruments": ("钢琴",), "without": ("架子鼓", "木吉他")}),
         ("没有歌词的古筝曲", {"singer": "none", "instruments": ("古筝",)}),
+        ("一首安静的钢琴曲", {"mood": "宁静", "singer": "none", "instruments": ("钢琴",)}),
+        ("轻音乐，小提琴", {"singer": "none", "instruments": ("小提琴",)}),
+        ("游戏BGM，二胡独奏曲", {"singer": "none", "instruments": ("二胡",)}),
+        ("钢琴曲，女声", {"singer": "female", "instruments": ("钢琴",)}),
+        ("写一首钢琴曲，歌词写月亮", {"theme": "月亮", "instruments": ("钢琴",)}),
+        ("适合做背景音乐的歌，钢琴曲风", {"instruments": ("钢琴",)}),
+        ("不要钢琴曲，不要背景音乐", {"without": ("钢琴",)}),
+        ("圆舞曲", {"singer": "none"}),  # and no 舞曲
         ("关于孤独的歌", {"theme": "孤独"}),
         ("很孤独的歌", {"mood": "孤独"}),
         ("以青春为主题的快歌", {"theme": "青春", "tempo_class": "fast"}),
@@ -323,6 +332,15 @@ def test_held_out_templates_are_other_templates():
 )
 def test_attributes(text, expected):
     assert attributes(text) == expected
+
+
+def test_what_the_corpus_says_of_sung_songs_names_no_instrumental():
+    for seed in range(40):
+        written = sheet(seed)
+        if written.plan.singer != "none":
+            prompts = [text for texts in written.prompts.values() for text in texts]
+            said = [*(d.text for d in written.descriptions), *prompts]
+            assert not [text for text in said if attributes(text).get("singer") == "none"]
 
 
 def test_attributes_don_t_depend_on_width_and_spaces():
