@@ -265,7 +265,7 @@ def ask(
     if missing and not allow_missing:
         raise AudioError(
             f"{len(missing)} of {len(items)} songs can't be heard: {'; '.join(missing)}. "
-            "Mend them, or leave them out with --allow_missing"
+            "Mend them, or leave them out with --allow-missing"
         )
     for reason in missing:
         logger.warning("left out: %s", reason)
