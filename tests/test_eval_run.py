@@ -346,12 +346,58 @@ def test_prompts_from_every_format(tmp_path: Path):
     [
         ({"id": "a"}, "an id and a description"),
         ({"id": "a", "prompt": "x", "audience": "expert"}, "professional, amateur, but got 'expert'"),
+        ({"id": "a", "prompt": "x", "audience": ["amateur"]}, r"audience is a word .* got \['amateur'\]"),
+        ({"id": ["a"], "prompt": "x"}, r"id is a word or a number, but got \['a'\]"),
+        ({"id": True, "prompt": "x"}, "id is a word or a number, but got True"),
+        ({"id": " ", "prompt": "x"}, "an id and a description"),
+        ({"id": "a", "prompt": "x", "english": {"a": 1}}, "english is a word"),
+        ({"id": "a", "prompt": ["x"]}, "an id and a description"),
+        (["a"], "an object is needed"),
     ],
 )
-def test_wrong_prompts_are_named(tmp_path: Path, row: dict[str, str], message: str):
-    (tmp_path / "p.jsonl").write_text(json.dumps(row))
-    with pytest.raises(ManifestError, match=message):
+def test_wrong_prompts_are_named(tmp_path: Path, row: object, message: str):
+    (tmp_path / "p.jsonl").write_text("# a remark\n" + json.dumps(row))
+    with pytest.raises(ManifestError, match=rf"p\.jsonl, line 2: .*{message}"):
         prompts.read(tmp_path / "p.jsonl")
+
+
+def test_an_id_may_be_a_number(tmp_path: Path):
+    (tmp_path / "p.jsonl").write_text(json.dumps({"id": 0, "prompt": "安静"}), encoding="utf-8")
+    assert prompts.read(tmp_path / "p.jsonl") == {"0": Prompt("0", "安静")}
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("id,prompt\na,安静\nb,轻快,明亮,x\n", "line 3: 4 cells for 2 heads"),
+        ("id,prompt\na," + "长" * 200_000, "line 2: this is no row of a table: field larger"),
+        ("id,prompt\na,x\na,y\n", "line 3: the id 'a' is used twice"),
+    ],
+)
+def test_wrong_tables_are_named(tmp_path: Path, table: str, message: str):
+    (tmp_path / "p.csv").write_text(table, encoding="utf-8")
+    with pytest.raises(ManifestError, match=rf"p\.csv, {message}"):
+        prompts.read(tmp_path / "p.csv")
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "gb18030", "utf-8", "utf-8-sig"])
+def test_prompts_in_every_encoding_of_chinese(
+    tmp_path: Path, encoding: str, caplog: pytest.LogCaptureFixture
+):
+    (tmp_path / "p.csv").write_text("id,prompt\na,一首安静的钢琴曲\n", encoding=encoding)
+    (tmp_path / "p.jsonl").write_text('{"id": "a", "prompt": "一首安静的钢琴曲"}', encoding=encoding)
+    for suffix in ("csv", "jsonl"):
+        assert prompts.read(tmp_path / f"p.{suffix}") == {"a": Prompt("a", "一首安静的钢琴曲")}
+    assert ("read as GB18030" in caplog.text) == encoding.startswith("gb")
+
+
+@pytest.mark.parametrize("kind", ["utf-16", "torn"])
+def test_prompts_that_are_no_text_are_named(tmp_path: Path, kind: str):
+    text = "id,prompt\na,一首安静的钢琴曲，轻快\n"
+    sound = text.encode("utf-16" if kind == "utf-16" else "utf-8")
+    (tmp_path / "p.csv").write_bytes(sound if kind == "utf-16" else sound[:30] + sound[31:])
+    with pytest.raises(ManifestError, match=r"p\.csv, line \d: this is neither UTF-8 nor GB18030"):
+        prompts.read(tmp_path / "p.csv")
 
 
 # ---- similarity ----------------------------------------------------------------------------
