@@ -1,12 +1,17 @@
 """Typed configurations: a frozen dataclass per room, a YAML of differences, `--key value` on top.
 
 python -m vae.train --config vae/configs/demo.yaml --lr 3e-4 --model.depth 3
+
+In the name of a setting a dash stands for an underscore, and a setting that is true or false may be given
+bare: `--allow-missing` is `--allow_missing true`.
 """
 
 import sys
 from argparse import ArgumentError
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from common.errors import ConfigError
 
@@ -16,7 +21,8 @@ Config = TypeVar("Config")
 def parse(config: type[Config], argv: Sequence[str] | None = None) -> Config:
     """Build a dataclass from `--config FILE.yaml` and `--key value` (nested: `--model.depth 3`).
 
-    Later arguments win over earlier ones. `--help` prints every setting with its comment.
+    A boolean may come without its value: `--key` is `--key true`. Later arguments win
+    over earlier ones. `--help` prints every setting with its comment.
 
     Args:
         config: a dataclass; nested dataclasses become dotted keys.
@@ -26,12 +32,60 @@ def parse(config: type[Config], argv: Sequence[str] | None = None) -> Config:
     """
     from jsonargparse import auto_cli  # takes a quarter of a second
 
+    arguments = _spelled_out(sys.argv[1:] if argv is None else argv, dict(_settings(config)))
     try:
-        return auto_cli(
-            config, args=None if argv is None else list(argv), as_positional=False, exit_on_error=False
-        )
+        return auto_cli(config, args=arguments, as_positional=False, exit_on_error=False)
     except ArgumentError as error:
         raise ConfigError(" ".join(str(error).split())) from error
+
+
+def _settings(config: type[Any], above: str = "") -> Iterator[tuple[str, bool]]:
+    """The dotted name of every setting of a dataclass, and whether it is true or false."""
+    hints = get_type_hints(config)
+    for setting in fields(config):
+        hint, name = hints[setting.name], above + setting.name
+        kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        yield name, bool in kinds
+        for kind in kinds:
+            if isinstance(kind, type) and is_dataclass(kind):
+                yield from _settings(kind, f"{name}.")
+
+
+def _spelled_out(argv: Sequence[str], settings: Mapping[str, bool]) -> list[str]:
+    """The arguments with every setting called by its own name, and `true` behind a boolean that stands bare.
+
+    Args:
+        settings: as of `_settings`. What is none of them, and every value, stays as it is.
+    """
+    out: list[str] = []
+    arguments = list(argv)
+    is_value = False
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            return out + arguments[place:]
+        if is_value or not argument.startswith("--"):
+            out.append(argument)
+            is_value = False
+            continue
+        given, equals, value = argument[2:].partition("=")
+        name = _own_name(given, settings)
+        following = arguments[place + 1 : place + 2]
+        is_bare = not equals and (not following or following[0].startswith("-"))
+        if settings.get(name) and is_bare:
+            equals, value = "=", "true"
+        is_value = name.removesuffix("+") in settings and not equals
+        out.append(f"--{name}{equals}{value}")
+    return out
+
+
+def _own_name(given: str, settings: Mapping[str, bool]) -> str:
+    """The name of a setting that was given with dashes; below a setting the keys of a table stay."""
+    parts = given.split(".")
+    for count in range(len(parts), 0, -1):
+        name = ".".join(parts[:count]).replace("-", "_")
+        if name.removesuffix("+") in settings:
+            return ".".join([name, *parts[count:]])
+    return "print_config" if given == "print-config" else given
 
 
 def dispatch(

@@ -16,10 +16,11 @@ Metrics of one song (`measure`):
     key                 MIREX weight of the key heard: 1 right, 0.5 a fifth, 0.3 relative, 0.2 parallel
 """
 
+import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,9 @@ from common.seeds import generator
 from common.statistics import Estimate, bootstrap
 from common.theory import Chord, Key
 from corpus import manifest
+from corpus.record import SongRecord
 from eval import hearing
+from eval.embeddings import SUFFIXES
 from eval.hearing import Frames
 
 logger = logging.getLogger(__name__)
@@ -255,7 +258,8 @@ class Settings:
 
     manifest: str  # songs with scores
     songs: int = 24  # the first so many
-    audio: str | None = None  # a folder with <id>.flac to judge instead of the manifest's own audio
+    audio: str | None = None  # a folder with <id>.flac, .wav, … to judge instead of the manifest's own audio
+    out: str | None = None  # folder for adherence.json, which eval.run shows
 
 
 def measure_manifest(settings: Settings) -> list[Adherence]:
@@ -264,28 +268,48 @@ def measure_manifest(settings: Settings) -> list[Adherence]:
     records = [r for r in manifest.read(settings.manifest) if r.score is not None][: settings.songs]
     measured = []
     for record in records:
-        if settings.audio is None and record.audio is None:
-            raise ManifestError(f"song {record.id} has no audio file: name a folder with --audio")
-        path = (
-            root / (record.audio or "")
-            if settings.audio is None
-            else Path(settings.audio) / f"{record.id}.flac"
-        )
+        path = _audio_of(record, root, settings.audio)
         assert record.score is not None  # filtered above
         measured.append(measure(read_audio(path), record.score))
     return measured
+
+
+def _audio_of(record: SongRecord, root: Path, folder: str | None) -> Path:
+    """The audio of a song: in a folder that was named, in any format that is read, else the manifest's own.
+
+    Raises:
+        ManifestError: there is none, or two in the folder.
+    """
+    if folder is None:
+        if record.audio is None:
+            raise ManifestError(f"song {record.id} has no audio file: name a folder with --audio")
+        return root / record.audio
+    found = [p for suffix in SUFFIXES if (p := Path(folder) / f"{record.id}{suffix}").is_file()]
+    if len(found) != 1:
+        formats = ", ".join(SUFFIXES)
+        raise ManifestError(
+            f"{folder} needs {record.id} once, as one of {formats}, but has {len(found)} files"
+        )
+    return found[0]
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table of a manifest: 0, or 2 with one sentence for a wrong input."""
     logging.basicConfig(level=logging.WARNING)
-    measured = measure_manifest(configs.parse(Settings, argv))
+    settings = configs.parse(Settings, argv)
+    measured = measure_manifest(settings)
     if not measured:
         raise ManifestError("the manifest has no song with a score")
-    for name, value in summary(measured).items():
+    table = summary(measured)
+    for name, value in table.items():
         print(f"{name:20} {value}")
     print(f"{'sung notes':20} {sum(song.notes for song in measured)}")
+    if settings.out is not None:
+        folder = Path(settings.out)
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({name: asdict(value) for name, value in table.items()}, indent=1)
+        (folder / "adherence.json").write_text(text + "\n", encoding="utf-8")
     return 0
 
 

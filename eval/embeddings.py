@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 SUFFIXES = (".flac", ".wav", ".ogg", ".mp3")
 COLLAPSED = 0.8  # mean pairwise cosine of unrelated items
 FROZEN = 0.999  # the same for frame encoders, whose vectors share a large mean
+_PATH = "<path>"  # stands for a file in the reason that is kept under its content
 _TEXTS = ("安静的钢琴曲", "愤怒的重金属，男声嘶吼", "欢快的儿童歌曲", "深夜的电子舞曲")
 _ENGLISH = ("a quiet piano piece", "a dog barking", "aggressive heavy metal with shouting", "rain on a roof")
 
@@ -362,7 +363,8 @@ def _ensure(encoder: Encoder, file: Path, folder: Path) -> None:
         if not np.isfinite(rows).all():
             raise AudioError(f"{file}: {encoder.name} gives values that aren't finite")
     except AudioError as error:
-        kept.with_suffix(".error").write_text(str(error), encoding="utf-8")
+        # Two files of the same content share the reason, but each has its own name.
+        kept.with_suffix(".error").write_text(str(error).replace(str(file), _PATH), encoding="utf-8")
         return
     part = kept.with_name(f".{kept.name}.{os.getpid()}.npy")
     np.save(part, rows.astype(np.float32))
@@ -381,18 +383,23 @@ def _gather(files: Sequence[Path], folder: Path, allow_missing: bool) -> Embedde
             names.append(file.stem)
             paths.append(kept)
         else:
-            why = kept.with_suffix(".error")
-            missing[str(file)] = why.read_text(encoding="utf-8") if why.exists() else f"{file} was not heard"
+            missing[str(file)] = _reason(file, kept.with_suffix(".error"))
     if missing and not allow_missing:
         raise AudioError(
             f"{len(missing)} of {len(files)} files can't be heard: {'; '.join(missing.values())}. "
-            "Mend or remove them, or leave them out with --allow_missing"
+            "Mend or remove them, or leave them out with --allow-missing"
         )
     for reason in missing.values():
         logger.warning("left out: %s", reason)
     if not names:
         raise AudioError("no file could be heard")
     return Embedded(tuple(names), tuple(paths), missing)
+
+
+def _reason(file: Path, kept: Path) -> str:
+    """Why a file couldn't be heard, with its own path."""
+    reason = kept.read_text(encoding="utf-8") if kept.exists() else f"{_PATH} was not heard"
+    return reason.replace(_PATH, str(file)) if _PATH in reason else f"{file}: {reason}"
 
 
 # ---- command -------------------------------------------------------------------------------

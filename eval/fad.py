@@ -16,6 +16,7 @@ root, nothing added to the diagonal. With fewer rows than dimensions no covarian
 """
 
 import logging
+import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,6 +34,9 @@ from eval import embeddings
 logger = logging.getLogger(__name__)
 
 _FEWEST_SONGS = 8  # for an interval or an extrapolation
+# What numpy raises for a file that isn't there, is empty, torn or no archive, and for values of other types.
+_DAMAGED = (OSError, KeyError, ValueError, EOFError, TypeError, NotImplementedError, zipfile.BadZipFile)
+_ROUNDING = float(np.finfo(np.float32).eps)  # for each dimension, of the largest eigenvalue
 _SHARES = np.linspace(0.4, 1.0, 7)  # of the songs, to extrapolate from
 
 
@@ -121,40 +125,57 @@ class Statistics:
         """The Gaussian of the rows so far."""
         if self.count < 2:
             raise RequestError(f"a distance needs at least 2 rows, but the statistics have {self.count}")
-        return Gaussian(self.mean, _root(self.scatter / (self.count - 1)), self.count)
+        return Gaussian(self.mean, _root(self.scatter / (self.count - 1), "kept"), self.count)
 
     def save(self, path: str | Path) -> None:
-        """Write an .npz, whole or not at all."""
+        """Write an .npz, whole or not at all, in a folder that is made where it isn't there.
+
+        Raises:
+            CheckpointError: it can't be written there.
+        """
         path = Path(path)
         part = path.with_name(f".{path.name}.part.npz")
-        np.savez(
-            part,
-            count=self.count,
-            songs=self.songs,
-            mean=self.mean,
-            scatter=self.scatter,
-            encoder=self.encoder,
-        )
-        part.replace(path)
+        kept = {name: getattr(self, name) for name in ("count", "songs", "mean", "scatter", "encoder")}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(part, **kept)
+            part.replace(path)
+        except OSError as error:
+            raise CheckpointError(f"statistics can't be kept in {path}: {error.strerror or error}") from error
 
     @classmethod
     def load(cls, path: str | Path, encoder: str | None = None) -> "Statistics":
         """Read what `save` wrote.
 
         Raises:
-            CheckpointError: it isn't there, is no such file, or another encoder made it.
+            CheckpointError: it isn't there, is no such file, is damaged, or another encoder made it.
         """
         try:
-            with np.load(path, allow_pickle=False) as kept:
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as kept:
                 count, songs = int(kept["count"]), int(kept["songs"])
                 found = cls(count, songs, kept["mean"], kept["scatter"], str(kept["encoder"]))
-        except (OSError, KeyError, ValueError) as error:
+        except _DAMAGED as error:
             raise CheckpointError(f"no statistics can be read from {path}: {error}") from error
+        if fault := found._fault():
+            raise CheckpointError(f"no statistics can be read from {path}: {fault}")
         if encoder is not None and found.encoder != encoder:
             raise CheckpointError(
                 f"{path} was made with {found.encoder}, but the songs are heard by {encoder}"
             )
         return found
+
+    def _fault(self) -> str | None:
+        """What can't be true of statistics; None where nothing is wrong."""
+        mean, scatter = self.mean, self.scatter
+        if mean.ndim != 1 or not len(mean) or scatter.shape != (len(mean), len(mean)):
+            return f"a mean (D,) and a scatter (D, D) are needed, but got {mean.shape} and {scatter.shape}"
+        if not all(np.issubdtype(part.dtype, np.floating) for part in (mean, scatter)):
+            return f"mean and scatter are real numbers, but got {mean.dtype} and {scatter.dtype}"
+        if not (np.isfinite(mean).all() and np.isfinite(scatter).all()):
+            return "mean or scatter holds values that aren't finite"
+        if self.count < 1 or not 1 <= self.songs <= self.count:
+            return f"rows are at least songs, and songs at least 1, but got {self.count} and {self.songs}"
+        return None
 
 
 # ---- the distance --------------------------------------------------------------------------
@@ -209,9 +230,30 @@ def _value(x: Gaussian, y: Gaussian) -> float:
 
 
 def gaussian_distance(mean_x: np.ndarray, cov_x: np.ndarray, mean_y: np.ndarray, cov_y: np.ndarray) -> float:
-    """The same distance from means (D,) and covariances (D, D), such as stored statistics."""
-    first = Gaussian(np.asarray(mean_x, np.float64), _root(np.asarray(cov_x, np.float64)), 0)
-    return _value(first, Gaussian(np.asarray(mean_y, np.float64), _root(np.asarray(cov_y, np.float64)), 0))
+    """The same distance from means (D,) and covariances (D, D), such as stored statistics.
+
+    Raises:
+        RequestError: shapes don't fit, values aren't real and finite, or a matrix is no covariance.
+    """
+    return _value(_gaussian(mean_x, cov_x, "first"), _gaussian(mean_y, cov_y, "second"))
+
+
+def _gaussian(mean: np.ndarray, covariance: np.ndarray, name: str) -> Gaussian:
+    """A Gaussian of checked parts."""
+    mean, covariance = np.asarray(mean), np.asarray(covariance)
+    if mean.ndim != 1 or not len(mean) or covariance.shape != (len(mean), len(mean)):
+        raise RequestError(
+            f"the {name} set needs a mean (D,) and a covariance (D, D), but got {mean.shape} and "
+            f"{covariance.shape}"
+        )
+    for part in (mean, covariance):
+        if not np.issubdtype(part.dtype, np.floating) and not np.issubdtype(part.dtype, np.integer):
+            raise RequestError(f"the {name} set needs real numbers, but got {part.dtype}")
+        if not np.isfinite(part).all():
+            raise RequestError(f"the {name} set has a mean or a covariance that isn't finite")
+    if not np.allclose(covariance, covariance.T, rtol=1e-6, atol=1e-9 * float(np.abs(covariance).max())):
+        raise RequestError(f"the covariance of the {name} set isn't symmetric")
+    return Gaussian(mean.astype(np.float64), _root(covariance.astype(np.float64), name), 0)
 
 
 def _checked(x: np.ndarray, name: str) -> np.ndarray:
@@ -223,8 +265,17 @@ def _checked(x: np.ndarray, name: str) -> np.ndarray:
     return x
 
 
-def _root(covariance: np.ndarray) -> np.ndarray:
+def _root(covariance: np.ndarray, name: str) -> np.ndarray:
+    """S of a covariance S Sᵀ.
+
+    Raises:
+        RequestError: an eigenvalue is negative by more than rounding in single precision leaves.
+    """
     values, vectors = np.linalg.eigh(covariance)
+    if values.min() < -_ROUNDING * max(float(values.max()), 0.0) * len(values) or values.max() < 0:
+        raise RequestError(
+            f"the matrix of the {name} set is no covariance: it has an eigenvalue of {values.min():.3g}"
+        )
     return vectors * np.sqrt(np.clip(values, 0, None))
 
 
@@ -264,8 +315,17 @@ class Score:
 
 
 def fitted(reference: Reference) -> Gaussian:
-    """The Gaussian of a reference set."""
-    return reference if isinstance(reference, Gaussian) else Gaussian.of_rows(np.concatenate(reference))
+    """The Gaussian of a reference set. Raises RequestError where it has no songs or fewer than 2 rows."""
+    return (
+        reference if isinstance(reference, Gaussian) else Gaussian.of_rows(_joined(reference), "references'")
+    )
+
+
+def _joined(songs: Sequence[np.ndarray], name: str = "references'") -> np.ndarray:
+    """The rows of all songs."""
+    if not len(songs):
+        raise RequestError(f"the {name} set has no songs")
+    return np.concatenate(songs)
 
 
 def score(
@@ -281,9 +341,11 @@ def score(
         songs: the rows (N, D) of each.
         draws: halves of the songs for the interval.
         reference_songs: how many songs a fitted reference stands for.
+    Raises:
+        RequestError: a side has no songs, fewer than 2 rows, other dimensions, or values not finite.
     """
     target = fitted(reference)
-    whole = between(Gaussian.of_rows(np.concatenate(songs), "songs'"), target)
+    whole = between(Gaussian.of_rows(_joined(songs, "songs'"), "songs'"), target)
     count = len(reference) if not isinstance(reference, Gaussian) else (reference_songs or 0)
     warnings = [
         f"{rows} rows of {who} for {whole.dimensions} dimensions: below {2 * whole.dimensions} the value "

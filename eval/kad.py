@@ -56,11 +56,17 @@ def kernel(songs: Sequence[np.ndarray], references: Sequence[np.ndarray], seed: 
     """Sums between the rows of songs and references.
 
     Raises:
-        RequestError: fewer than two rows on a side, or other dimensions.
+        RequestError: no songs or fewer than two rows on a side, other dimensions, or values not finite.
     """
+    if not len(songs) or not len(references):
+        raise RequestError(
+            f"a kernel distance needs songs on both sides, but got {len(songs)} and {len(references)}"
+        )
     x, y = (np.concatenate(side).astype(np.float64) for side in (songs, references))
-    if len(x) < 2 or len(y) < 2 or x.shape[1] != y.shape[1]:
+    if x.ndim != 2 or y.ndim != 2 or len(x) < 2 or len(y) < 2 or x.shape[1] != y.shape[1]:
         raise RequestError(f"a kernel distance needs rows of one width, but got {x.shape} and {y.shape}")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise RequestError("a kernel distance needs finite embeddings, but some aren't")
     sigma = bandwidth(y, seed)
     lengths = np.array([len(s) for s in songs])
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])

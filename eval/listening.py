@@ -71,6 +71,7 @@ QUESTIONS = (
     Question("emotion", "情绪相符", "情绪是否符合描述"),
     Question("instrument", "乐器相符", "乐器是否符合描述"),
 )
+_ASKED = tuple(question.id for question in QUESTIONS)
 QUALITY = ("vocal", "accompaniment", "structure", "impression")
 WORDS = {
     "title": "听感测试",
@@ -375,6 +376,43 @@ class Results:
     raters: dict[str, int]  # audience → how many count
 
 
+def _wrong(answers: Any, key: dict[str, Any]) -> str | None:
+    """What in parsed JSON is of a wrong type or out of range for this test; None where nothing is."""
+    if not isinstance(answers, dict):
+        return f"an object is needed, but got {type(answers).__name__}"
+    for name, kind in (("test", str), ("rater", str), ("audience", str), ("number", int), ("answers", list)):
+        if not isinstance(answers.get(name), kind):
+            return f"{name!r} has to be {kind.__name__}, but got {answers.get(name)!r:.40}"
+    if answers["test"] != key["test"]:
+        return None  # the rater is left out for that, and nothing else in the file is read
+    if answers["audience"] not in key["sheets"]:
+        return f"the audience is one of {', '.join(key['sheets'])}, but got {answers['audience']!r}"
+    sheets, sheet = len(key["sheets"][answers["audience"]]), answers.get("sheet")
+    if isinstance(sheet, bool) or not isinstance(sheet, int) or not 0 <= sheet < sheets:
+        return f"the sheet is 0 to {sheets - 1}, but got {sheet!r}"
+    return next((fault for a in answers["answers"] if (fault := _wrong_answer(a)) is not None), None)
+
+
+def _wrong_answer(answer: Any) -> str | None:
+    """The same of the answer to one clip."""
+    if not isinstance(answer, dict) or not isinstance(answer.get("scores"), dict):
+        return f"an answer has a clip and scores, but got {answer!r:.40}"
+    if not isinstance(answer.get("clip"), str):
+        return f"a clip has a code, but got {answer.get('clip')!r}"
+    if not _is_number(answer.get("seconds")):
+        return f"clip {answer['clip']} took seconds, but got {answer.get('seconds')!r}"
+    for question, mark in answer["scores"].items():
+        if question not in _ASKED:
+            return f"a question is one of {', '.join(_ASKED)}, but got {question!r}"
+        if mark is not None and not (_is_number(mark) and 1 <= mark <= 5):
+            return f"a mark is 1 to 5, but clip {answer['clip']} has {mark!r} for {question}"
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
 def faults(answers: dict[str, Any], key: dict[str, Any], config: AnalyseConfig) -> list[str]:
     """Why a rater doesn't count; nothing when they do."""
     if answers.get("test") != key["test"]:
@@ -384,12 +422,15 @@ def faults(answers: dict[str, Any], key: dict[str, Any], config: AnalyseConfig) 
     if [a["clip"] for a in given] != list(wanted):
         return [f"{len(given)} of {len(wanted)} clips rated"]
     out = []
+    if not any(mark is not None for a in given for mark in a["scores"].values()):
+        out.append("no clip has a mark")
     real = [m for a in given if key["clips"][a["clip"]]["system"] == REAL for m in _quality(a)]
     if real and np.mean(real) < config.least_real:
         out.append(f"a real song got {np.mean(real):.1f}, and less than {config.least_real:g} isn't believed")
     if pair := key["repeated"][answers["audience"]][answers["sheet"]]:
         first, second = (given[place]["scores"] for place in pair)
-        apart = [abs(first[q] - second[q]) for q in first if first[q] is not None and second[q] is not None]
+        both = [(mark, second.get(q)) for q, mark in first.items()]
+        apart = [abs(one - two) for one, two in both if one is not None and two is not None]
         if apart and np.mean(apart) > config.most_apart:
             out.append(f"the same clip got marks {np.mean(apart):.1f} apart (at most {config.most_apart:g})")
     pace = float(np.median([a["seconds"] for a in given]))
@@ -432,29 +473,42 @@ def analyse(config: AnalyseConfig) -> Results:
     Raises:
         RequestError: the key or the answers can't be read, or nobody counts.
     """
-    key = _json(Path(config.key))
+    key = _key(Path(config.key))
     files = sorted(Path(config.answers).glob("*.json"))
     if not files:
         raise RequestError(f"{config.answers} holds no answers (*.json)")
     excluded, ratings, count = {}, [], Counter({a.value: 0 for a in Audience})
+    counted: dict[str, Path] = {}
     for file in files:
         answers = _json(file)
-        try:
-            reasons = faults(answers, key, config)
-            rater = f"{answers['audience']} {answers['number']} {answers['rater']}"
-            if reasons:
-                excluded[f"{rater} ({file.name})"] = reasons
-                continue
-            ratings += ratings_of(answers, key, rater)
-        except (KeyError, IndexError, TypeError) as error:
-            raise RequestError(f"{file} isn't a file of answers: {error!r}") from error
+        if wrong := _wrong(answers, key):
+            raise RequestError(f"{file} isn't a file of answers: {wrong}")
+        rater = f"{answers['audience']} {answers['number']} {answers['rater']}"
+        reasons = faults(answers, key, config)
+        if reasons:
+            excluded[f"{rater} ({file.name})"] = reasons
+            continue
+        if rater in counted:
+            raise RequestError(f"{file} and {counted[rater]} are answers of one rater ({rater}): keep one")
+        counted[rater] = file
+        ratings += ratings_of(answers, key, rater)
         count[answers["audience"]] += 1
     if not ratings:
-        raise RequestError(f"no rater counts: {'; '.join(r for v in excluded.values() for r in v)}")
+        reasons = [r for v in excluded.values() for r in v] or ["only traps have marks"]
+        raise RequestError(f"no rater counts: {'; '.join(reasons)}")
     return Results(_opinions(ratings), _contrasts(ratings), _agreement(ratings), excluded, dict(count))
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _key(path: Path) -> dict[str, Any]:
+    """What each clip is, as `make` wrote it."""
+    key = _json(path)
+    parts = {"test": str, "clips": dict, "repeated": dict, "sheets": dict}
+    if not isinstance(key, dict) or not all(isinstance(key.get(n), kind) for n, kind in parts.items()):
+        raise RequestError(f"{path} isn't the key.json of a test: it has to have {', '.join(parts)}")
+    return key
+
+
+def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

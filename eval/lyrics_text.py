@@ -108,7 +108,8 @@ def structure_score(asked: Marks, written: Marks) -> StructureScore:
     all_lines = sum(len(a) + len(b) for a, b in pairs)
     so_far *= 2 * common / all_lines if all_lines else 0.0
     compared = [(x, y) for a, b in pairs for x, y in zip(a, b)]
-    characters = float(np.prod([2 * min(len(x), len(y)) / (len(x) + len(y)) for x, y in compared]))
+    lengths = [(len(x), len(y)) for x, y in compared if x or y]  # a line of signs only has no characters
+    characters = float(np.prod([2 * min(pair) / sum(pair) for pair in lengths]))
     wanted = sum(x.count("R") for x, _ in compared)
     got = sum(y.count("R") for _, y in compared)
     both = sum(x.endswith("R") and y.endswith("R") for x, y in compared)

@@ -1,22 +1,26 @@
 """What songs were asked for, and which file answers what.
 
 A prompts file is JSONL as `app.batch` reads it (`id`, `description`, `audience`), or CSV or TSV with
-those columns; `prompt` may stand for `description`, `english` is a translation for models that read no
-Chinese, and `reference` names the file (without suffix) of the real song that the words were said of.
-Without it the reference is the song called as the id, with or without `-professional` or `-amateur`. A
-song answers the prompt whose id its file is called by, with or without a take's number
+those columns, in UTF-8 or GB18030; `prompt` may stand for `description`, `english` is a translation for
+models that read no Chinese, and `reference` names the file (without suffix) of the real song that the
+words were said of. Without it the reference is the song called as the id, with or without `-professional`
+or `-amateur`. A song answers the prompt whose id its file is called by, with or without a take's number
 (`rain-s1.flac` answers `rain`).
 """
 
 import csv
+import io
 import json
+import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.description import Audience
 from common.errors import ManifestError
+
+logger = logging.getLogger(__name__)
 
 _AUDIENCES = "|".join(a.value for a in Audience)
 
@@ -46,56 +50,102 @@ def read(path: str | Path) -> dict[str, Prompt]:
     """The prompts of a file by id.
 
     Raises:
-        ManifestError: the file is missing, a line lacks its id or words, or an id comes twice.
+        ManifestError: the file is missing or no text, a line lacks its id or words, or an id comes twice.
     """
     path = Path(path)
     readers = {".jsonl": _objects, ".csv": _table, ".tsv": _table}
     if path.suffix.lower() not in readers or not path.is_file():
         raise ManifestError(f"prompts are read from a .jsonl, .csv or .tsv file, but got {str(path)!r}")
     out: dict[str, Prompt] = {}
-    for number, row in enumerate(readers[path.suffix.lower()](path), 1):
-        prompt = _prompt(row, f"{path}, prompt {number}")
+    for number, row in readers[path.suffix.lower()](path):
+        where = f"{path}, line {number}"
+        prompt = _prompt(row, where)
         if prompt.id in out:
-            raise ManifestError(f"{path}, prompt {number}: the id {prompt.id!r} is used twice")
+            raise ManifestError(f"{where}: the id {prompt.id!r} is used twice")
         out[prompt.id] = prompt
     if not out:
         raise ManifestError(f"{path} holds no prompts")
     return out
 
 
-def _objects(path: Path) -> list[dict[str, object]]:
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+def _text(path: Path) -> str:
+    """What a file in UTF-8 says, or one in GB18030, which Chinese spreadsheets write."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ManifestError(f"{path} can't be read: {error.strerror or error}") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        refused = ManifestError(f"{path}, line {line}: this is neither UTF-8 nor GB18030: save it as UTF-8")
+        if _is_damaged_utf8(data):
+            raise refused from error
+        try:
+            text = data.decode("gb18030")
+        except UnicodeDecodeError:
+            raise refused from error
+    logger.warning("%s isn't UTF-8: it is read as GB18030", path)
+    return text
+
+
+def _is_damaged_utf8(data: bytes) -> bool:
+    """Whether most of what isn't ASCII is UTF-8 all the same; GB18030 would read it too, as other words."""
+    high = sum(byte >= 0x80 for byte in data)
+    sound = sum(len(sign.encode()) for sign in data.decode("utf-8", "ignore") if not sign.isascii())
+    return 2 * sound > high
+
+
+def _objects(path: Path) -> Iterator[tuple[int, object]]:
+    """The line numbers and objects of a JSONL file."""
+    for number, line in enumerate(_text(path).split("\n"), 1):
         if line.strip() and not line.startswith("#"):
             try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
+                yield number, json.loads(line)
+            except (json.JSONDecodeError, RecursionError) as error:
                 raise ManifestError(f"{path}, line {number}: this is no JSON object: {error}") from error
-    return rows
 
 
-def _table(path: Path) -> list[dict[str, object]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
+def _table(path: Path) -> Iterator[tuple[int, object]]:
+    """The line numbers and rows of a table, a row by its heads."""
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    rows = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter)
+    try:
+        heads = next(rows, [])
+        for cells in rows:
+            if len(cells) > len(heads):
+                raise ManifestError(
+                    f"{path}, line {rows.line_num}: {len(cells)} cells for {len(heads)} heads: "
+                    "quote a cell that holds the sign between cells"
+                )
+            if cells:
+                yield rows.line_num, dict(zip(heads, cells))
+    except csv.Error as error:
+        raise ManifestError(f"{path}, line {rows.line_num}: this is no row of a table: {error}") from error
 
 
 def _prompt(row: object, where: str) -> Prompt:
     if not isinstance(row, dict):
         raise ManifestError(f"{where}: an object is needed")
     text = row.get("description") or row.get("prompt")
-    name, audience = row.get("id"), row.get("audience") or None
-    if not name or not isinstance(text, str) or not text.strip():
+    name = _word(row, "id", where)
+    if name is None or not isinstance(text, str) or not text.strip():
         raise ManifestError(f"{where}: an id and a description are needed, but got {sorted(row)}")
+    audience = _word(row, "audience", where)
     if audience is not None and audience not in set(Audience):
         raise ManifestError(f"{where}: the audience is one of {', '.join(Audience)}, but got {audience!r}")
-    reference, english = row.get("reference") or None, row.get("english") or None
+    reference, english = _word(row, "reference", where), _word(row, "english", where)
     return Prompt(
-        str(name),
-        text.strip(),
-        audience and str(audience),
-        reference and Path(str(reference)).stem,
-        english and str(english).strip(),
+        name, text.strip(), audience, reference and Path(reference).stem, english and english.strip()
     )
+
+
+def _word(row: dict[str, object], name: str, where: str) -> str | None:
+    """A value as text, a number too; None where there is none."""
+    value = row.get(name)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, str | int | float)):
+        raise ManifestError(f"{where}: {name} is a word or a number, but got {value!r}")
+    return None if value is None or not str(value).strip() else str(value)
 
 
 def answered(songs: Sequence[str], prompts: dict[str, Prompt]) -> dict[str, Prompt]:

@@ -11,6 +11,7 @@ import html
 import io
 import json
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,7 @@ def _e(value: object) -> str:
 
 def number(value: float | None) -> str:
     """A figure with as many places as it can be read by."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return "–"
     return f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
 
@@ -234,7 +235,7 @@ def _comparisons(found: Sequence[dict[str, Any]]) -> str:
 
 
 def _details(details: dict[str, dict[str, Any]]) -> str:
-    """Adherence and lyrics, where somebody measured them: name → figure with its interval and chance."""
+    """Adherence, lyrics and requests, where somebody measured them: name → figure with its interval."""
     parts = []
     for system, kinds in details.items():
         for kind, figures in kinds.items():
@@ -245,6 +246,8 @@ def _details(details: dict[str, dict[str, Any]]) -> str:
 def _figures(figures: Any) -> str:
     if not isinstance(figures, dict):
         return f"<pre>{_e(json.dumps(figures, ensure_ascii=False, indent=1))}</pre>"
+    if figures and all(isinstance(value, dict) and "judged" in value for value in figures.values()):
+        return _wishes(figures)
     body = []
     for name, value in figures.items():
         if isinstance(value, dict) and "value" in value:
@@ -252,9 +255,28 @@ def _figures(figures: Any) -> str:
             chance, count = number(value.get("chance")), _e(value.get("count", ""))
             cells = [number(value["value"]), width, chance, count]
         else:
-            cells = [number(value) if isinstance(value, int | float) else _e(value), "", "", ""]
+            is_number = value is None or isinstance(value, int | float)
+            cells = [number(value) if is_number else _e(value), "", "", ""]
         body.append([_cell(_e(name)), *(_cell(c, "n") for c in cells)])
     return _table(["", "value", "95 % interval", "chance", "songs"], body)
+
+
+def _wishes(figures: dict[str, dict[str, Any]]) -> str:
+    """What eval.requests found: shares judged, how often the judge is right, shares corrected."""
+    body = []
+    for name, row in figures.items():
+        judge = row.get("judge")
+        is_certain = judge is not None and judge.get("count") == 0 and judge["value"] == 1
+        cells = [_with_interval(row["judged"]), "exact" if is_certain else _with_interval(judge)]
+        cells += [_with_interval(row.get("corrected")), _e((row["judged"] or {}).get("count", ""))]
+        body.append([_cell(_e(name)), *(_cell(c, "n") for c in cells)])
+    return _table(["wish", "judged", "its judge on real songs", "corrected", "requests"], body)
+
+
+def _with_interval(value: dict[str, Any] | None) -> str:
+    if value is None:
+        return "–"
+    return f"{number(value['value'])} ({number(value.get('low'))} … {number(value.get('high'))})"
 
 
 def _conventions(conventions: dict[str, str]) -> str:
@@ -320,7 +342,7 @@ def main() -> int:
     try:
         scores = json.loads(Path(settings.scores).read_text(encoding="utf-8"))
         text = page(scores, settings.players)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RequestError(f"{settings.scores} isn't what eval.run writes: {error}") from error
     Path(settings.out).write_text(text, encoding="utf-8")
     return 0

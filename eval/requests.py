@@ -249,8 +249,6 @@ def requests(settings: Settings) -> Iterator[Asked]:
 
 
 def _asked(path: Path, prompt: prompts.Prompt | None) -> Asked | None:
-    sheet = path.with_suffix(".abc")
-    score = from_abc(sheet.read_text(encoding="utf-8")) if sheet.is_file() else None
     try:
         request: dict[str, Any] = recipe_of(path).get("request", {})
     except SongError:
@@ -259,7 +257,19 @@ def _asked(path: Path, prompt: prompts.Prompt | None) -> Asked | None:
     if not text:
         return None
     duration = request.get("duration")
-    return Asked(path, prompt.id if prompt else str(text), str(text), duration and float(duration), score)
+    name = prompt.id if prompt else str(text)
+    return Asked(path, name, str(text), duration and float(duration), _lead_sheet(path.with_suffix(".abc")))
+
+
+def _lead_sheet(path: Path) -> Score | None:
+    """The score beside a song; None, with a warning, where it can't be read."""
+    if not path.is_file():
+        return None
+    try:
+        return from_abc(path.read_text(encoding="utf-8"))
+    except (SongError, OSError, UnicodeDecodeError) as error:
+        logger.warning("%s can't be read, and its song is judged without it: %s", path, error)
+        return None
 
 
 def judge_folder(settings: Settings) -> dict[str, Row]:

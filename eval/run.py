@@ -7,7 +7,9 @@
 name). `--references` is a folder of real songs or a manifest. `--prompts` is read by `eval.prompts`.
 Without prompts there is no SST and no ASOA; without references no FAD, KAD and ASOA. Encoders are
 all those whose weights are on the machine unless `--encoders` names some; what is left out is said.
-An `adherence.json` or `lyrics.json` in a folder of songs (name → value, low, high, count) is shown too.
+What eval.adherence, eval.lyrics and eval.requests found (`--out`) is shown too, where adherence.json,
+lyrics.json or requests.json lies beside a system's songs, in `--details`/<system>, or, for one system, in
+`--details`.
 
 Conventions: each figure has its count and interval (over songs) and stands between a floor and a
 ceiling of the same metric: noise or wrong partners, and real songs. Systems are compared on the
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 
 from common import config as configs
 from common.audio import Audio
@@ -39,6 +42,7 @@ from eval.similarity import EVERYONE
 
 logger = logging.getLogger(__name__)
 
+DETAILS = ("adherence", "lyrics", "requests")  # commands whose figures are shown beside the scores
 CEILING, FLOOR = "ceiling", "floor"
 LOWER_IS_BETTER = ("FAD", "FAD∞", "KAD")
 _NOISES, _NOISE_SECONDS = 12, 20
@@ -57,6 +61,7 @@ class Settings:
     protocol: str | None = None  # mudit: the paper's experiment
     cache: str = "runs/embeddings"
     allow_missing: bool = False  # leave out files that can't be heard
+    details: str | None = None  # folder of adherence.json, lyrics.json and requests.json, by system
     players: int = 4  # songs of each system to hear in the page
     seed: int = 0
     weights: embeddings.Weights = field(default_factory=embeddings.Weights)
@@ -109,7 +114,7 @@ class Scores:
     songs: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)  # system → song → metric
     files: dict[str, list[str]] = field(default_factory=dict)  # system → audio files
     prompts: dict[str, str] = field(default_factory=dict)  # song's name → words
-    details: dict[str, dict[str, Any]] = field(default_factory=dict)  # system → adherence and lyrics
+    details: dict[str, dict[str, Any]] = field(default_factory=dict)  # system → kind → figures
 
     def warn(self, text: str) -> None:
         if text not in self.warnings:
@@ -203,6 +208,16 @@ def _hear(
     return Heard(encoder, found, real, pool, answers)
 
 
+def _leave_out(heard: Heard, scores: Scores) -> None:
+    """Name the files that couldn't be heard, and take them from the songs of their system."""
+    for system, songs in heard.systems.items():
+        for file, reason in songs.missing.items():
+            scores.warn(f"{Path(file).name} of {system} is left out: {reason}")
+        scores.files[system] = [f for f in scores.files[system] if f not in songs.missing]
+    for file, reason in (heard.references.missing if heard.references else {}).items():
+        scores.warn(f"{Path(file).name} of the references is left out: {reason}")
+
+
 def _pool(real: Embedded, asked: dict[str, Prompt], settings: Settings) -> list[np.ndarray]:
     """The rows of the references; in the paper's protocol 1,000 songs that no prompt was said of."""
     if settings.protocol is None:
@@ -224,19 +239,44 @@ def _spoken_to(songs: Embedded, answers: dict[str, Prompt], audience: str) -> li
 def _distances(heard: Heard, scores: Scores, seed: int) -> None:
     """FAD, its extrapolation and KAD of every system, each audience apart, and the paper's average."""
     name = heard.encoder.name
+    windows = sum(map(len, heard.pool))
+    if windows < 2:
+        scores.warn(
+            f"FAD and KAD ({name}) are left out: the references are {windows} windows, and 2 are needed"
+        )
+        return
     for system, songs in heard.systems.items():
         answers = heard.answers[system]
         spoken = [a.value for a in Audience if len(_spoken_to(songs, answers, a.value)) >= 2]
         found = []
         for audience in spoken or [EVERYONE]:
-            rows = [songs.rows(i) for i in _spoken_to(songs, answers, audience)]
-            found.append(_distance_rows(name, system, audience, rows, heard.pool, scores, seed))
-        if len(spoken) > 1:
+            places = _spoken_to(songs, answers, audience)
+            rows = [songs.rows(i) for i in places]
+            try:
+                found.append(_distance_rows(name, system, audience, rows, heard.pool, scores, seed))
+            except RequestError as error:
+                windows, seconds = (
+                    sum(map(len, rows)),
+                    _seconds(scores, system, [songs.names[i] for i in places]),
+                )
+                scores.warn(
+                    f"FAD and KAD ({name}) of {system} are left out: its songs ({len(rows)}, "
+                    f"of {seconds:.1f} s and {windows} windows together) can't be measured: {error}"
+                )
+        if len(found) > 1:
             for parts in zip(*found):
                 scores.rows.append(_averaged(parts))
         for song, value in zip(songs.names, fad.per_song(songs.all(), heard.pool)):
             scores.note(system, song, f"FAD ({name})", value)
-    _distance_bounds(heard, scores, seed)
+    try:
+        _distance_bounds(heard, scores, seed)
+    except RequestError as error:
+        scores.warn(f"the bounds of FAD and KAD ({name}) are left out: {error}")
+
+
+def _seconds(scores: Scores, system: str, names: Sequence[str]) -> float:
+    """The length of some songs of a system together."""
+    return sum(soundfile.info(f).duration for f in scores.files[system] if Path(f).stem in names)
 
 
 def _distance_rows(
@@ -281,7 +321,11 @@ def _averaged(parts: Sequence[Row]) -> Row:
 
 
 def _distance_bounds(heard: Heard, scores: Scores, seed: int) -> None:
-    """Real songs against the other real songs, as many as a system has; and white noise."""
+    """Real songs against the other real songs, as many as a system has; and white noise.
+
+    Raises:
+        RequestError: the references can't be measured against.
+    """
     name, pool = heard.encoder.name, heard.pool
     size = min(min(len(s) for s in heard.systems.values()), len(pool) // 2)
     if size >= 2:
@@ -402,11 +446,12 @@ def _compare_values(
 
 
 def _compare_sets(heard: Heard, first: str, second: str, seed: int) -> list[Comparison]:
-    """FAD by swapping the two systems' songs of a prompt at random; the mean of audiences, as in the table.
+    """FAD by swapping the two systems' songs at random; the mean of audiences, as in the table.
 
+    What answers the prompts of one real song is swapped together, for those prompts aren't independent.
     Each audience is a set of its own: a song that answers prompts of both would count twice in one.
     """
-    if not heard.pool:
+    if sum(map(len, heard.pool)) < 2:
         return []
     sides = []
     for system in (first, second):
@@ -417,7 +462,10 @@ def _compare_sets(heard: Heard, first: str, second: str, seed: int) -> list[Comp
     if len(shared) < 8:
         return []
     target = fad.fitted(heard.pool)
-    audience = {p.id: p.audience for system in (first, second) for p in heard.answers[system].values()}
+    asked = {p.id: p for system in (first, second) for p in heard.answers[system].values()}
+    audience = {k: asked[k].audience for k in shared}
+    songs_told = sorted({asked[k].song for k in shared})
+    song = np.array([songs_told.index(asked[k].song) for k in shared])
     groups = [[n for n, k in enumerate(shared) if audience[k] == a] for a in {audience[k] for k in shared}]
     if min(map(len, groups)) < 2:
         groups = [list(range(len(shared)))]
@@ -433,7 +481,7 @@ def _compare_sets(heard: Heard, first: str, second: str, seed: int) -> list[Comp
         return float(np.mean(found))
 
     observed = difference(np.zeros(len(shared), dtype=bool))
-    p = swaps(difference, len(shared), seed=seed)
+    p = swaps(lambda swapped: difference(swapped[song]), len(songs_told), seed=seed)
     return [Comparison("FAD", heard.encoder.name, first, second, observed, p, p, len(shared))]
 
 
@@ -459,6 +507,7 @@ def measure(settings: Settings) -> Scores:
     _describe(scores, settings, systems, asked, references)
     for name in chosen_encoders(settings, scores):
         heard = _hear(name, settings, systems, references, asked)
+        _leave_out(heard, scores)
         scores.conventions[name] = heard.encoder.convention
         if heard.pool:
             _distances(heard, scores, settings.seed)
@@ -485,10 +534,8 @@ def _describe(
         scores.prompts |= {name: p.text for name, p in answers.items()}
         if asked and len(answers) < len(files):
             scores.warn(f"{len(files) - len(answers)} of {len(files)} songs of {system} answer no prompt")
-        for kind in ("adherence", "lyrics"):
-            path = files[0].parent / f"{kind}.json"
-            if path.is_file():
-                scores.details.setdefault(system, {})[kind] = json.loads(path.read_text(encoding="utf-8"))
+        if found := _details(settings, system, files[0].parent, len(systems)):
+            scores.details[system] = found
     if not asked:
         scores.warn("no prompts: SST, ASOA and comparisons of systems are left out")
     if not references:
@@ -500,27 +547,79 @@ def _describe(
             scores.warn(f"protocol: {missing}")
 
 
+def _details(settings: Settings, system: str, songs: Path, systems: int) -> dict[str, Any]:
+    """What other commands found of a system: kind → figures, beside its songs or in the given folder.
+
+    Raises:
+        RequestError: there is no such folder, or a file in it isn't what those commands write.
+    """
+    folders = [songs]
+    if settings.details is not None:
+        root = Path(settings.details)
+        if not root.is_dir():
+            raise RequestError(f"there is no folder {root} for --details")
+        folders += [root / system, *([root] if systems == 1 else [])]
+    paths = [(kind, folder / f"{kind}.json") for folder in folders for kind in DETAILS]
+    return {kind: _figures(path) for kind, path in paths if path.is_file()}
+
+
+def _figures(path: Path) -> dict[str, Any]:
+    """Name → figure of one file, each a number, words, an estimate, or estimates by name."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{path} can't be read as JSON: {error}; write it again") from error
+    if not isinstance(found, dict):
+        raise RequestError(f"{path} holds no figures by name: write it again with eval.{path.stem}")
+    for name, figure in found.items():
+        if not _is_figure(figure):
+            raise RequestError(f"{path}: {name!r} is no figure: write it again with eval.{path.stem}")
+    return found
+
+
+def _is_figure(figure: Any) -> bool:
+    if not isinstance(figure, dict):
+        return figure is None or isinstance(figure, int | float | str)
+    if "judged" in figure:
+        return all(figure.get(k) is None or _is_estimate(figure[k]) for k in ("judged", "judge", "corrected"))
+    return _is_estimate(figure)
+
+
+def _is_estimate(figure: Any) -> bool:
+    if not isinstance(figure, dict) or "value" not in figure:
+        return False
+    numbers = [figure.get(name) for name in ("value", "low", "high", "chance", "count")]
+    return all(n is None or isinstance(n, int | float) for n in numbers)
+
+
+def plain(value: Any) -> Any:
+    """Nested dicts and lists without NaN and infinities, which JSON doesn't know: they are None."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
 def table_of(scores: Scores) -> list[dict[str, Any]]:
     """The rows flat, for CSV and JSON; what isn't finite is None."""
-
-    def plain(value: float | None) -> float | None:
-        return None if value is None or not np.isfinite(value) else float(value)
-
-    return [
-        {
-            "metric": row.metric,
-            "encoder": row.encoder,
-            "system": row.system,
-            "audience": row.audience,
-            "value": plain(row.estimate.value),
-            "low": plain(row.estimate.low),
-            "high": plain(row.estimate.high),
-            "songs": row.estimate.count,
-            "null": plain(row.null),
-            "note": row.note,
-        }
-        for row in scores.rows
-    ]
+    return plain(
+        [
+            {
+                "metric": row.metric,
+                "encoder": row.encoder,
+                "system": row.system,
+                "audience": row.audience,
+                "value": row.estimate.value,
+                "low": row.estimate.low,
+                "high": row.estimate.high,
+                "songs": row.estimate.count,
+                "null": row.null,
+                "note": row.note,
+            }
+            for row in scores.rows
+        ]
+    )
 
 
 def write(scores: Scores, out: Path, players: int) -> None:
@@ -529,15 +628,15 @@ def write(scores: Scores, out: Path, players: int) -> None:
     rows = table_of(scores)
     kept = {
         "rows": rows,
-        "comparisons": [asdict(c) | {"words": str(c)} for c in scores.comparisons],
+        "comparisons": [plain(asdict(c)) | {"words": str(c)} for c in scores.comparisons],
         "conventions": scores.conventions,
         "warnings": scores.warnings,
-        "songs": scores.songs,
+        "songs": plain(scores.songs),
         "files": scores.files,
         "prompts": scores.prompts,
-        "details": scores.details,
+        "details": plain(scores.details),
     }
-    _put(out / "scores.json", json.dumps(kept, ensure_ascii=False, indent=1))
+    _put(out / "scores.json", json.dumps(kept, ensure_ascii=False, indent=1, allow_nan=False))
     part = out / ".scores.csv.part"
     with part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["metric"])

@@ -239,13 +239,13 @@ def ask(
 
     Raises:
         AudioError: songs can't be heard, unless they may be left out.
+        RequestError: `kept` isn't a file of answers.
     """
-    known: dict[str, str] = {}
-    if kept.is_file():
-        for line in kept.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            if (row["model"], row["question"]) == (model.name, question):
-                known[row["file"]] = row["said"]
+    known = {
+        row["file"]: row["said"]
+        for row in _kept(kept)
+        if (row["model"], row["question"]) == (model.name, question)
+    }
     out, missing = [], []
     kept.parent.mkdir(parents=True, exist_ok=True)
     for number, item in enumerate(items):
@@ -265,11 +265,50 @@ def ask(
     if missing and not allow_missing:
         raise AudioError(
             f"{len(missing)} of {len(items)} songs can't be heard: {'; '.join(missing)}. "
-            "Mend them, or leave them out with --allow_missing"
+            "Mend them, or leave them out with --allow-missing"
         )
     for reason in missing:
         logger.warning("left out: %s", reason)
     return out
+
+
+def _kept(path: Path) -> list[dict[str, str]]:
+    """The answers of an earlier run; a last line that a killed run left unfinished is taken off the file.
+
+    Raises:
+        RequestError: another line is damaged.
+    """
+    if not path.is_file():
+        return []
+    data = path.read_bytes()
+    whole, end, unfinished = data.rpartition(b"\n")
+    out = []
+    for number, line in enumerate((whole + end).split(b"\n")[:-1], 1):
+        if line.strip():
+            row = _answer(line)
+            if row is None:
+                raise RequestError(f"{path}, line {number}: this is no answer: remove the line, or the file")
+            out.append(row)
+    if unfinished:
+        row = _answer(unfinished)
+        if row is None:
+            logger.warning("%s ends in half a line: that song is asked about again", path)
+        else:
+            out.append(row)
+        part = path.with_name(f".{path.name}.part")
+        part.write_bytes(whole + end + (unfinished + b"\n" if row else b""))
+        part.replace(path)
+    return out
+
+
+def _answer(line: bytes) -> dict[str, str] | None:
+    """A line of answers.jsonl; None where it isn't one."""
+    try:
+        row = json.loads(line.decode("utf-8"))
+    except ValueError:
+        return None
+    names = ("model", "question", "file", "said")
+    return row if isinstance(row, dict) and all(isinstance(row.get(n), str) for n in names) else None
 
 
 @dataclass(frozen=True)

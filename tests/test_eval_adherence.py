@@ -1,21 +1,26 @@
 """What is heard in synthetic performances of a known score, and in performances of another."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from common.audio import Audio
+from common.audio import Audio, write_audio
 from common.errors import AudioError
 from common.score import ChordChange, Groove, Note, Score, Section
 from common.statistics import bootstrap
 from common.theory import Chord, Key
+from corpus import manifest
+from corpus.record import SongRecord
 from eval import hearing, tempo
 from eval.adherence import (
     chords_kept,
     chroma,
     key_heard,
     key_weight,
+    main,
     measure,
     melody,
     onset_correlation,
@@ -166,3 +171,23 @@ def test_keys_and_chords():
 
 def test_the_estimate_prints_its_count_and_interval():
     assert str(bootstrap([1.0, 1.0], chance=0.25)) == "1.000 [1.000, 1.000] (n = 2, chance 0.25)"
+
+
+def test_a_folder_of_any_format_is_measured_and_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"a": "wav", "b": "flac"}
+    records = [SongRecord(n, "test", "CC0-1.0", "test", 21.0, score=sheet()) for n in names]
+    manifest.write(tmp_path / "manifest.jsonl", records)
+    for name, suffix in names.items():
+        write_audio(tmp_path / f"songs/{name}.{suffix}", play(sheet()))
+    options = ["--manifest", str(tmp_path / "manifest.jsonl"), "--audio", str(tmp_path / "songs")]
+    assert main([*options, "--out", str(tmp_path / "out")]) == 0
+    kept = json.loads((tmp_path / "out/adherence.json").read_text(encoding="utf-8"))
+    assert kept["key"]["value"] == 1.0 and kept["key"]["count"] == 2
+    assert kept["chord_rank"]["chance"] == pytest.approx(1 / 12)
+    write_audio(tmp_path / "songs/b.wav", play(sheet()))
+    assert main(options) == 2 and "needs b once" in capsys.readouterr().err
+    for path in (tmp_path / "songs").glob("b.*"):
+        path.unlink()
+    assert main(options) == 2 and "has 0 files" in capsys.readouterr().err

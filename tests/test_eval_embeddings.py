@@ -231,6 +231,23 @@ def test_a_corrupt_file_is_named_and_left_out_only_when_asked(music: Path, tmp_p
         embed_files(Counting(), audio_files(music), tmp_path / "cache", allow_missing=True)
 
 
+def test_corrupt_files_of_one_content_are_each_called_by_their_own_name(music: Path, tmp_path: Path):
+    for name in ("1", "2"):
+        (music / f"{name}.wav").write_bytes(b"RIFFno audio at all")
+    found = embed_files(Counting(), audio_files(music), tmp_path / "cache", allow_missing=True)
+    assert len(found.missing) == 2
+    for file, reason in found.missing.items():
+        other = ({str(music / "1.wav"), str(music / "2.wav")} - {file}).pop()
+        assert file in reason and other not in reason and "<path>" not in reason
+
+
+def test_a_reason_without_a_path_gets_one(music: Path, tmp_path: Path):
+    encoder = Counting()
+    encoder.embed = lambda audio: (_ for _ in ()).throw(AudioError("too short"))  # type: ignore[method-assign]
+    with pytest.raises(AudioError, match=r"3 of 3 .*0\.wav: too short; .*1\.wav: too short"):
+        embed_files(encoder, audio_files(music), tmp_path / "cache")
+
+
 def test_folders_without_songs_are_told_apart(tmp_path: Path):
     with pytest.raises(RequestError, match="there is no folder"):
         audio_files(tmp_path / "nothing")

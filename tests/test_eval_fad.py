@@ -109,6 +109,79 @@ def test_other_dimensions_and_values_are_refused():
         frechet_distance(rows(9, 8)[:1], rows(9, 8))
 
 
+def saved(path: Path, **changes: object) -> Path:
+    parts = {"count": 50, "songs": 2, "mean": np.zeros(3), "scatter": np.eye(3), "encoder": "corpus 12"}
+    np.savez(path, **(parts | changes))  # type: ignore[arg-type]
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scatter": np.eye(4)}, r"but got \(3,\) and \(4, 4\)"),
+        ({"mean": np.zeros((1, 3))}, r"but got \(1, 3\)"),
+        ({"mean": np.array([0, np.nan, 0])}, "aren't finite"),
+        ({"scatter": np.eye(3) * 1j}, "real numbers, but got float64 and complex128"),
+        ({"count": 0}, "got 0 and 2"),
+        ({"songs": -1}, "got 50 and -1"),
+        ({"count": np.arange(3)}, "no statistics"),
+    ],
+)
+def test_statistics_that_contradict_themselves_are_refused(tmp_path: Path, changes, message: str):
+    assert Statistics.load(saved(tmp_path / "sound.npz")).count == 50
+    with pytest.raises(CheckpointError, match=message):
+        Statistics.load(saved(tmp_path / "y.npz", **changes))
+
+
+def test_damaged_files_of_statistics_are_refused(tmp_path: Path):
+    whole = saved(tmp_path / "y.npz").read_bytes()
+    np.save(tmp_path / "plain.npy", np.zeros(3))
+    for name, data in (("empty", b""), ("torn", whole[: len(whole) // 2]), ("headless", whole[100:])):
+        (tmp_path / name).write_bytes(data)
+    middle = len(whole) // 3
+    (tmp_path / "flipped").write_bytes(whole[:middle] + bytes(60) + whole[middle + 60 :])
+    for name in ("empty", "torn", "headless", "flipped", "plain.npy", "nothing"):
+        with pytest.raises(CheckpointError, match=f"no statistics can be read from .*{name}"):
+            Statistics.load(tmp_path / name)
+
+
+def test_statistics_make_their_folder(tmp_path: Path):
+    Statistics().update(rows(9, 2)).save(tmp_path / "new/folder/y.npz")
+    assert Statistics.load(tmp_path / "new/folder/y.npz").count == 9
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(CheckpointError, match="can't be kept in"):
+        Statistics().update(rows(9, 2)).save(tmp_path / "file/y.npz")
+
+
+@pytest.mark.parametrize(
+    ("mean", "covariance", "message"),
+    [
+        (np.zeros(3), np.eye(2), r"but got \(3,\) and \(2, 2\)"),
+        (np.zeros((2, 1)), np.eye(2), r"but got \(2, 1\)"),
+        (np.zeros(2), np.diag([1.0, -0.1]), "eigenvalue of -0.1"),
+        (np.zeros(2), -np.eye(2), "eigenvalue of -1"),
+        (np.zeros(2), np.array([[1.0, 0.5], [0, 1]]), "isn't symmetric"),
+        (np.zeros(2), np.eye(2) * 1j, "real numbers, but got complex128"),
+        (np.zeros(2), np.diag([1.0, np.nan]), "isn't finite"),
+        (np.array([0, np.inf]), np.eye(2), "isn't finite"),
+    ],
+)
+def test_what_is_no_gaussian_is_refused(mean: np.ndarray, covariance: np.ndarray, message: str):
+    sound = np.zeros(2), np.eye(2)
+    with pytest.raises(RequestError, match=f"first.*{message}"):
+        gaussian_distance(mean, covariance, *sound)
+    with pytest.raises(RequestError, match=f"second.*{message}"):
+        gaussian_distance(*sound, mean, covariance)
+
+
+def test_eigenvalues_that_rounding_left_below_zero_are_allowed():
+    x = rows(9, 40).astype(np.float32)
+    covariance = np.cov(x.T, dtype=np.float32)
+    assert np.linalg.eigvalsh(covariance.astype(np.float64)).min() < 0
+    assert gaussian_distance(np.zeros(40), covariance, np.zeros(40), covariance) == pytest.approx(0, abs=1e-3)
+    assert gaussian_distance([0, 0], np.zeros((2, 2)), [3, 4], np.zeros((2, 2))) == 25  # whole numbers too
+
+
 # ---- songs ---------------------------------------------------------------------------------
 
 
@@ -183,3 +256,17 @@ def test_kernel_distance_of_alike_sets_is_near_zero_and_of_others_is_not():
     assert kad.kernel_distance([independent[0] + 1], [independent[1]]).value > 10
     with pytest.raises(RequestError, match="all the same"):
         kad.kernel_distance([rows(9, 3)], [np.ones((9, 3))])
+
+
+def test_nothing_and_what_is_not_finite_have_no_distance():
+    sound, hole = [rows(9, 3)], [np.array([[1.0, 2, 3], [np.nan, 0, 0], [3, 2, 1]])]
+    for x, y in ((sound, hole), (hole, sound)):
+        with pytest.raises(RequestError, match="finite embeddings"):
+            kad.kernel_distance(x, y)
+        with pytest.raises(RequestError, match="not finite"):
+            fad.score(x, y)
+    for x, y in ((sound, []), ([], sound)):
+        with pytest.raises(RequestError, match="songs on both sides"):
+            kad.kernel_distance(x, y)
+        with pytest.raises(RequestError, match="set has no songs"):
+            fad.score(x, y)

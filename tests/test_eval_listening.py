@@ -245,6 +245,67 @@ def test_nobody_and_nothing_are_errors(folder: Path, tmp_path: Path):
         analyse(AnalyseConfig(str(folder / "test/key.json"), str(tmp_path)))
 
 
+def changed(key: dict, **changes: object) -> dict:
+    """A rater's answers with other parts; `mark` and `seconds` are of the first clip."""
+    row = answers(key, "amateur", 1)
+    if "mark" in changes:
+        row["answers"][0]["scores"]["genre"] = changes.pop("mark")
+    if "seconds" in changes:
+        row["answers"][0]["seconds"] = changes.pop("seconds")
+    return row | changes
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ([], "an object is needed, but got list"),
+        ("answers", "an object is needed, but got str"),
+        ({"mark": "5"}, "a mark is 1 to 5, but clip .* has '5' for genre"),
+        ({"mark": 77}, "a mark is 1 to 5, but clip .* has 77 for genre"),
+        ({"mark": float("nan")}, "a mark is 1 to 5, but clip .* has nan for genre"),
+        ({"mark": True}, "has True for genre"),
+        ({"seconds": "40"}, "took seconds, but got '40'"),
+        ({"sheet": -1}, "the sheet is 0 to 3, but got -1"),
+        ({"sheet": 4}, "the sheet is 0 to 3, but got 4"),
+        ({"audience": "children"}, "the audience is one of professional, amateur"),
+        ({"answers": {"K10": 5}}, "'answers' has to be list"),
+        ({"answers": ["K10"]}, "an answer has a clip and scores"),
+        ({"number": "1"}, "'number' has to be int, but got '1'"),
+    ],
+)
+def test_damaged_answers_are_named(folder: Path, tmp_path: Path, row: object, message: str):
+    key = key_of(folder)
+    made = changed(key, **row) if isinstance(row, dict) else row
+    (tmp_path / "a.json").write_text(json.dumps(made))
+    with pytest.raises(RequestError, match=rf"a\.json isn't a file of answers: .*{message}"):
+        analyse(AnalyseConfig(str(folder / "test/key.json"), str(tmp_path)))
+
+
+def test_a_rater_counts_once(folder: Path, tmp_path: Path):
+    for name in ("a", "a (1)"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(answers(key_of(folder), "amateur", 1)))
+    with pytest.raises(
+        RequestError, match=r"a\.json and .*a \(1\)\.json are answers of one rater .amateur 1 r1"
+    ):
+        analyse(AnalyseConfig(str(folder / "test/key.json"), str(tmp_path)))
+
+
+def test_a_rater_without_marks_is_left_out_for_that(folder: Path, tmp_path: Path):
+    row = answers(key_of(folder), "amateur", 1)
+    for answer in row["answers"]:
+        answer["scores"] = dict.fromkeys(answer["scores"])
+    (tmp_path / "a.json").write_text(json.dumps(row))
+    with pytest.raises(RequestError, match="no rater counts: no clip has a mark"):
+        analyse(AnalyseConfig(str(folder / "test/key.json"), str(tmp_path)))
+
+
+@pytest.mark.parametrize("key", ["[]", '"key"', '{"test": "x"}'])
+def test_what_is_no_key_is_named(tmp_path: Path, key: str):
+    (tmp_path / "key.json").write_text(key)
+    with pytest.raises(RequestError, match=r"key\.json isn't the key\.json of a test"):
+        analyse(AnalyseConfig(str(tmp_path / "key.json"), str(tmp_path)))
+
+
 def test_commands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     for number in (1, 2):
         (tmp_path / f"{number}.json").write_text(json.dumps(answers(key_of(folder), "amateur", number)))

@@ -42,6 +42,16 @@ def test_a_perfect_song_has_all_points() -> None:
     assert structure_score(two_thirds, two_thirds).total == pytest.approx(110)
 
 
+def test_lines_of_signs_only_are_alike() -> None:
+    """Such lines have no characters, and are left out of the product of the lines' lengths."""
+    marks = marks_of(Lyrics.parse("<verse>\n看月亮\n……\n想故乡\n"))
+    assert marks == [("verse", ["ccR", "", "ccR"])]
+    assert structure_score(marks, marks).characters == pytest.approx(20)
+    assert structure_score(marks, [("verse", ["ccR", "cc", "ccR"])]).characters == 0
+    silent = [("verse", ["", ""])]
+    assert structure_score(silent, silent).characters == pytest.approx(20)
+
+
 def test_a_missing_section_by_hand() -> None:
     """Asked verse, chorus; written verse. Names: 2·1/3. Lines: all of the verse's. Texts: 28 of 44 signs."""
     asked, written = [("verse", ["ccR", "ccR"]), ("chorus", ["cc"])], [("verse", ["ccR", "ccR"])]

@@ -132,6 +132,22 @@ def test_the_table_of_a_folder(judge: Probes, sung, tmp_path: Path, capsys, monk
     assert rows["genre"].judged.count == 2
 
 
+@pytest.mark.parametrize("damage", [b"\xff\xfe\x00broken", b"X:1\nthis is no tune"])
+def test_a_damaged_lead_sheet_doesnt_stop_the_other_songs(
+    judge: Probes, sung, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: bytes
+) -> None:
+    songs = tmp_path / "songs"
+    songs.mkdir()
+    recipe = {"request": {"description": TEXT, "duration": 14.0}}
+    for name in "ab":
+        write_audio(songs / f"{name}.flac", sung.audio, {"baihua_recipe": json.dumps(recipe)})
+        (songs / f"{name}.abc").write_text(to_abc(sung.sheet.score), encoding="utf-8")
+    (songs / "a.abc").write_bytes(damage)
+    asked = list(requests.requests(Settings(str(songs), str(tmp_path / "probes"))))
+    assert [(a.path.stem, a.score is None) for a in asked] == [("a", True), ("b", False)]
+    assert "a.abc can't be read" in caplog.text
+
+
 def test_wrong_input_is_told(tmp_path: Path, capsys) -> None:
     assert main(["--songs", "nowhere", "--probes", "nowhere"]) == 2
     (tmp_path / "songs").mkdir()

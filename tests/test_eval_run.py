@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -196,6 +198,131 @@ def test_wrong_inputs_are_named(folder: Path, tmp_path: Path):
         run.measure(run.Settings(songs=str(folder / "systems"), out="", protocol="mudit"))
 
 
+@pytest.fixture
+def few(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> run.Settings:
+    """A system of three songs, of which one is no audio, and the references with one that is none."""
+    monkeypatch.setattr(embeddings, "load", lambda *_: Pitch())
+    shutil.copytree(folder / "references", tmp_path / "references")
+    (tmp_path / "references/torn.wav").write_bytes(b"RIFF no music")
+    for number in range(2):
+        write_audio(tmp_path / f"songs/song{number}-amateur.wav", tone(200 + number, number))
+    (tmp_path / "songs/song2-amateur.wav").write_bytes(b"RIFF no sound")
+    return run.Settings(
+        songs=str(tmp_path / "songs"), references=str(tmp_path / "references"), out=str(tmp_path / "out"),
+        prompts=str(folder / "prompts.jsonl"), encoders=["chinmu"], cache=str(tmp_path / "cache"),
+        allow_missing=True,
+    )  # fmt: skip
+
+
+def test_files_that_are_left_out_are_named_and_not_shown(few: run.Settings):
+    scores = run.measure(few)
+    run.write(scores, Path(few.out), 4)
+    kept = json.loads((Path(few.out) / "scores.json").read_text(encoding="utf-8"))
+    assert [Path(f).stem for f in kept["files"]["songs"]] == ["song0-amateur", "song1-amateur"]
+    for words in ("song2-amateur.wav of songs is left out", "torn.wav of the references is left out"):
+        assert sum(words in w for w in kept["warnings"]) == 1
+    page = (Path(few.out) / "report.html").read_text(encoding="utf-8")
+    assert page.count("<audio") == 2 and "song2-amateur.wav of songs is left out" in page
+
+
+class OneWindow(Pitch):
+    """Hears a song as one window."""
+
+    def embed(self, audio: Audio) -> np.ndarray:
+        return self._vector(embeddings.mono(audio, RATE))[None]
+
+
+def test_one_short_song_is_no_distance_but_the_rest_is_scored(
+    few: run.Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(embeddings, "load", lambda *_: OneWindow())
+    for number in (1, 2):
+        (Path(few.songs) / f"song{number}-amateur.wav").unlink()
+    scores = run.measure(few)
+    run.write(scores, Path(few.out), 1)
+    assert any(
+        "FAD and KAD (chinmu) of songs are left out: its songs (1, of 1.0 s and 1 windows together)" in w
+        for w in scores.warnings
+    )
+    assert value(scores, "SST", "songs").estimate.count == 1
+    assert not [r for r in scores.rows if (r.metric, r.system) == ("FAD", "songs")]
+    assert value(scores, "FAD", "floor").estimate.value > 0
+    text = (Path(few.out) / "scores.json").read_text(encoding="utf-8")
+    assert "NaN" not in text  # the one window has no distance of its own
+    assert json.loads(text)["songs"]["songs"]["song0-amateur"]["FAD (chinmu)"] is None
+    assert ">nan<" not in (Path(few.out) / "report.html").read_text(encoding="utf-8")
+
+
+def test_one_window_of_references_is_no_distance(few: run.Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(embeddings, "load", lambda *_: OneWindow())
+    for file in Path(few.references or "").glob("song*.wav"):
+        if file.stem != "song0":
+            file.unlink()
+    scores = run.measure(few)
+    assert any("the references are 1 windows" in w for w in scores.warnings)
+    assert {r.metric for r in scores.rows} == {"SST", "ASOA"}
+
+
+def test_the_prompts_of_a_song_are_swapped_together(
+    scored: tuple[run.Scores, Path], folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(embeddings, "load", lambda *_: Pitch())
+    found = {}
+    monkeypatch.setattr(
+        run, "swaps", lambda difference, count, seed: found.update({count: difference}) or 0.5
+    )
+    systems, asked = run.systems_of(folder / "systems"), prompts.read(folder / "prompts.jsonl")
+    settings = run.Settings(songs="", out="", cache=str(folder / "cache"))
+    heard = run._hear("chinmu", settings, systems, run.reference_files(folder / "references"), asked)
+    (told,) = run._compare_sets(heard, "deaf", "faithful", 0)
+    assert list(found) == [SONGS] and told.prompts == 2 * SONGS
+    assert found[SONGS](np.ones(SONGS, dtype=bool)) == pytest.approx(-told.difference)
+
+
+# ---- what other commands found -------------------------------------------------------------
+
+
+def estimate(value: float, count: int = 9) -> dict[str, float | int]:
+    return {"value": value, "low": value - 0.1, "high": value + 0.1, "count": count}
+
+
+def test_what_other_commands_found_is_shown(few: run.Settings, tmp_path: Path):
+    wishes = {
+        "genre": {"judged": estimate(0.61), "judge": estimate(0.72), "corrected": estimate(0.83)},
+        "duration": {"judged": estimate(0.94), "judge": estimate(1.0, 0), "corrected": None},
+    }
+    (tmp_path / "truth/songs").mkdir(parents=True)
+    (tmp_path / "truth/songs/requests.json").write_text(json.dumps(wishes))
+    (tmp_path / "truth/lyrics.json").write_text(json.dumps({"syllables_heard": estimate(0.31)}))
+    (tmp_path / "songs/adherence.json").write_text(json.dumps({"key": estimate(0.52), "beats": None}))
+    scores = run.measure(replace(few, details=str(tmp_path / "truth")))
+    run.write(scores, Path(few.out), 0)
+    kept = json.loads((Path(few.out) / "scores.json").read_text(encoding="utf-8"))["details"]["songs"]
+    assert set(kept) == {"adherence", "lyrics", "requests"} and kept["requests"] == wishes
+    page = (Path(few.out) / "report.html").read_text(encoding="utf-8")
+    for words in ("corrected", "0.610 (0.510 … 0.710)", "0.720 (", "0.830 (", "exact", "0.310", "0.520"):
+        assert words in page
+    with pytest.raises(RequestError, match="there is no folder nowhere for --details"):
+        run.measure(replace(few, details="nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (b'{"key": {', "can't be read as JSON"),
+        (b"\xff\xfe{}", "can't be read as JSON"),
+        (b"[1, 2]", "holds no figures by name"),
+        (b'{"key": [1]}', "'key' is no figure"),
+        (b'{"key": {"value": "high"}}', "'key' is no figure"),
+        (b'{"key": {"judged": 3}}', "'key' is no figure"),
+    ],
+)
+def test_a_damaged_file_of_figures_is_named(few: run.Settings, tmp_path: Path, damage: bytes, message: str):
+    (tmp_path / "songs/adherence.json").write_bytes(damage)
+    with pytest.raises(RequestError, match=rf"adherence\.json.*{message}"):
+        run.measure(few)
+
+
 # ---- prompts -------------------------------------------------------------------------------
 
 
@@ -219,12 +346,58 @@ def test_prompts_from_every_format(tmp_path: Path):
     [
         ({"id": "a"}, "an id and a description"),
         ({"id": "a", "prompt": "x", "audience": "expert"}, "professional, amateur, but got 'expert'"),
+        ({"id": "a", "prompt": "x", "audience": ["amateur"]}, r"audience is a word .* got \['amateur'\]"),
+        ({"id": ["a"], "prompt": "x"}, r"id is a word or a number, but got \['a'\]"),
+        ({"id": True, "prompt": "x"}, "id is a word or a number, but got True"),
+        ({"id": " ", "prompt": "x"}, "an id and a description"),
+        ({"id": "a", "prompt": "x", "english": {"a": 1}}, "english is a word"),
+        ({"id": "a", "prompt": ["x"]}, "an id and a description"),
+        (["a"], "an object is needed"),
     ],
 )
-def test_wrong_prompts_are_named(tmp_path: Path, row: dict[str, str], message: str):
-    (tmp_path / "p.jsonl").write_text(json.dumps(row))
-    with pytest.raises(ManifestError, match=message):
+def test_wrong_prompts_are_named(tmp_path: Path, row: object, message: str):
+    (tmp_path / "p.jsonl").write_text("# a remark\n" + json.dumps(row))
+    with pytest.raises(ManifestError, match=rf"p\.jsonl, line 2: .*{message}"):
         prompts.read(tmp_path / "p.jsonl")
+
+
+def test_an_id_may_be_a_number(tmp_path: Path):
+    (tmp_path / "p.jsonl").write_text(json.dumps({"id": 0, "prompt": "安静"}), encoding="utf-8")
+    assert prompts.read(tmp_path / "p.jsonl") == {"0": Prompt("0", "安静")}
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("id,prompt\na,安静\nb,轻快,明亮,x\n", "line 3: 4 cells for 2 heads"),
+        ("id,prompt\na," + "长" * 200_000, "line 2: this is no row of a table: field larger"),
+        ("id,prompt\na,x\na,y\n", "line 3: the id 'a' is used twice"),
+    ],
+)
+def test_wrong_tables_are_named(tmp_path: Path, table: str, message: str):
+    (tmp_path / "p.csv").write_text(table, encoding="utf-8")
+    with pytest.raises(ManifestError, match=rf"p\.csv, {message}"):
+        prompts.read(tmp_path / "p.csv")
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "gb18030", "utf-8", "utf-8-sig"])
+def test_prompts_in_every_encoding_of_chinese(
+    tmp_path: Path, encoding: str, caplog: pytest.LogCaptureFixture
+):
+    (tmp_path / "p.csv").write_text("id,prompt\na,一首安静的钢琴曲\n", encoding=encoding)
+    (tmp_path / "p.jsonl").write_text('{"id": "a", "prompt": "一首安静的钢琴曲"}', encoding=encoding)
+    for suffix in ("csv", "jsonl"):
+        assert prompts.read(tmp_path / f"p.{suffix}") == {"a": Prompt("a", "一首安静的钢琴曲")}
+    assert ("read as GB18030" in caplog.text) == encoding.startswith("gb")
+
+
+@pytest.mark.parametrize("kind", ["utf-16", "torn"])
+def test_prompts_that_are_no_text_are_named(tmp_path: Path, kind: str):
+    text = "id,prompt\na,一首安静的钢琴曲，轻快\n"
+    sound = text.encode("utf-16" if kind == "utf-16" else "utf-8")
+    (tmp_path / "p.csv").write_bytes(sound if kind == "utf-16" else sound[:30] + sound[31:])
+    with pytest.raises(ManifestError, match=r"p\.csv, line \d: this is neither UTF-8 nor GB18030"):
+        prompts.read(tmp_path / "p.csv")
 
 
 # ---- similarity ----------------------------------------------------------------------------

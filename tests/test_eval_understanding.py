@@ -182,6 +182,34 @@ def test_wrong_data_sets_are_named(tmp_path: Path):
         understanding_data.read("fma", tmp_path)
 
 
+FMA_HEADS = ",set,set,track\n,split,subset,genre_top\ntrack_id,,,\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "data", "message"),
+    [
+        ("fma", "tracks.csv", b"", r"lacks its three lines of heads"),
+        ("fma", "tracks.csv", FMA_HEADS[:-13].encode(), "lacks its three lines of heads"),
+        ("fma", "tracks.csv", FMA_HEADS.encode() + b"two,test,small,Rock\n", "line 4: .* first 'two'"),
+        ("fma", "tracks.csv", FMA_HEADS.encode() + b"2,test\n", "line 4: .* got 2 cells"),
+        ("fma", "tracks.csv", FMA_HEADS.encode() + b"2,test,small," + b"x" * 200_000, "line 4: .* larger"),
+        ("gtzan", "list.txt", b"jazz/a.wav\n\nb.wav\n", r"list\.txt, line 3: .* got 'b\.wav'"),
+        ("gtzan", "list.txt", b"jazz/a.wav\njazz/b.wav\n", r"list\.txt, line 2: .* lacks jazz/b\.wav"),
+        ("gtzan", "list.txt", "jazz/a.wav\n爵士/b.wav\n".encode("gbk"), r"line 2: this isn't UTF-8"),
+        ("mirex", "clusters.txt", b"Cluster 7\n", r"clusters\.txt, line 1: a cluster is 1 to 5, but 1\.wav"),
+        ("musiccaps", "musiccaps-public.csv", b"", "columns ytid and caption"),
+        ("musiccaps", "musiccaps-public.csv", b"ytid,caption\na\n", "line 2: 2 cells .* got 1"),
+    ],
+)
+def test_a_damaged_list_is_named(tmp_path: Path, kind: str, file: str, data: bytes, message: str):
+    for name in ("jazz/a.wav", "Audio/1.wav"):
+        beep(tmp_path / name)
+    (tmp_path / file).write_bytes(data)
+    with pytest.raises(RequestError, match=message) as raised:
+        understanding_data.read(kind, tmp_path, tmp_path / file)
+    assert file in str(raised.value)
+
+
 # ---- runs ----------------------------------------------------------------------------------
 
 
@@ -223,6 +251,24 @@ def test_a_scripted_model_is_scored_and_not_asked_again(labelled: Path):
     assert json.loads((labelled / "out/scores.json").read_text())["model"] == "scripted"
     with pytest.raises(RequestError, match="has labels"):
         evaluate(again, Settings("", "folders", str(labelled / "songs"), str(labelled), task="caption"))
+
+
+def test_a_killed_run_goes_on_after_its_last_whole_line(labelled: Path, caplog: pytest.LogCaptureFixture):
+    items = [Item(labelled / f"songs/pop/{n}.wav", "pop") for n in range(3)]
+    kept = labelled / "answers.jsonl"
+    ask(Scripted(), items, "?", kept)
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-20])
+    again = Scripted()
+    assert [a.said for a in ask(again, items, "?", kept)] == ["pop"] * 3
+    assert len(again.asked) == 1 and "half a line" in caplog.text and kept.read_bytes() == whole
+    kept.write_bytes(whole[:-1])  # only the end of the line is missing
+    last = Scripted()
+    ask(last, items, "?", kept)
+    assert not last.asked and kept.read_bytes() == whole
+    kept.write_bytes(b'{"model": 3}\n' + whole)
+    with pytest.raises(RequestError, match=r"answers\.jsonl, line 1: this is no answer"):
+        ask(Scripted(), items, "?", kept)
 
 
 def test_songs_that_cannot_be_heard(labelled: Path):
