@@ -2,8 +2,8 @@
 
     v = v(∅) + s_score · (v(score) − v(∅)) + s_description · (v(score, description) − v(score))
 
-as in Brooks 2023 (InstructPix2Pix), eq. 3, for two conditions. The audience goes with the
-description, the lyrics and the arrangement with the score: they say the same thing in another form.
+as in Brooks 2023 (InstructPix2Pix), eq. 3, for two conditions. Audience and arrangement go with the
+description, the lyrics with the score: they say the same thing in another form.
 """
 
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ class Guidance:
         RequestError: a scale outside 0 … 20.
     """
 
-    description: float = 4.0
-    score: float = 2.0  # the score's frames, the arrangement and the lyrics
+    description: float = 4.0  # with the audience and the arrangement
+    score: float = 2.0  # the score's frames and the lyrics
 
     def __post_init__(self) -> None:
         for name in ("description", "score"):
@@ -46,15 +46,15 @@ def guided(
     Evaluates the model on three batches in one call; on two where the scales are equal (the terms in
     between cancel) or the score's is 1, on one where both are 1.
     """
-    described = bool((conditions.fragment_mask.any(1) | (conditions.audience != NO_AUDIENCE)).any())
-    told = (conditions.lyrics != 0).any(1) | (conditions.arrangement != 0).any(1)
-    planned = bool((conditions.has_score | told).any())
+    told = (conditions.audience != NO_AUDIENCE) | (conditions.arrangement != 0).any(1)
+    described = bool((conditions.fragment_mask.any(1) | told).any())
+    planned = bool((conditions.has_score | (conditions.lyrics != 0).any(1)).any())
     by_description = described and guidance.description != 1
     by_score = planned and guidance.score != 1
     at_once = by_score and guidance.description == guidance.score
     variants = [conditions]
     if not at_once and (by_description or (by_score and described)):
-        variants.append(conditions.drop(description=True, audience=True))
+        variants.append(conditions.drop(description=True, audience=True, arrangement=True))
     if by_score:
         bare = conditions.drop(description=True, audience=True, lyrics=True, score=True, arrangement=True)
         variants.append(bare)

@@ -13,7 +13,7 @@ from dit.flow import Bezier
 from dit.guidance import Guidance, guided
 from dit.sample import sample
 from dit.scheduler import Diffusion, InterpolantScheduler, ddim, ddpm
-from tests.test_dit_model import DIM, awake, noisy, song
+from tests.test_dit_model import DIM, KNOWN, awake, noisy, song
 
 FRAMES = 12
 
@@ -91,13 +91,23 @@ def test_callback_counts_evaluations() -> None:
 
 @pytest.mark.parametrize("scales", [(1.0, 1.0), (2.5, 1.0), (1.0, 3.0), (2.5, 3.0), (3.0, 3.0), (0.0, 0.0)])
 def test_guidance_is_the_formula(scales: tuple[float, float]) -> None:
-    model, x, c = awake(), noisy(FRAMES, 0), song(FRAMES, 0)
+    model, x, c = awake(arrangement=KNOWN), noisy(FRAMES, 0), song(FRAMES, 0)
     t = torch.tensor([0.6])
-    plan = c.drop(description=True, audience=True)
+    plan = c.drop(description=True, audience=True, arrangement=True)
     none = plan.drop(lyrics=True, score=True)
     full, score, empty = (model(x, t, k) for k in (c, plan, none))
     expected = empty + scales[1] * (score - empty) + scales[0] * (full - score)
     assert torch.allclose(guided(model, x, 0.6, c, Guidance(*scales)), expected, atol=1e-4)
+
+
+def test_an_arrangement_alone_is_guided_as_a_description() -> None:
+    model, x = awake(arrangement=KNOWN), noisy(FRAMES, 0)
+    c = song(FRAMES, 0).drop(description=True, audience=True, lyrics=True, score=True)
+    t = torch.tensor([0.6])
+    full, empty = model(x, t, c), model(x, t, c.drop(arrangement=True))
+    found = guided(model, x, 0.6, c, Guidance(3.0, 1.0))
+    assert torch.allclose(found, empty + 3 * (full - empty), atol=1e-4)
+    assert not torch.allclose(full, empty, atol=1e-4)
 
 
 def test_guidance_on_nothing_is_nothing() -> None:
