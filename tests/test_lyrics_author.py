@@ -262,6 +262,8 @@ def test_shorter_lines_hold_notes_and_longer_ones_split_them() -> None:
     assert [n.pitch for n in second[-3:]] == [60, 60, 60]
     with pytest.raises(LyricsError, match="too many for 4 notes"):
         sing(tune(), Lyrics.parse("<verse>\n天\n" + "我" * 20 + "\n"))
+    with pytest.raises(LyricsError, match=r"section 1 \(verse\): '……' has nothing to sing, but .* 4 notes"):
+        lyrics_llm.compose(Lyrics.parse("<verse>\n天\n……\n"), "写海边", melody=tune())
     with pytest.raises(LyricsError, match="has 2 lines, but the lyrics have 1"):
         sing(tune(), Lyrics.parse("<verse>\n天\n"))
     with pytest.raises(LyricsError, match="the melody has the sections verse"):
