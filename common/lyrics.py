@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from common.errors import LyricsError
 from common.lyric_notations import ESCAPE, TAGS, Row, SectionTag, is_plain, order_of, rows, stamp, tag_of
+from common.pinyin import unsung
 
 __all__ = ["TAGS", "LyricSection", "Lyrics", "SectionTag", "check_tag", "order_of", "tag_of"]
 
@@ -48,19 +49,24 @@ class Lyrics:
     sections: tuple[LyricSection, ...]
 
     @classmethod
-    def parse(cls, text: str) -> "Lyrics":
+    def parse(cls, text: str, words: bool = True) -> "Lyrics":
         """Read any of the notations of `common.lyric_notations`, or plain text.
 
         Plain text and LRC have a section for each block between blank lines, verse and chorus in
         turn; an LRC line of several times is sung as often. A header in somebody's notation that
         names no known section, such as `[Rap]`, is left out with a warning that names its line; its
-        words are kept.
+        words are kept. Signs and scripts that aren't sung stay in their lines, with a warning.
 
+        Args:
+            words: the lines are to be sung; False for lines of other signs, whose use isn't checked.
         Raises:
             LyricsError: there are no words and no tags, or a header in `<>` names an unknown
                 section; the message names the line.
         """
-        return cls(tuple(_Reader(rows(text)).sections()))
+        found = rows(text)
+        if words:
+            _warn_of_unsung(found)
+        return cls(tuple(_Reader(found).sections()))
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -153,6 +159,12 @@ class _Reader:
                 sung.add(tag)
             elif tag in sung and tag in ("verse", "pre-chorus", "chorus"):
                 logger.warning("line %d: <%s> has no lines, so nobody sings there; write them again", at, tag)
+
+
+def _warn_of_unsung(found: Sequence[Row]) -> None:
+    for row in found:
+        if row.kind == "line" and (silent := unsung(row.text)):
+            logger.warning("line %d: %s of %r isn't sung", row.number, " ".join(silent), row.text)
 
 
 def _by_time(found: Sequence[Row]) -> list[Row]:

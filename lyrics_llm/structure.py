@@ -56,7 +56,7 @@ class Structure:
         """Read the notation above. Raises RequestError naming the line that isn't understood."""
         sections = []
         try:
-            found = Lyrics.parse(text)
+            found = Lyrics.parse(text, words=False)
         except LyricsError as error:
             raise RequestError(f"the structure can't be read: {error}") from error
         for section in found.sections:

@@ -10,6 +10,7 @@ from score_strategies import lyrics
 from common.errors import LyricsError
 from common.lyric_notations import stamp
 from common.lyrics import TAGS, Lyrics, LyricSection, tag_of
+from lyrics_llm.structure import Structure
 
 
 @settings(max_examples=100, deadline=None)
@@ -176,3 +177,16 @@ def test_tags_in_other_words() -> None:
         "outro",
         None,
     ]
+
+
+def test_signs_that_are_not_sung_are_named_with_their_line(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        words = Lyrics.parse("<verse>\n-5℃的夜\n我在等你\nさ我们\n")
+    assert words.lines == ("-5℃的夜", "我在等你", "さ我们")
+    assert [r.getMessage() for r in caplog.records] == [
+        "line 2: − ℃ of '-5℃的夜' isn't sung",
+        "line 4: さ of 'さ我们' isn't sung",
+    ]
+    caplog.clear()
+    Structure.parse("<verse>\n3+4R\n")
+    assert not caplog.records
