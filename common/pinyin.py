@@ -149,7 +149,8 @@ def _is_abbreviation(match: re.Match[str]) -> bool:
     word = match[1]
     if not (word.isascii() and word.isalpha() and word.isupper()):
         return False
-    beside = match.string[: match.start()][-1:] + match.string[match.end() :][:1]
+    start, end = match.span()
+    beside = match.string[max(0, start - 1) : start] + match.string[end : end + 1]
     if len(word) <= 2 and any(c in "0123456789" for c in beside):
         return True
     return word in _ABBREVIATIONS or (2 <= len(word) <= 5 and not set(word) & set("AEIOUY"))
