@@ -6,11 +6,15 @@
     [Verse 1] 月光洒在窗前        主歌：月光洒在窗前                               with a line behind
     [00:12.30]月光洒在窗前                                                      LRC
     [intro-short] ; [verse] 月光洒在窗前.我在等你 ; [chorus] 回家                   LeVo
+    作词：某人    男：我爱你    </verse>    [Chorus x2]                               beside the words
+
+Every line is read in time proportional to its length: a name is cut out at its bracket or first
+colon, and only short ones are looked at closely.
 """
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 SectionTag = Literal["intro", "verse", "pre-chorus", "chorus", "bridge", "interlude", "outro"]
@@ -33,20 +37,40 @@ _LOOSE = re.compile(
     r"\b(?:" + "|".join(n for n in _ALIASES if n.isascii() and n not in ("end", "inst")) + r")\b|"
     + "|".join(n for n in _ALIASES if not n.isascii() and len(n) > 1)
 )  # fmt: skip
+# Who made a song, and who sings a line: people paste both with the words, and neither is sung.
+_CREDITED = (
+    "歌名 歌曲 曲名 歌手 演唱 演唱者 原唱 翻唱 专辑 词 曲 作词 作曲 填词 谱曲 词曲 编曲 制作 制作人 "
+    "监制 出品 出品人 发行 混音 混音师 录音 录音师 录音室 母带 和声 配唱 吉他 贝斯 鼓 键盘 弦乐 "
+    "title artist singer album lyrics lyricist composer arranger producer"
+)
+_SINGING = "男 女 合 男声 女声 男女 男女声 合唱 对唱 独唱 领唱 齐 齐唱 全体 众 童声 male female duet"
+_CREDITS, _SINGERS = frozenset(_CREDITED.split(" ")), frozenset(_SINGING.split(" "))
+_AND = re.compile(r"\s*[/、&＆+和与]\s*")
+_LONGEST_NAME = 40  # characters of a name that is looked at closely
 _NUMBER = re.compile(r"[\s_\-]*([0-9]+|[一二三四五六七八九十]+)$")
 _LENGTH = re.compile(r"[\s_\-]*(?:short|medium|long|[a-d])$")  # LeVo's intro-short, 主歌A
+_REPEATED = re.compile(r"[\s(（]*(?:[x×*]\s*([2-9])|(?<![0-9])([2-9])\s*[x×遍次])[\s)）]*$", re.IGNORECASE)
 _NUMERALS = {c: n for n, c in enumerate("一二三四五六七八九十", 1)}
 
-_HEADER = re.compile(
-    r"(?:<(?P<angle>[^<>]+)>|\[(?P<square>[^\[\]]+)\]|［(?P<wide>[^［］]+)］|【(?P<lens>[^【】]+)】"
-    r"|\((?P<round>[^()]+)\)|（(?P<full>[^（）]+)）|(?P<colon>[^\s:：][^:：]*?)\s*[:：])\s*(?P<rest>.*)"
-)
+_BRACKETS = {
+    "<": ">",
+    "[": "]",
+    "［": "］",
+    "【": "】",
+    "＜": "＞",
+}  # that a line of words doesn't begin with
+_QUOTES = {"(": ")", "（": "）", "〈": "〉", "《": "》", "「": "」", "『": "』", "〔": "〕", "〖": "〗"}
+_PAIRS = _BRACKETS | _QUOTES
+_COLON = re.compile("[:：]")
+_RULES = "-=—–─━_~*#·•"  # signs that people draw lines with
 _MARKDOWN = re.compile(r"(?:#{1,6}\s+(?P<a>.+?)|(?P<stars>\*{1,2}|_{2})(?P<b>.+?)(?P=stars)[:：]?)")
-_BRACKETS = ("angle", "square", "wide", "lens")  # that a line of words doesn't begin with
 ESCAPE = "\\"
-_STAMP = re.compile(r"\[(\d+):(\d+)(?:[.:](\d{1,3}))?\]\s*")
+# Minutes and seconds, behind hours where there are hundredths too: [00:12:30] is twelve seconds.
+_STAMP = re.compile(
+    r"\[(?:(\d{1,3}):([0-5]?\d):([0-5]?\d)\.(\d{1,3})|(\d{1,5}):(\d{1,5})(?:[.:](\d{1,3}))?)\]\s*"
+)
 _STAMPS = re.compile(rf"(?:{_STAMP.pattern})+")
-_WORD_STAMP = re.compile(r"\s*<\d+:\d+(?:[.:]\d+)?>\s*")
+_WORD_STAMP = re.compile(r"<\d{1,5}:\d{1,5}(?:[.:]\d{1,5})?>")
 _LRC_META = re.compile(r"\[(ti|ar|al|au|by|offset|re|tool|ve|length|#):([^\]]*)\]", re.IGNORECASE)
 
 
@@ -55,13 +79,14 @@ class Row:
     """What one line of text is."""
 
     number: int  # of the line in the text, from 1
-    kind: Literal["line", "blank", "header", "unknown"]
-    text: str = ""  # words of a line, name of a header
+    kind: Literal["line", "blank", "header", "unknown", "credit", "singer"]
+    text: str = ""  # words of a line, name of a header, what stands there of the others
     tag: SectionTag | None = None
     order: int | None = None  # the 2 of [Verse 2]
     times: tuple[float, ...] = field(default=())  # seconds at which the line begins
     note: bool = False  # the header says more than its tag, such as [Chorus - whispered]
     ours: bool = False  # written as <…>, Baihua's own notation
+    repeats: int = 1  # how often the section of a header is sung
 
 
 def tag_of(name: str) -> SectionTag | None:
@@ -71,20 +96,23 @@ def tag_of(name: str) -> SectionTag | None:
 
 def order_of(name: str) -> int | None:
     """The number in a name: 2 of `Verse 2` and `主歌二`; None when it has none."""
-    match = _NUMBER.search(name.strip())
+    match = _NUMBER.search(name.strip()[-_LONGEST_NAME:])
     if match is None:
         return None
     return int(match[1]) if match[1].isdigit() else _NUMERALS.get(match[1])
 
 
 def _bare(name: str) -> str:
-    name = _NUMBER.sub("", name.strip().lower()).replace("_", "-")
+    name = name.strip().lower()
+    if len(name) > _LONGEST_NAME:
+        return name
+    name = _NUMBER.sub("", name).replace("_", "-")
     return name if name in _ALIASES else _LENGTH.sub("", name)
 
 
 def rows(text: str) -> list[Row]:
     """The rows of a text, LRC lines with their offset applied."""
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     lines = list(_levo(text)) or list(enumerate(text.split("\n"), 1))
     found: list[Row] = []
     offset = 0.0
@@ -92,7 +120,7 @@ def rows(text: str) -> list[Row]:
         meta = _LRC_META.fullmatch(line.strip())
         if meta is None:
             found += _read(number, line.strip())
-        elif meta[1].lower() == "offset" and re.fullmatch(r"\s*[+-]?\d+\s*", meta[2]):
+        elif meta[1].lower() == "offset" and re.fullmatch(r"[+-]?\d{1,9}", meta[2].strip()):
             offset = int(meta[2]) / 1000
     return [_earlier(row, offset) for row in found] if offset else found
 
@@ -116,10 +144,10 @@ def _levo(text: str) -> Iterator[tuple[int, str]]:
     """LeVo's form a row a line, nothing when the text isn't in it."""
     if not re.match(r"\s*\[[A-Za-z][^\]:]*\][^\n\[]*;\s*(?:\[|$)", text) or ESCAPE in text:
         return
-    at = 0
+    above = 1  # lines up to the chunk
     for chunk in text.split(";"):
-        number = text.count("\n", 0, at + len(chunk) - len(chunk.lstrip())) + 1
-        at += len(chunk) + 1
+        number = above + chunk.count("\n", 0, len(chunk) - len(chunk.lstrip()))
+        above += chunk.count("\n")
         match = re.match(r"\s*(\[[^\]]+\])(.*)", chunk, re.DOTALL)
         if match:
             yield number, match[1]
@@ -137,49 +165,113 @@ def _read(number: int, line: str) -> list[Row]:
     if line.startswith(ESCAPE):
         return [Row(number, "line", line[1:], times=times)]
     if times:
-        line = _WORD_STAMP.sub(" ", line).strip() if " " in line else _WORD_STAMP.sub("", line).strip()
+        words = [part.strip() for part in _WORD_STAMP.split(line)]
+        line = (" " if " " in line else "").join(part for part in words if part)
     if not line:
         return [Row(number, "blank", times=times)]
     header, rest = _header(number, line)
     if header is None:
+        return _worded(number, line, times)
+    return [header, *_worded(number, rest, times)] if rest else [header]
+
+
+def _worded(number: int, line: str, times: tuple[float, ...]) -> list[Row]:
+    """The rows of a line without a header: a mark of who sings is parted from it, `</verse>` taken away."""
+    line = _without_end(line)
+    if not line:
+        return [Row(number, "blank", times=times)]
+    parted = _parted(line)
+    if parted is None or not _is_named(parted[1], _SINGERS):
         return [Row(number, "line", line, times=times)]
-    return [header, Row(number, "line", rest, times=times)] if rest else [header]
+    rest = parted[2]
+    mark = Row(number, "singer", line[: len(line) - len(rest)].strip())
+    return [mark, Row(number, "line", rest, times=times)] if rest else [mark]
 
 
-def _header(number: int, line: str) -> tuple[Row | None, str]:
+def _without_end(line: str) -> str:
+    """A line without the end of a section behind it, such as `</verse>`."""
+    at = max(line.rfind("</"), line.rfind("[/"))
+    if at >= 0 and line.endswith(_PAIRS[line[at]]) and tag_of(line[at + 2 : -1]):
+        return line[:at].rstrip()
+    return line
+
+
+def _parted(line: str) -> tuple[str, str, str] | None:
+    """(opening bracket or colon, name, what stands behind) of a line that begins with a name."""
+    closing = _PAIRS.get(line[0])
+    end = line.find(closing) if closing else -1
+    if end > 1 and line[0] not in line[1:end]:
+        return line[0], line[1:end].strip(), line[end + 1 :].strip()
+    colon = _COLON.search(line)
+    if colon is None or not line[: colon.start()].strip():
+        return None
+    return ":", line[: colon.start()].strip(), line[colon.end() :].strip()
+
+
+def _is_named(name: str, names: frozenset[str]) -> bool:
+    """Whether a name consists of some of the names, as 作词/作曲 and 男1 do."""
+    if not name or len(name) > _LONGEST_NAME:
+        return False
+    return all(_NUMBER.sub("", part) in names for part in _AND.split(name.lower()))
+
+
+def _often(name: str) -> tuple[str, int]:
+    """A name and how often its section is sung: `("Chorus", 2)` of `Chorus x2`."""
+    match = _REPEATED.search(name) if len(name) <= _LONGEST_NAME else None
+    return (name, 1) if match is None else (name[: match.start()], int(match[1] or match[2]))
+
+
+def _header(number: int, line: str, nested: int = 2) -> tuple[Row | None, str]:
     """The header that a line begins with, and the words behind it."""
-    marked = _MARKDOWN.fullmatch(line)
+    marked = _MARKDOWN.fullmatch(line) if nested and len(line) <= 3 * _LONGEST_NAME else None
     if marked:
         inner = (marked["a"] or marked["b"]).strip()
-        row, rest = _header(number, inner)
+        row, rest = _header(number, inner, nested - 1) if inner else (None, "")
         return (row, rest) if row and not rest else (None, "")
-    if _bare(line) in _STRONG:
-        return Row(number, "header", line, tag_of(line), order_of(line)), ""
-    match = _HEADER.fullmatch(line)
-    if match is None:
-        return None, ""
-    style = next(s for s in (*_BRACKETS, "round", "full", "colon") if match[s] is not None)
-    name, rest = match[style].strip(), match["rest"].strip()
+    ruled = line.strip(_RULES).strip() if line[:2].strip(_RULES) == "" else line
+    name, repeats = _often(ruled)
+    if _bare(name) in _STRONG:
+        return Row(number, "header", line, tag_of(name), order_of(name), repeats=repeats), ""
+    parted = _parted(line)
+    return (None, "") if parted is None else _named(number, line, *parted)
+
+
+def _named(number: int, line: str, style: str, name: str, rest: str) -> tuple[Row | None, str]:
+    """As `_header`, of a line in its parts."""
+    whole = name
+    if style == ":" and _is_named(name, _CREDITS):
+        return Row(number, "credit", line), ""
+    name, repeats = _often(name)
+    if rest and repeats == 1 and not _often(rest)[0]:
+        repeats, rest = _often(rest)[1], ""
     tag, note = tag_of(name), False
     if tag is None and style in _BRACKETS and (loose := _LOOSE.search(name.lower().replace("_", "-"))):
         tag, note = _ALIASES[loose[0]], True
-    if rest and style == "colon" and _bare(name) not in _STRONG:
+    if rest and style == ":" and _bare(name) not in _STRONG:
         return None, ""
-    if tag is not None:
-        return Row(number, "header", name, tag, order_of(name), note=note, ours=style == "angle"), rest
-    if style in _BRACKETS and not rest:
-        return Row(number, "unknown", name, ours=style == "angle"), ""
+    if tag is not None and not (note and name.startswith("/")):
+        order, ours = order_of(name), style == "<"
+        return Row(number, "header", whole, tag, order, note=note, ours=ours, repeats=repeats), rest
+    if style in _BRACKETS and name.startswith("/") and tag_of(name[1:]):
+        return Row(number, "blank"), rest
+    if style in _BRACKETS and not rest and not _is_named(name, _SINGERS):
+        return Row(number, "unknown", whole, ours=style == "<"), ""
     return None, ""
 
 
 def _times(stamps: str) -> tuple[float, ...]:
-    return tuple(
-        60 * int(m[1]) + int(m[2]) + (int(m[3]) / 10 ** len(m[3]) if m[3] else 0.0)
-        for m in _STAMP.finditer(stamps)
+    return tuple(_seconds(m) for m in _STAMP.finditer(stamps))
+
+
+def _seconds(stamped: re.Match[str]) -> float:
+    hours, minutes, seconds, part = (
+        stamped.group(1, 2, 3, 4) if stamped[1] else ("0", *stamped.group(5, 6, 7))
     )
+    decimals = int(part) / 10 ** len(part) if part else 0.0
+    return 3600 * int(hours) + 60 * int(minutes) + int(seconds) + decimals
 
 
 def _earlier(row: Row, offset: float) -> Row:
     """LRC's offset: a positive one brings the words up sooner."""
     times = tuple(max(0.0, t - offset) for t in row.times)
-    return Row(row.number, row.kind, row.text, row.tag, row.order, times, row.note, row.ours)
+    return replace(row, times=times)

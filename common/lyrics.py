@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from common.errors import LyricsError
 from common.lyric_notations import ESCAPE, TAGS, Row, SectionTag, is_plain, order_of, rows, stamp, tag_of
+from common.pinyin import unsung
 
 __all__ = ["TAGS", "LyricSection", "Lyrics", "SectionTag", "check_tag", "order_of", "tag_of"]
 
@@ -31,8 +32,10 @@ class LyricSection:
     def __post_init__(self) -> None:
         check_tag(self.tag)
         for line in self.lines:
-            if not line.strip() or line != line.strip() or "\n" in line:
-                raise LyricsError(f"a line of <{self.tag}> is empty or has spaces at its ends: {line!r}")
+            if not line.strip() or line != line.strip() or "\n" in line or "\r" in line:
+                raise LyricsError(
+                    f"a line of <{self.tag}> is empty, is more than one or has spaces at its ends: {line!r}"
+                )
         if self.times and len(self.times) != len(self.lines):
             raise LyricsError(f"<{self.tag}> has {len(self.lines)} lines, but {len(self.times)} times")
         if any(t is not None and not 0 <= t < 360_000 for t in self.times):
@@ -48,19 +51,25 @@ class Lyrics:
     sections: tuple[LyricSection, ...]
 
     @classmethod
-    def parse(cls, text: str) -> "Lyrics":
+    def parse(cls, text: str, words: bool = True) -> "Lyrics":
         """Read any of the notations of `common.lyric_notations`, or plain text.
 
         Plain text and LRC have a section for each block between blank lines, verse and chorus in
         turn; an LRC line of several times is sung as often. A header in somebody's notation that
         names no known section, such as `[Rap]`, is left out with a warning that names its line; its
-        words are kept.
+        words are kept. So are credits (作词：某人) and marks of who sings (男：). Signs and scripts that
+        aren't sung stay in their lines, with a warning.
 
+        Args:
+            words: the lines are to be sung; False for lines of other signs, whose use isn't checked.
         Raises:
             LyricsError: there are no words and no tags, or a header in `<>` names an unknown
                 section; the message names the line.
         """
-        return cls(tuple(_Reader(rows(text)).sections()))
+        found = rows(text)
+        if words:
+            _warn_of_unsung(found)
+        return cls(tuple(_Reader(found).sections()))
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -97,12 +106,16 @@ class _Reader:
         self.rows = found if self.tagged else _by_time(found)
         # (tag, number, lines, times, line of the header)
         self.parts: list[tuple[SectionTag, int | None, list[str], list[float | None], int]] = []
+        self.repeats: dict[int, int] = {}  # how often a part is sung, by its place, where more than once
 
     def sections(self) -> list[LyricSection]:
         blank = True
         for row in self.rows:
             if row.kind == "blank":
                 blank = True
+                continue
+            if row.kind in ("credit", "singer"):
+                self._left_out(row)
                 continue
             if row.kind == "header" and row.tag:
                 self._header(row)
@@ -116,7 +129,19 @@ class _Reader:
         if not self.parts:
             raise LyricsError("the lyrics are empty: write at least one line, or a tag such as <intro>")
         self._warn_of_silence()
-        return [LyricSection(tag, tuple(lines), tuple(times), n) for tag, n, lines, times, _ in self.parts]
+        return [section for place in range(len(self.parts)) for section in self._sung(place)]
+
+    def _sung(self, place: int) -> list[LyricSection]:
+        """A part as often as its header says; once where it has times, which are of one singing."""
+        tag, number, lines, times, at = self.parts[place]
+        often = self.repeats.get(place, 1) if lines else 1
+        section = LyricSection(tag, tuple(lines), tuple(times), number)
+        if often > 1 and section.times:
+            logger.warning("line %d: <%s> has times, so it is sung once and not %d times", at, tag, often)
+            often = 1
+        elif often > 1:
+            logger.info("line %d: <%s> is sung %d times", at, tag, often)
+        return [section] * often
 
     def _open(self, tag: SectionTag, number: int | None, at: int) -> None:
         self.parts.append((tag, number, [], [], at))
@@ -126,6 +151,11 @@ class _Reader:
         if row.note:
             logger.warning("line %d: of %r only the section <%s> is kept", row.number, row.text, row.tag)
         self._open(row.tag, row.order, row.number)
+        self.repeats[len(self.parts) - 1] = row.repeats
+
+    def _left_out(self, row: Row) -> None:
+        what = "a credit" if row.kind == "credit" else "who sings"
+        logger.warning("line %d: %r is %s and isn't sung", row.number, row.text, what)
 
     def _unknown(self, row: Row) -> None:
         if row.ours:
@@ -153,6 +183,12 @@ class _Reader:
                 sung.add(tag)
             elif tag in sung and tag in ("verse", "pre-chorus", "chorus"):
                 logger.warning("line %d: <%s> has no lines, so nobody sings there; write them again", at, tag)
+
+
+def _warn_of_unsung(found: Sequence[Row]) -> None:
+    for row in found:
+        if row.kind == "line" and (silent := unsung(row.text)):
+            logger.warning("line %d: %s of %r isn't sung", row.number, " ".join(silent), row.text)
 
 
 def _by_time(found: Sequence[Row]) -> list[Row]:

@@ -7,6 +7,7 @@ count nothing, numbers with a leading zero, and digits beside letters (`MP3`).
 import re
 
 _DIGITS = "零一二三四五六七八九"
+_MOST_DIGITS = 8  # of a number that has a name
 _PLACES = ("", "十", "百", "千")
 # What is counted: a number before one of these is a value.
 _COUNTED = (
@@ -30,7 +31,10 @@ def spelt(text: str) -> str:
 
 def _spelt(match: re.Match[str], text: str) -> str:
     digits, decimals, percent = match.groups()
-    before, after = text[: match.start()][-1:], text[match.end() :][:1]
+    start, end = match.span()
+    before, after = text[max(0, start - 1) : start], text[end : end + 1]
+    if len(digits) > _MOST_DIGITS:
+        return match[0]
     if digits != "0" and digits.startswith("0") and not decimals:
         return match[0]
     if not (decimals or percent) and not _is_value(digits, after):
@@ -43,7 +47,7 @@ def _spelt(match: re.Match[str], text: str) -> str:
 
 
 def _is_value(digits: str, after: str) -> bool:
-    if len(digits) > 8 or (len(digits) == 4 and after == "年"):
+    if len(digits) == 4 and after == "年":
         return False
     return len(digits) <= 2 or digits.endswith("00") or (bool(after) and after in _COUNTED)
 

@@ -1,15 +1,17 @@
 """Readings of Chinese text: pinyin with tones, and its initials and finals.
 
 A line is a row of *units*, each sung on one note (or more, as a melisma): a Han character, a
-digit, a Latin word, or a letter of an abbreviation (`KTV`). Numbers that are values are sung as
-such (`common.numerals`). Polyphones are told apart by the phrase they stand in (CC-CEDICT's
-phrases through pypinyin-dict) and the rules of `common.polyphones`; where that is wrong the
-writer says so inline, `还{huan2}给你`, or for all lyrics in a file (`load_overrides`, `annotate`).
+digit, a Latin word, or a letter of an abbreviation (`KTV`, `5G`). Numbers that are values are sung
+as such (`common.numerals`). Signs and other scripts aren't sung, and `unsung` names them. Polyphones
+are told apart by the phrase they stand in (CC-CEDICT's phrases through pypinyin-dict) and the rules
+of `common.polyphones`; where that is wrong the writer says so inline, `还{huan2}给你`, or for all
+lyrics in a file (`load_overrides`, `annotate`).
 
 Syllables are written in ASCII, `v` for ü and a tone digit 1–5 (5 is the neutral tone): `lv4`.
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
@@ -78,9 +80,13 @@ _VOWELLED = "OK VIP AI UFO SOS ID USA UK EP IP IQ EQ APP CEO DIY NBA DNA ABC KO 
 _ABBREVIATIONS = frozenset(_VOWELLED.split(" "))
 
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f〇"
-_WORD = "[A-Za-zÀ-ɏ]+(?:['’][A-Za-zÀ-ɏ]+)*"
+_LATIN = "A-Za-zÀ-ÖØ-öø-ɏ"  # without × and ÷
+_WORD = f"[{_LATIN}]+(?:['’][{_LATIN}]+)*"
 _UNIT = re.compile(rf"([{_HAN}]|[0-9]|{_WORD})(?:\{{([^{{}}]*)\}})?")
-_INLINE = re.compile(rf"(?<=[{_HAN}0-9A-Za-zÀ-ɏ])\{{([^{{}}]*)\}}")
+_INLINE = re.compile(rf"(?<=[{_HAN}0-9{_LATIN}])\{{([^{{}}]*)\}}")
+_MINUS = re.compile(r"(?<![0-9A-Za-z])[-－](?=[0-9０-９])")
+_ORNAMENTS = frozenset("~～|｜<>＜＞")
+_UNKNOWN = "\ufffd"  # our answer to pypinyin for a character that isn't in its tables
 _READING = re.compile(r"([a-z]+)([1-5])?")
 
 
@@ -99,6 +105,23 @@ def units(text: str) -> list[str]:
     return [unit for unit, _, _ in _units(text)]
 
 
+def unsung(text: str) -> list[str]:
+    """What a reader might say but nobody sings, each once: kana, ℃, $, the minus sign of -5.
+
+    Punctuation and ornaments such as ♪ are silent anyway and aren't named.
+    """
+    bare = re.sub(_UNIT, " ", plain(spelt(_MINUS.sub("−", text))))
+    return list(dict.fromkeys(c for c in bare if _is_said(c)))
+
+
+def _is_said(character: str) -> bool:
+    kind = unicodedata.category(character)
+    if kind == "So":  # ℃ and its like, but neither arrows nor hearts nor emoji
+        return "\u2100" <= character <= "\u214f" or character == "°"
+    read_out = kind[0] in "LN" or kind in ("Sc", "Sm")
+    return character in "%％‰" or (read_out and character not in _ORNAMENTS)
+
+
 def read(text: str) -> list[str]:
     """One reading for each of `units(text)`: `zhang3` with its tone, a Latin word in lower case.
 
@@ -114,16 +137,22 @@ def _units(text: str) -> tuple[tuple[str, str | None, bool], ...]:
     out: list[tuple[str, str | None, bool]] = []
     for match in _UNIT.finditer(spelt(text)):
         unit, override = match.groups()
-        if override is None and _is_abbreviation(unit):
+        if override is None and _is_abbreviation(match):
             out += [(letter, None, True) for letter in unit]
         else:
             out.append((unit, override, False))
     return tuple(out)
 
 
-def _is_abbreviation(word: str) -> bool:
+def _is_abbreviation(match: re.Match[str]) -> bool:
+    """Whether a unit of `_UNIT` is sung letter by letter: KTV, VIP, and beside digits as in 3D."""
+    word = match[1]
     if not (word.isascii() and word.isalpha() and word.isupper()):
         return False
+    start, end = match.span()
+    beside = match.string[max(0, start - 1) : start] + match.string[end : end + 1]
+    if len(word) <= 2 and any(c in "0123456789" for c in beside):
+        return True
     return word in _ABBREVIATIONS or (2 <= len(word) <= 5 and not set(word) & set("AEIOUY"))
 
 
@@ -138,7 +167,7 @@ def _read(text: str) -> tuple[str, ...]:
         if override is not None:
             readings.append(_checked(override.strip().lower(), unit))
         elif guess is not None:
-            readings.append(guess)
+            readings.append(_checked(guess, unit))
         elif letter:
             readings.append(_LETTERS[unit.lower()] + "1")
         else:
@@ -207,7 +236,7 @@ def annotate(text: str, overrides: Overrides | None = None, every: bool = False)
     def shown(match: re.Match[str]) -> str:
         unit, override = match.groups()
         reading = next(readings)
-        for _ in unit[1:] if override is None and _is_abbreviation(unit) else ():
+        for _ in unit[1:] if override is None and _is_abbreviation(match) else ():
             next(readings)
         return f"{unit}{{{reading}}}" if is_han(unit[0]) else match[0]
 
@@ -215,6 +244,7 @@ def annotate(text: str, overrides: Overrides | None = None, every: bool = False)
 
 
 def _han_readings(text: str) -> list[str]:
+    """The dictionary's answers as they are, since an inline reading may stand for a missing one."""
     if not re.search(f"[{_HAN}]", text):
         return []
     lazy_pinyin, style = _pypinyin()
@@ -222,10 +252,7 @@ def _han_readings(text: str) -> list[str]:
     out = []
     for match in re.finditer(f"[{_HAN}]+", text):
         found = lazy_pinyin(match[0], style=style, neutral_tone_with_five=True, errors=_unreadable)
-        out += [
-            better[at] if at in better else _checked(reading, text[at])
-            for at, reading in enumerate(found, match.start())
-        ]
+        out += [better.get(at, reading) for at, reading in enumerate(found, match.start())]
     return out
 
 
@@ -250,12 +277,16 @@ def _pypinyin():  # type: ignore[no-untyped-def]
 
 
 def _unreadable(characters: str) -> list[str]:
-    return ["?"] * len(characters)
+    return [_UNKNOWN] * len(characters)
 
 
 def _checked(reading: str, character: str) -> str:
     body, tone = (reading[:-1], reading[-1]) if reading[-1:].isdigit() else (reading, "5")
     body = _HUMMED.get(body.replace("ü", "v"), body.replace("ü", "v"))
+    if reading.startswith(_UNKNOWN):
+        raise LyricsError(
+            f"no reading of {character!r} is known: write it behind the character, as in {character}{{huan2}}"
+        )
     if body not in _KNOWN or tone not in "12345":
         raise LyricsError(
             f"{character!r} is read {reading!r}, which is no Mandarin syllable: "

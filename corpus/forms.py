@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from common.errors import RequestError
 from common.lyrics import SectionTag
 
 SHORTEST, LONGEST = 5.0, 600.0  # seconds
+SLOWEST, QUICKEST = 30.0, 300.0  # quarter notes a minute
 TEMPO_SHARE = 0.03  # how far a tempo may be bent so that whole bars fill a duration
 _LEAD_IN = 0.2  # seconds before the first bar: consonants start before their beat
 _TAIL = (1.0, 2.2, 4.0)  # seconds of ring-out: least, wanted, most
@@ -53,17 +55,39 @@ def bar_seconds(tempo: float, metre: tuple[int, int] = (4, 4)) -> float:
     return 240.0 / tempo * metre[0] / metre[1]
 
 
+def check_tempo(tempo: object) -> float:
+    """The tempo as a number of quarter notes a minute. Raises RequestError when no song has it."""
+    try:
+        value = float(tempo)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        value = math.nan
+    if not SLOWEST <= value <= QUICKEST:
+        raise RequestError(
+            f"a tempo is {SLOWEST:g} to {QUICKEST:g} quarter notes a minute, but {tempo!r} was asked"
+        )
+    return value
+
+
+def check_duration(duration: object) -> float:
+    """The duration in seconds. Raises RequestError when no song has it."""
+    value = float(duration) if isinstance(duration, Real) else math.nan
+    if not SHORTEST <= value <= LONGEST:
+        asked = f"{value:g}" if isinstance(duration, Real) else repr(duration)
+        raise RequestError(f"a song lasts {SHORTEST:g} to {LONGEST:g} seconds, but {asked} were asked")
+    return value
+
+
 def fit(duration: float, tempo: float, metre: tuple[int, int] = (4, 4)) -> Fit:
     """The tempo nearest to the asked one (±3 %) with which whole bars fill the duration.
 
     Args:
         duration: seconds, 5 … 600.
-        tempo: quarter notes a minute.
+        tempo: quarter notes a minute, 30 … 300.
     Raises:
-        RequestError: the duration is out of range, or shorter than a bar and its ring-out.
+        RequestError: the duration or the tempo is out of range, or the duration is shorter than a bar
+            and its ring-out.
     """
-    if not SHORTEST <= duration <= LONGEST:
-        raise RequestError(f"a song lasts {SHORTEST:g} to {LONGEST:g} seconds, but {duration:g} was asked")
+    duration, tempo = check_duration(duration), check_tempo(tempo)
     bar = bar_seconds(tempo, metre)
     room = duration - _LEAD_IN
     most = int((room - _TAIL[0] / 2) // (bar * (1 - TEMPO_SHARE)))

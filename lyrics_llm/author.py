@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 from common.description import fragments
 from common.errors import LyricsError, RequestError
-from common.lyrics import Lyrics, SectionTag
+from common.lyrics import Lyrics, LyricSection, SectionTag
 from common.score import Score
 from lyrics_llm import melody as melodies
 from lyrics_llm.limits import Limit
 from lyrics_llm.sketch import natural_duration
-from lyrics_llm.structure import Structure
+from lyrics_llm.structure import LineForm, Structure, fault_of
 from lyrics_llm.themes import themes
 from lyrics_llm.writer import Writer
 
@@ -64,7 +64,7 @@ def write(
     tokens: int | None = None,
     model: Any = DEMO,
 ) -> Lyrics:
-    fragments(description)  # raises when nothing is said
+    _check_description(description)
     writer = load(model) if isinstance(model, str) else model
     limit = Limit(seconds, tokens)  # loading doesn't count
     form: Structure | None = None
@@ -104,20 +104,24 @@ def rewrite(
         text = "，".join(themes(lyrics).texts)
         if not text:
             raise RequestError("say in `instruction` or `description` what the new words are about")
-    form = Structure.of(lyrics)
-    if count is not None:
-        form = _counted(form, section - 1, places, count)
     keep = [
         [None if number == section - 1 and p in places else old for p, old in enumerate(s.lines)]
         for number, s in enumerate(lyrics.sections)
     ]
+    shown, seen = _writable(lyrics, keep, section, count)
+    form = Structure.of(shown)
+    if count is not None:
+        form = _counted(
+            form, section - 1, [p for p, old in enumerate(seen[section - 1]) if old is None], count
+        )
     writer = load(model) if isinstance(model, str) else model
     limit = Limit(seconds, tokens)
     written = writer.write(
-        text, form, seed, keep=keep, limit=limit, replaced=lyrics, **_language(writer, language)
+        text, form, seed, keep=seen, limit=limit, replaced=lyrics, **_language(writer, language)
     )
-    new = written.sections[section - 1].lines
-    fresh = tuple(new[p] if p in places else old for p, old in enumerate(lyrics.sections[section - 1].lines))
+    lines = zip(written.sections[section - 1].lines, seen[section - 1])
+    new = iter([line for line, old in lines if old is None])
+    fresh = tuple(next(new) if old is None else old for old in keep[section - 1])
     sections = [
         replace(s, lines=fresh) if number == section - 1 else s for number, s in enumerate(lyrics.sections)
     ]
@@ -134,7 +138,7 @@ def compose(
     model: Any = DEMO,
     **fixed: Any,
 ) -> Score:
-    fragments(description)
+    _check_description(description)
     if melody is not None:
         if duration is not None or fixed:
             raise RequestError("a given melody has its own duration, tempo and key: leave them out")
@@ -142,6 +146,13 @@ def compose(
     writer = load(model) if isinstance(model, str) else model
     seconds = natural_duration(lyrics) if duration is None else duration
     return writer.compose(lyrics, description, seconds, seed, **fixed)
+
+
+def _check_description(description: object) -> None:
+    """Raises RequestError when nothing is described."""
+    if not isinstance(description, str):
+        raise RequestError(f"a description is text, but got {description!r}")
+    fragments(description)
 
 
 def _language(writer: Any, language: Language) -> dict[str, Any]:
@@ -165,6 +176,34 @@ def _places(lyrics: Lyrics, section: int, line: int | None) -> list[int]:
     if not 1 <= line <= len(lines):
         raise LyricsError(f"there is no line {line} in section {section}: it has {len(lines)}")
     return [line - 1]
+
+
+def _writable(
+    lyrics: Lyrics, keep: Sequence[Sequence[str | None]], section: int, count: int | None
+) -> tuple[Lyrics, list[list[str | None]]]:
+    """Lyrics and their kept lines without those that no line can be like, such as ……; they just stay.
+
+    Raises:
+        RequestError: a line to replace is one of those, and no count says how long the new one is.
+    """
+    sections, kept = [], []
+    for number, (old, given) in enumerate(zip(lyrics.sections, keep), 1):
+        lines: list[str] = []
+        seen: list[str | None] = []
+        for place, (line, stays) in enumerate(zip(old.lines, given), 1):
+            fault = fault_of(line)
+            if fault and stays is None and count is None:
+                raise RequestError(
+                    f"section {number} (<{old.tag}>), line {place}: {fault}; "
+                    "say the syllables of the new line with `count`"
+                )
+            if fault and stays is not None:
+                continue
+            lines.append(" ".join(["la"] * LineForm(count).count) if fault and count is not None else line)
+            seen.append(stays)
+        sections.append(LyricSection(old.tag, tuple(lines)))
+        kept.append(seen)
+    return Lyrics(tuple(sections)), kept
 
 
 def _counted(form: Structure, section: int, places: Sequence[int], count: int) -> Structure:

@@ -71,8 +71,8 @@ def sing(score: Score, lyrics: Lyrics) -> Score:
     before); one with more splits the longest notes.
 
     Raises:
-        LyricsError: the lyrics don't have the melody's sections and lines, or a line has more
-            syllables than its notes can be split into.
+        LyricsError: the lyrics don't have the melody's sections and lines, or a line has nothing to
+            sing or more syllables than its notes can be split into.
     """
     tags = [section.tag for section in score.sections]
     if [section.tag for section in lyrics.sections] != tags:
@@ -104,6 +104,11 @@ def _sung(section: Section, words: LyricSection, number: int) -> Section:
 def _set(line: Sequence[Note], text: str, where: str) -> list[Note]:
     """Notes of one line with the syllables of a text."""
     syllables = list(zip(units(text), read(text)))
+    if not syllables:
+        raise LyricsError(
+            f"{where}: {text!r} has nothing to sing, but the melody has {len(line)} notes for it: "
+            "write words there"
+        )
     notes = list(line)
     while len(notes) < len(syllables):
         longest = max(range(len(notes)), key=lambda i: notes[i].duration)

@@ -8,9 +8,9 @@ and 95 % lie between 1.2 and 2.8.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.errors import LyricsError, RequestError
+from common.errors import LyricsError
 from common.lyrics import Lyrics, SectionTag
-from corpus.forms import LONGEST, SHORTEST
+from corpus.forms import check_duration, check_tempo
 from lyrics_llm.sketch import FAST, FASTEST, counts_of, form_for, natural_duration
 
 SLOW = 0.8  # syllables a second below which a section drags
@@ -51,16 +51,16 @@ def singability(lyrics: Lyrics, duration: float, tempo: float | None = None) -> 
 
     Raises:
         LyricsError: there is nothing to sing, or a line is longer than a line may be.
-        RequestError: no song has that duration.
+        RequestError: no song has that duration or tempo.
     """
-    if not SHORTEST <= duration <= LONGEST:
-        raise RequestError(f"a song lasts {SHORTEST:g} to {LONGEST:g} seconds, but {duration:g} were asked")
+    check_duration(duration)
+    tempo = _TEMPO if tempo is None else check_tempo(tempo)
     shape = counts_of(lyrics)
     if not any(counts for _, counts in shape):
         raise LyricsError("there are no lines to sing")
     natural = natural_duration(lyrics)
     try:
-        form, tempo, _, _ = form_for(shape, duration, tempo or _TEMPO)
+        form, tempo, _, _ = form_for(shape, duration, tempo)
     except LyricsError as error:
         return Singability((), (f"too much text: {error}; about {natural:g} s suit these words",), natural)
     bar = 240.0 / tempo

@@ -155,10 +155,12 @@ def form_for(
     needed = [_least_bars(counts, bar) for _, counts in shape]
     if sum(needed) > fitted.bars:
         syllables = sum(sum(counts) for _, counts in shape)
+        least = _least_duration(shape, duration, tempo)
+        need = f"at least {least}" if least is not None else f"more than {LONGEST:g}"
         raise LyricsError(
-            f"{syllables} syllables in {sum(len(c) for _, c in shape)} lines need at least "
-            f"{sum(needed) * bar:.0f} seconds at {fitted.tempo:.0f} beats a minute, "
-            f"but {duration:g} were asked: ask for a longer song or shorten the lyrics"
+            f"{syllables} syllables in {sum(len(c) for _, c in shape)} lines need {need} seconds at "
+            f"{tempo:.0f} beats a minute, but {duration:g} were asked: ask for a longer song or shorten the "
+            "lyrics"
         )
     wanted = [_wanted_seconds(tag, counts) / bar for tag, counts in shape]
     sections = list(zip(shape, needed, wanted))
@@ -170,6 +172,17 @@ def form_for(
     bars = _shared(fitted.bars, [n for _, n, _ in sections], [w for _, _, w in sections])
     form = tuple(FormSection(tag, n, counts) for ((tag, counts), _, _), n in zip(sections, bars))
     return form, fitted.tempo, fitted.lead_in, fitted.tail
+
+
+def _least_duration(
+    shape: Sequence[tuple[SectionTag, tuple[int, ...]]], duration: float, tempo: float
+) -> int | None:
+    """Whole seconds, more than `duration`, in which words can be sung; None when no song is so long."""
+    for seconds in range(int(duration) + 1, int(LONGEST) + 1):
+        fitted = fit(seconds, tempo)
+        if sum(_least_bars(counts, 240.0 / fitted.tempo) for _, counts in shape) <= fitted.bars:
+            return seconds
+    return None
 
 
 def _least_bars(counts: Sequence[int], bar: float) -> int:

@@ -11,10 +11,11 @@ Lines with R in one section rhyme with each other. Without any R the writer choo
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 from common.errors import LyricsError, RequestError
-from common.lyrics import Lyrics, LyricSection, SectionTag
-from common.pinyin import plain, units
+from common.lyrics import Lyrics, LyricSection, SectionTag, check_tag
+from common.pinyin import is_han, plain, read, units
 from common.rhyme import GROUPS, group, main_group
 from lyrics_llm.tokens import LONGEST_LINE
 
@@ -33,6 +34,8 @@ class LineForm:
     pauses: tuple[int, ...] = ()  # syllables before each pause
 
     def __post_init__(self) -> None:
+        if not isinstance(self.count, Integral) or isinstance(self.count, bool):
+            raise RequestError(f"the syllables of a line are a whole number, but {self.count!r} were asked")
         if not 1 <= self.count <= LONGEST_LINE:
             raise RequestError(f"a line has 1 to {LONGEST_LINE} syllables, but {self.count} were asked")
         if self.group is not None and self.group not in GROUPS:
@@ -56,7 +59,7 @@ class Structure:
         """Read the notation above. Raises RequestError naming the line that isn't understood."""
         sections = []
         try:
-            found = Lyrics.parse(text)
+            found = Lyrics.parse(text, words=False)
         except LyricsError as error:
             raise RequestError(f"the structure can't be read: {error}") from error
         for section in found.sections:
@@ -76,14 +79,25 @@ class Structure:
     def of(
         cls, given: "Structure | Lyrics | str | Sequence[tuple[SectionTag, Sequence[int]]]"
     ) -> "Structure":
-        """The structure that somebody means: its text, lyrics to be like, or sections with counts."""
+        """The structure that somebody means: its text, lyrics to be like, or sections with counts.
+
+        Raises:
+            RequestError: it is none of these; or a tag, a count or a line can't be; the message names it.
+        """
         if isinstance(given, Structure):
             return given
         if isinstance(given, str):
             return cls.parse(given)
         if isinstance(given, Lyrics):
-            return cls(tuple((s.tag, _forms_of(s)) for s in given.sections))
-        return cls(tuple((tag, tuple(LineForm(n) for n in counts)) for tag, counts in given))
+            return cls(tuple((s.tag, _forms_of(s, n)) for n, s in enumerate(given.sections, 1)))
+        try:
+            pairs = [(tag, list(counts)) for tag, counts in given]
+        except (TypeError, ValueError) as error:
+            raise RequestError(
+                "a structure is text, lyrics, or sections with the syllables of their lines such as "
+                f"[('verse', (7, 7))], but got {given!r}"
+            ) from error
+        return cls(tuple((_tag(tag), tuple(LineForm(n) for n in counts)) for tag, counts in pairs))
 
     def rhymed(self, rhyme: str | None) -> "Structure":
         """With the rhyme that is asked: a group such as 江阳, or a scheme such as AABA or -A-A.
@@ -181,16 +195,43 @@ def _line_form(line: str) -> LineForm:
     return LineForm(sum(pieces), "A" if rhymed else OPEN, None, tuple(ends))
 
 
-def _forms_of(section: LyricSection) -> tuple[LineForm, ...]:
-    """The form of written lines, so that others can be written like them."""
+def _tag(tag: object) -> SectionTag:
+    try:
+        return check_tag(tag)  # type: ignore[arg-type]
+    except LyricsError as error:
+        raise RequestError(f"the structure can't be read: {error}") from error
+
+
+def fault_of(line: str) -> str:
+    """Why no line can be written like this one, "" when one can."""
+    count = len(units(line))
+    if not 1 <= count <= LONGEST_LINE:
+        return f"{line!r} has {count} syllables, but a line has 1 to {LONGEST_LINE}"
+    try:
+        read(line)
+    except LyricsError as error:
+        return str(error)
+    return ""
+
+
+def _forms_of(section: LyricSection, number: int) -> tuple[LineForm, ...]:
+    """The form of written lines, so that others can be written like them.
+
+    Raises:
+        RequestError: a line has no form; the message names it and its section, the `number`th.
+    """
+    for place, line in enumerate(section.lines, 1):
+        if fault := fault_of(line):
+            raise RequestError(f"section {number} (<{section.tag}>), line {place}: {fault}")
     main = main_group(section.lines)
     forms = []
     for line in section.lines:
         pieces = [len(units(piece)) for piece in plain(line).split()]
         ends = tuple(sum(pieces[: i + 1]) for i in range(len(pieces) - 1))
-        chinese = all(len(unit) == 1 for unit in units(line))
+        # Around letters and digits people put spaces for the eye.
+        chinese = all(is_han(c) for c in plain(line) if c.isalnum())
         mark = "A" if main and group(line) == main else FREE
-        forms.append(LineForm(sum(pieces), mark, None, tuple(e for e in ends if e) if chinese else ()))
+        forms.append(LineForm(len(units(line)), mark, None, tuple(e for e in ends if e) if chinese else ()))
     return tuple(forms)
 
 

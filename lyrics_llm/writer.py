@@ -10,9 +10,11 @@ numbers, key, singer, an instrumental, instruments, genre) is kept; the model de
 """
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from common.score import Score
 from common.seeds import derive_seed, generator
 from common.theory import FAMILY, SCALES, Key
 from corpus.attributes import Attributes, attributes
-from corpus.forms import FormSection, form
+from corpus.forms import FormSection, check_tempo, form
 from corpus.genres import GENRES
 from corpus.moods import feeling
 from lyrics_llm import model as models
@@ -290,14 +292,24 @@ def wishes_of(description: str, fixed: Mapping[str, Any], read: bool = True) -> 
         if name == "key":
             key = Key.parse(value) if isinstance(value, str) else value
             wishes |= {"tonic": key.tonic, "scale": key.scale}
-        elif name in ("tempo", "swing"):
-            wishes[name] = float(value)
+        elif name == "tempo":
+            wishes[name] = check_tempo(value)
+        elif name == "swing":
+            wishes[name] = _check_swing(value)
         elif value not in t.PLAN_FIELDS[name]:
             allowed = "、".join(map(str, t.PLAN_FIELDS[name]))
             raise RequestError(f"{name} {value!r} isn't known: choose one of {allowed}")
         else:
             wishes[name] = value
     return wishes
+
+
+def _check_swing(value: object) -> float:
+    """The swing as a number. Raises RequestError when it isn't one that a score has."""
+    swing = float(value) if isinstance(value, Real) else math.nan
+    if not 0 <= swing <= 1:
+        raise RequestError(f"swing is 0 (straight) to 1, but {value!r} was asked")
+    return swing
 
 
 def _said(found: Attributes) -> dict[str, Any]:

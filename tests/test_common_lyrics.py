@@ -10,6 +10,7 @@ from score_strategies import lyrics
 from common.errors import LyricsError
 from common.lyric_notations import stamp
 from common.lyrics import TAGS, Lyrics, LyricSection, tag_of
+from lyrics_llm.structure import Structure
 
 
 @settings(max_examples=100, deadline=None)
@@ -22,7 +23,8 @@ def test_parsing_what_was_written_gives_the_same_lyrics(words: Lyrics) -> None:
 PIECES = [
     *"天地;.:：()[]<>【】（）*#\\,’ -_12", "verse", "Chorus 2", "主歌", "副歌：", "[00:01.20]", "<00:02.5>",
     "[ti:x]", "[verse]", "**", "## ", "[offset:+500]", "；", "end", "桥", "; [", "solo", "\ufeff",
-    "\u3000", "①",
+    "\u3000", "①", "作词：", "男：", "(合)", "</verse>", "[/主歌]", " x2", "---", "＜", "＞", "《", "》",
+    "[01:00:01.00]", "−",
 ]  # fmt: skip
 LINES = (
     st.lists(st.sampled_from(PIECES), min_size=1, max_size=6)
@@ -46,8 +48,47 @@ def test_words_that_look_like_notation_come_back_with_times_and_numbers(words: L
     assert str(back) == str(words)
 
 
+SPACES, MANY = " " * 50_000, 200_000
+PATTERNS = [
+    "# ",
+    "* ",
+    "**",
+    "__",
+    "[0:1]",
+    "<0:1>",
+    "1:",
+    "男：",
+    "</",
+    "{天}",
+    "1.",
+    "[a];",
+    "A1",
+    "作词/",
+    "还a",
+]
+LONG = [
+    f"[verse]{SPACES};x", f"天{SPACES}x", f"天{SPACES}：x", f"副歌{SPACES}x2y",
+    f"[00:01.00]天{SPACES}<00:02.00>x",
+    *("天" + sign * MANY + "天" for sign in "-_:：[]<>()*#1一x×{}/、.;\\\r\u3000A还"),
+    *(sign * (MANY // len(sign)) for sign in PATTERNS),
+    "**" * 50_000 + "verse" + "**" * 50_000, f"[{'1' * MANY}:1]天", f"[offset:{'1' * MANY}]\n天",
+    "[" + "verse " * 30_000 + "]天", "1" * MANY + "%天",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", LONG, ids=range(len(LONG)))
+def test_long_lines_are_read_in_time_proportional_to_their_length(text: str) -> None:
+    """Nothing is timed: where a pattern is quadratic, one of these takes minutes."""
+    try:
+        assert Lyrics.parse(text).sections
+        assert Lyrics.parse("<verse>\n\\" + text.splitlines()[-1]).sections
+    except LyricsError as error:
+        assert "line" in str(error) or "empty" in str(error)
+
+
 HEADERS = [
     "<verse>", "[Verse 1]", "(verse1)", "【主歌】", "主歌：", "主歌二:", "（主歌2）", "［主歌A］", "Verse 2",
+    "--- verse ---", "=== 主歌 2 ===", "——主歌——", "＜主歌＞", "＜Verse 2＞", "《主歌》", "「主歌」",
     "主歌", "**Verse 1**", "**[Verse]**", "## 主歌 1", "**主歌：**", "<VERSE_3>",
 ]  # fmt: skip
 
@@ -176,3 +217,97 @@ def test_tags_in_other_words() -> None:
         "outro",
         None,
     ]
+
+
+def test_signs_that_are_not_sung_are_named_with_their_line(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        words = Lyrics.parse("<verse>\n-5℃的夜\n我在等你\nさ我们\n")
+    assert words.lines == ("-5℃的夜", "我在等你", "さ我们")
+    assert [r.getMessage() for r in caplog.records] == [
+        "line 2: − ℃ of '-5℃的夜' isn't sung",
+        "line 4: さ of 'さ我们' isn't sung",
+    ]
+    caplog.clear()
+    Structure.parse("<verse>\n3+4R\n")
+    assert not caplog.records
+
+
+def messages(text: str, caplog: pytest.LogCaptureFixture) -> tuple[Lyrics, list[str]]:
+    """Lyrics read from a text, and what was said about it."""
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        words = Lyrics.parse(text)
+    return words, [r.getMessage() for r in caplog.records]
+
+
+def test_credits_are_not_sung(caplog: pytest.LogCaptureFixture) -> None:
+    text = "歌名：月光\n演唱: 某人\n作词 / 作曲：某人\n编曲：\n词：甲 曲：乙\nComposer: A\n\n"
+    words, said = messages(text + "月光洒在窗前\n他说：你好\n\n回家\n制作人：丙\n", caplog)
+    assert words == Lyrics.parse("月光洒在窗前\n他说：你好\n\n回家\n")
+    assert [s.split(":")[0] for s in said] == [f"line {n}" for n in (1, 2, 3, 4, 5, 6, 12)]
+    assert said[0] == "line 1: '歌名：月光' is a credit and isn't sung"
+    timed, said = messages("[00:00.00]作词：某人\n[00:12.00]月光洒在窗前\n", caplog)
+    assert (timed.lines, timed.sections[0].times, len(said)) == (("月光洒在窗前",), (12.0,), 1)
+
+
+def test_marks_of_who_sings_go_and_the_words_stay(caplog: pytest.LogCaptureFixture) -> None:
+    text = "<verse>\n男：我爱你\n女1: 你爱我\n(合)我们\n[男/女]回家\n【合唱】\n走吧\n[00:09.00]合：再见\n"
+    words, said = messages(text, caplog)
+    assert words.lines == ("我爱你", "你爱我", "我们", "回家", "走吧", "再见")
+    assert words.sections[0].times[-1] == 9.0
+    assert [s.split(":")[0] for s in said] == [f"line {n}" for n in (2, 3, 4, 5, 6, 8)]
+    assert said[0] == "line 2: '男：' is who sings and isn't sung"
+    assert Lyrics.parse("[Verse] 男：我爱你\n").lines == ("我爱你",)
+    assert Lyrics.parse("<verse>\n男人：我爱你\n(合起来)\n").lines == ("男人：我爱你", "(合起来)")
+
+
+def test_the_end_of_a_section_is_not_another_one(caplog: pytest.LogCaptureFixture) -> None:
+    text = "<verse>\n天\n</verse>\n\n[Chorus]地[/Chorus]\n<Verse 2>\n人</verse>\n[/Verse 2] 海\n"
+    words, said = messages(text, caplog)
+    assert [(s.tag, s.lines) for s in words.sections] == [
+        ("verse", ("天",)), ("chorus", ("地",)), ("verse", ("人", "海")),
+    ]  # fmt: skip
+    assert not said
+    with pytest.raises(LyricsError, match="line 1: unknown section '/vers'"):
+        Lyrics.parse("</vers>\n天")
+
+
+TWICE = [
+    "[Chorus x2]", "[Chorus ×2]", "(Chorus X 2)", "【副歌（x2）】", "[副歌 2遍]", "[Chorus] x2", "副歌：×2",
+    "副歌 x2",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("header", TWICE)
+def test_a_section_that_is_to_be_sung_twice_is(header: str, caplog: pytest.LogCaptureFixture) -> None:
+    words, said = messages(f"[Verse 2]\n天\n{header}\n回家\n走吧\n[Bridge]\n海\n", caplog)
+    assert [(s.tag, s.number) for s in words.sections] == [
+        ("verse", 2), ("chorus", None), ("chorus", None), ("bridge", None),
+    ]  # fmt: skip
+    assert words.sections[1] == words.sections[2] == LyricSection("chorus", ("回家", "走吧"))
+    assert said == ["line 3: <chorus> is sung 2 times"]
+
+
+def test_repeats_that_cannot_be_kept_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    words, said = messages("[Chorus x2]\n[00:01.00]回家\n", caplog)
+    assert len(words.sections) == 1
+    assert said == ["line 1: <chorus> has times, so it is sung once and not 2 times"]
+    words, said = messages("[Chorus x20]\n回家\n", caplog)
+    assert len(words.sections) == 1
+    assert said == ["line 1: of 'Chorus x20' only the section <chorus> is kept"]
+    words, said = messages("[Chorus]\n回家\n[Chorus x2]\n", caplog)
+    assert [s.lines for s in words.sections] == [("回家",), ()]
+    assert "nobody sings there" in said[0]
+
+
+def test_lines_may_end_in_carriage_returns_alone() -> None:
+    assert Lyrics.parse("[Verse]\r天\r地\r\r[Chorus]\r\n人") == Lyrics.parse(
+        "[Verse]\n天\n地\n\n[Chorus]\n人"
+    )
+    with pytest.raises(LyricsError, match="more than one"):
+        LyricSection("verse", ("天\r地",))
+
+
+def test_times_may_have_hours() -> None:
+    assert Lyrics.parse("[01:00:01.50]天\n[01:02:50]地\n").sections[0].times == (62.5, 3601.5)
+    assert Lyrics.parse("[01:00:01.50]天").lines == ("天",)

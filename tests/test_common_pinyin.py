@@ -21,6 +21,7 @@ from common.pinyin import (
     split,
     toneless,
     units,
+    unsung,
 )
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -86,7 +87,7 @@ def test_lines_that_no_rule_was_made_for() -> None:
         ("25岁", "二十五岁"), ("2个人", "两个人"), ("第2次", "第二次"), ("2024年", "2024年"), ("2点", "两点"),
         ("520", "520"), ("365天", "三百六十五天"), ("1314", "1314"), ("100", "一百"), ("3.14", "三点一四"),
         ("50%", "百分之五十"), ("０８", "08"), ("10", "十"), ("MP3", "MP3"), ("Ｌｏｖｅ", "Love"),
-        ("1{yao1}", "1{yao1}"),
+        ("1{yao1}", "1{yao1}"), ("123456789%", "123456789%"), ("123456789.5", "123456789.5"),
     ],
 )  # fmt: skip
 def test_numbers_are_spelt_as_they_are_sung(text: str, sung: str) -> None:
@@ -121,6 +122,39 @@ def test_latin_letters_and_words() -> None:
     assert read("KTV") == ["kei1", "ti1", "wei1"]
     assert read("Oh BABY 我的 love") == ["oh", "baby", "wo3", "de5", "love"]
     assert all(split(reading) for reading in read("KTV DJ VIP ABC xyz"))
+
+
+@pytest.mark.parametrize(
+    ("text", "sung"),
+    [
+        ("3D的梦", "3 D 的 梦"), ("5G", "5 G"), ("B612", "B 6 1 2"), ("2AM", "2 A M"), ("４Ｋ", "4 K"),
+        ("1MORE", "1 MORE"), ("A 小调", "A 小 调"), ("2×3", "二 三"),
+    ],
+)  # fmt: skip
+def test_letters_beside_digits_are_sung_one_by_one(text: str, sung: str) -> None:
+    assert units(text) == sung.split()
+    assert read("3D") == ["san1", "di1"]
+    assert read("A 小调")[0] == "a"  # a word, not the letter's name
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("-5℃的夜", "− ℃"), ("5-3", ""), ("520-1314", ""), ("2024-01-05", ""), ("$100", "$"), ("さ", "さ"),
+        ("사랑我", "사 랑"), ("2×3=6", "× ="), ("①", "①"), ("50%", ""), ("x%", "%"), ("我♪♥～，🌊", ""),
+        ("don't 停{ting2}", ""),
+    ],
+)  # fmt: skip
+def test_what_is_not_sung_is_named(text: str, named: str) -> None:
+    assert unsung(text) == named.split()
+
+
+def test_a_character_that_no_dictionary_reads_is_named() -> None:
+    with pytest.raises(LyricsError, match=r"no reading of '𠮷' is known: .* 𠮷\{huan2\}"):
+        read("𠮷祥")
+    assert read("𠮷{ji2}祥") == ["ji2", "xiang2"]
+    with pytest.raises(LyricsError, match=r"'我' is read '\?'"):
+        read("我{?}")
 
 
 def test_a_file_of_readings_overrides_and_inline_wins(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from common.pinyin import units
 from common.rhyme import group
 from common.score import HOLD, Note, Score, Section
 from common.theory import Key
+from corpus.forms import fit
 from lyrics_llm import author, model
 from lyrics_llm.config import ModelConfig
 from lyrics_llm.limits import Limit, finished
@@ -176,6 +177,50 @@ def test_bad_requests_are_refused(writer: Writer) -> None:
         lyrics_llm.write(TEXT, MARKED, score=tune(), model=writer)
 
 
+@pytest.mark.parametrize(
+    ("structure", "message"),
+    [
+        ([("foo", [7])], "unknown section tag 'foo': use one of intro"),
+        ([("verse", ["7"])], "a whole number, but '7' were asked"),
+        ([("verse", [7.0])], "a whole number, but 7.0 were asked"),
+        ([("verse", [True])], "a whole number, but True were asked"),
+        ([("verse", 7)], "sections with the syllables of their lines"),
+        (["verse"], "sections with the syllables of their lines"),
+        (7, "sections with the syllables of their lines .* but got 7"),
+        (Lyrics.parse("<intro>\n<verse>\n天\n……\n"), r"section 2 \(<verse>\), line 2: '……' has 0 syllables"),
+    ],
+)  # fmt: skip
+def test_structures_of_the_wrong_kind_are_refused(structure: object, message: str, writer: Writer) -> None:
+    with pytest.raises(RequestError, match=message):
+        lyrics_llm.write(TEXT, structure, model=writer)  # type: ignore[arg-type]
+
+
+def test_descriptions_that_are_no_text_are_refused(writer: Writer) -> None:
+    with pytest.raises(RequestError, match="a description is text, but got None"):
+        lyrics_llm.write(None, MARKED, model=writer)  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match="a description is text, but got 3"):
+        lyrics_llm.compose(MINE, 3, model=writer)  # type: ignore[arg-type]
+
+
+NO_TEMPO = ["fast", float("nan"), float("inf"), 0, -10, 1e9, 29.9, (), True]
+
+
+@pytest.mark.parametrize("tempo", NO_TEMPO, ids=repr)
+def test_tempi_that_no_song_has_are_refused(tempo: float, writer: Writer) -> None:
+    message = "a tempo is 30 to 300 quarter notes a minute, but .* was asked"
+    with pytest.raises(RequestError, match=message):
+        lyrics_llm.compose(MINE, TEXT, tempo=tempo, model=writer)
+    with pytest.raises(RequestError, match=message):
+        lyrics_llm.singability(MINE, 30, tempo=tempo)
+    with pytest.raises(RequestError, match=message):
+        fit(30, tempo)
+    for swing in ("much", float("nan"), 2):
+        with pytest.raises(RequestError, match="swing is 0"):
+            lyrics_llm.compose(MINE, TEXT, swing=swing, model=writer)
+    with pytest.raises(RequestError, match="5 to 600 seconds, but '30' were asked"):
+        lyrics_llm.singability(MINE, "30")  # type: ignore[arg-type]
+
+
 def test_a_form_is_made_where_none_is_asked(writer: Writer) -> None:
     words = lyrics_llm.write(TEXT, seed=1, duration=20, model=writer)
     assert words.lines
@@ -215,6 +260,39 @@ def test_times_and_numbers_stay_when_a_line_is_rewritten(writer: Writer) -> None
     assert new.lines[0] == "天上的光"
     assert new.lines[1] != "地上的霜"
     assert (new.sections[0].times, new.sections[0].number) == ((1.0, 2.5), 2)
+
+
+UNWRITABLE = "……", "天" * 33, "さよなら", "𠮷祥"
+
+
+@pytest.mark.parametrize("odd", UNWRITABLE)
+@pytest.mark.parametrize("tokens", [0, None])
+def test_lines_that_none_can_be_like_stay_beside_new_ones(
+    odd: str, tokens: int | None, writer: Writer
+) -> None:
+    mine = Lyrics(
+        (LyricSection("verse", ("月光洒在窗前", odd, "我在等你回来")), LyricSection("chorus", (odd,)))
+    )
+    for line in (1, 3):
+        new = lyrics_llm.rewrite(mine, 1, line, "写海边", seed=2, tokens=tokens, model=writer)
+        kept = [a == b for a, b in zip(new.lines, mine.lines)]
+        assert kept == [line != 1, True, line != 3, True]
+        assert len(units(new.lines[line - 1])) == 6
+    for line in (2, None):
+        with pytest.raises(RequestError, match=r"section 1 \(<verse>\), line 2: .* with `count`"):
+            lyrics_llm.rewrite(mine, 1, line, "写海边", model=writer)
+    new = lyrics_llm.rewrite(mine, 1, 2, "写海边", count=5, tokens=tokens, model=writer)
+    assert (new.lines[0], new.lines[2:], len(units(new.lines[1]))) == (mine.lines[0], mine.lines[2:], 5)
+    new = lyrics_llm.rewrite(mine, 1, None, "写海边", count=5, tokens=tokens, model=writer)
+    assert [len(units(line)) for line in new.sections[0].lines] == [5, 5, 5]
+    assert new.sections[1] == mine.sections[1]
+
+
+def test_spaces_around_letters_and_digits_are_no_pauses(writer: Writer) -> None:
+    form = Structure.of(Lyrics.parse("<verse>\nKTV 里 25 岁\n窗外 下着 雨\n"))
+    assert [(f.count, f.pauses) for f in form.sections[0][1]] == [(8, ()), (5, (2, 4))]
+    new = lyrics_llm.rewrite(Lyrics.parse("<verse>\nKTV 里 25 岁\n"), 1, 1, "写海边", model=writer)
+    assert " " not in new.lines[0]
 
 
 def test_bad_places_are_named(writer: Writer) -> None:
@@ -262,6 +340,8 @@ def test_shorter_lines_hold_notes_and_longer_ones_split_them() -> None:
     assert [n.pitch for n in second[-3:]] == [60, 60, 60]
     with pytest.raises(LyricsError, match="too many for 4 notes"):
         sing(tune(), Lyrics.parse("<verse>\n天\n" + "我" * 20 + "\n"))
+    with pytest.raises(LyricsError, match=r"section 1 \(verse\): '……' has nothing to sing, but .* 4 notes"):
+        lyrics_llm.compose(Lyrics.parse("<verse>\n天\n……\n"), "写海边", melody=tune())
     with pytest.raises(LyricsError, match="has 2 lines, but the lyrics have 1"):
         sing(tune(), Lyrics.parse("<verse>\n天\n"))
     with pytest.raises(LyricsError, match="the melody has the sections verse"):
@@ -307,6 +387,14 @@ def test_singability_says_what_to_do() -> None:
     hopeless = lyrics_llm.singability(words, 6)
     assert not hopeless.sections
     assert "39 syllables in 6 lines need at least" in hopeless.warnings[0]
+    for duration in (5, 5.4, 6, 7.5):
+        said = lyrics_llm.singability(words, duration).warnings[0]
+        least = int(said.partition("at least ")[2].split(" ")[0])
+        assert least > duration
+        assert lyrics_llm.singability(words, least).sections
+        assert not lyrics_llm.singability(words, max(5, least - 1)).sections
+    endless = Lyrics.parse("<verse>\n" + ("天" * 32 + "\n") * 120)
+    assert "need more than 600 seconds" in lyrics_llm.singability(endless, 600).warnings[0]
     with pytest.raises(LyricsError, match="no lines to sing"):
         lyrics_llm.singability(Lyrics.parse("<intro>\n"), 30)
     with pytest.raises(RequestError, match="lasts 5 to 600 seconds"):
