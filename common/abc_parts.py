@@ -153,5 +153,7 @@ def tempo_of(text: str | None) -> float:
         if not bare:
             return 100.0
         raise ScoreError(f"tempo {text!r} isn't understood: write one such as Q:1/4=100")
+    if match[1] and not int(match[2]):
+        raise ScoreError(f"tempo {text!r} divides by nought: write one such as Q:1/4=100")
     unit = 4 * int(match[1]) / int(match[2]) if match[1] else 1.0
     return float(match[3]) * unit

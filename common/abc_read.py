@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -23,7 +23,7 @@ from common.abc_parts import (
 from common.abc_write import default_readings
 from common.errors import ScoreError
 from common.lyrics import tag_of
-from common.score import HOLD, TICKS, ChordChange, Groove, Score, Section
+from common.score import HOLD, TICKS, ChordChange, Groove, Score, Section, check_metre
 from common.theory import LETTERS, Key, foreign_chord, key_signature, pitch_class
 
 logger = logging.getLogger(__name__)
@@ -53,12 +53,26 @@ _MODES = {
 _NEAREST_SCALE = {"lydian": "major", "phrygian": "minor", "locrian": "minor"}
 
 
+def _quoted(value: str) -> str:
+    title = json.loads(value)
+    if not isinstance(title, str):
+        raise TypeError(f"a title is text in quotes, but got {value}")
+    return title
+
+
+# What a %%baihua- directive of the header says, by its name.
+_HEADER: dict[str, Callable[[str], Any]] = {
+    "title": _quoted, "tempo": float, "key": Key.parse, "swing": float, "lead-in": float, "tail": float,
+    "meta": json.loads,
+}  # fmt: skip
+
+
 class _Reader:
     """Walks the lines of one tune and gathers what a score needs."""
 
     def __init__(self) -> None:
         self.fields: dict[str, str] = {}
-        self.extra: dict[str, str] = {}  # %%baihua- directives of the header
+        self.extra: dict[str, Any] = {}  # values of the %%baihua- directives of the header
         self.metre: tuple[int, int] | None = None
         self.unit = Fraction(0)  # ticks of the unit length
         self.key: Key | None = None
@@ -105,8 +119,8 @@ class _Reader:
 
     def directive(self, name: str, value: str) -> None:
         try:
-            if name in ("title", "tempo", "key", "swing", "lead-in", "tail", "meta"):
-                self.extra[name] = value
+            if name in _HEADER:
+                self.extra[name] = self.told(name, value)
             elif name == "open":
                 self.row_open = True
             elif name == "readings":
@@ -120,8 +134,14 @@ class _Reader:
                 self.part().settings["groove"] = Groove(*value.split("|"))
             else:
                 raise self.fail(f"unknown directive %%baihua-{name}")
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise self.fail(f"%%baihua-{name} can't be read: {value!r}") from error
+
+    def told(self, name: str, value: str) -> Any:
+        try:
+            return _HEADER[name](value)
+        except ScoreError as error:
+            raise self.fail(f"%%baihua-{name}: {error}") from error
 
     def field(self, name: str, value: str) -> None:
         if name == "V":
@@ -136,6 +156,8 @@ class _Reader:
             self.set_metre(value)
         elif name == "L":
             self.unit = self.fraction(value) * TICKS * 4
+            if self.unit <= 0:
+                raise self.fail(f"a unit length is a fraction above nought such as 1/8, but got {value!r}")
         elif name == "K":
             self.set_key(value)
         elif name == "Q" and "Q" in self.fields:
@@ -167,6 +189,10 @@ class _Reader:
         top, bottom = text.split("/")
         if self.metre is not None and self.metre != (int(top), int(bottom)):
             raise self.fail(f"a score has one metre, but {value} follows {self.metre[0]}/{self.metre[1]}")
+        try:
+            check_metre((int(top), int(bottom)))
+        except ScoreError as error:
+            raise self.fail(str(error)) from error
         self.metre = int(top), int(bottom)
 
     def set_key(self, value: str) -> None:
@@ -373,12 +399,12 @@ class _Reader:
         options: dict[str, Any] = {}
         for name in ("swing", "lead-in", "tail"):
             if name in self.extra:
-                options[name.replace("-", "_")] = float(self.extra[name])
+                options[name.replace("-", "_")] = self.extra[name]
         if "meta" in self.extra:
-            options["meta"] = json.loads(self.extra["meta"])
-        key = Key.parse(self.extra["key"]) if "key" in self.extra else self.key
-        title = json.loads(self.extra["title"]) if "title" in self.extra else self.fields.get("T", "")
-        tempo = float(self.extra["tempo"]) if "tempo" in self.extra else tempo_of(self.fields.get("Q"))
+            options["meta"] = self.extra["meta"]
+        key = self.extra.get("key", self.key)
+        title = self.extra.get("title", self.fields.get("T", ""))
+        tempo = self.extra["tempo"] if "tempo" in self.extra else tempo_of(self.fields.get("Q"))
         return Score(tempo, key, tuple(sections), self.metre or (4, 4), title=title, **options)
 
     def grouped(self) -> Iterator[tuple[Part, list[tuple[int, Measure]]]]:
@@ -435,5 +461,5 @@ def read(text: str) -> Score:
     try:
         reader.read(text)
         return reader.score()
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, ArithmeticError) as error:
         raise ScoreError(f"ABC line {reader.number}: {error}") from error

@@ -11,18 +11,19 @@ the highest that isn't drums; chords are recognised bar by bar from the other tr
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import mido
 import numpy as np
+from mido.midifiles.meta import KeySignatureError
 
 from common.abc_write import default_readings
 from common.errors import ScoreError
 from common.lyrics import tag_of
-from common.score import DRUMS, HOLD, TICKS, ChordChange, Drum, Groove, Note, Score, Section
+from common.score import DRUMS, HOLD, TICKS, ChordChange, Drum, Groove, Note, Score, Section, check_metre
 from common.theory import CHORDS, NOTE_NAMES, Chord, Key
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ _DRUM_OF: dict[int, Drum] = {
     35: "kick", 36: "kick", 37: "snare", 38: "snare", 40: "snare", 42: "hat", 44: "hat", 46: "hat",
 }  # fmt: skip
 _MARK = "baihua "
+# What mido raises on a file that breaks the format, beside OSError and EOFError.
+_DAMAGED = (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, KeySignatureError)
 _VELOCITIES = {"x": 72, "X": 112}
 _QUALITIES = ("", "m", "7", "m7", "maj7", "sus4", "dim")  # that chords are recognised as
 _MIDI_MODES = {"major": "", "minor": "m"}
@@ -160,18 +163,26 @@ def from_midi(path: str | Path) -> Score:
         ScoreError: the file can't be read, or has no melody; the message says which.
     """
     try:
-        file = mido.MidiFile(str(path), charset="utf-8", clip=True)
+        file = _opened(path)
     except FileNotFoundError as error:
         raise ScoreError(f"there is no MIDI file {path}") from error
-    except UnicodeDecodeError:
-        file = mido.MidiFile(str(path), clip=True)
-    except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
+    except (*_DAMAGED, OSError, EOFError) as error:
         raise ScoreError(f"{path} is no MIDI file that can be read: {error}") from error
     if file.ticks_per_beat <= 0 or file.type == 2:
         raise ScoreError(
             f"{path} counts time in frames or holds several songs: save it as an ordinary MIDI file"
         )
-    return _Reader(file, str(path)).score()
+    try:
+        return _Reader(file, str(path)).score()
+    except ScoreError as error:
+        raise ScoreError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+
+
+def _opened(path: str | Path) -> mido.MidiFile:
+    try:
+        return mido.MidiFile(str(path), charset="utf-8", clip=True)
+    except UnicodeDecodeError:
+        return mido.MidiFile(str(path), clip=True)
 
 
 class _Reader:
@@ -210,13 +221,16 @@ class _Reader:
             elif kind == "lyrics":
                 words.append((now, message.text))
             elif kind == "text" and message.text.startswith(_MARK):
-                self.texts.append((now, json.loads(message.text[len(_MARK) :])))
+                self.texts.append((now, _said(message.text)))
             elif kind == "marker":
                 self.markers.append((now, message.text))
             elif kind == "set_tempo":
+                if not message.tempo:
+                    raise ScoreError("a tempo of 0 microseconds a quarter note can't be played")
                 self.tempo = self.tempo if tempi else 6e7 / message.tempo
                 tempi.add(message.tempo)
             elif kind == "time_signature":
+                check_metre((message.numerator, message.denominator))
                 self.metre = self.metre if metres else (message.numerator, message.denominator)
                 metres.add((message.numerator, message.denominator))
             elif kind == "key_signature" and self.key is None:
@@ -298,7 +312,7 @@ class _Reader:
             own = [replace(c, start=c.start - low) for c in chords if low <= c.start < high]
             own = [ChordChange(at, symbol) for at, symbol in data.get("chords", [])] or own
             inside = [replace(n, start=n.start - low) for n in notes if low <= n.start < high]
-            groove = Groove(*data["groove"]) if data.get("groove") else None
+            groove = _groove_of(data["groove"]) if data.get("groove") else None
             if not told:
                 groove = self._groove(bar, end)
             tag = tag_of(label)
@@ -346,6 +360,60 @@ class _Reader:
             if symbol and (not changes or changes[-1].symbol != symbol):
                 changes.append(ChordChange(slot * half, symbol))
         return changes
+
+
+def _said(text: str) -> dict[str, Any]:
+    """What one of our text events says. Raises ScoreError when it isn't as `to_midi` writes it."""
+    try:
+        data = json.loads(text[len(_MARK) :])
+    except (ValueError, RecursionError):
+        data = None
+    kind = next((k for k in _SAID if k in data), None) if isinstance(data, dict) else None
+    if kind is None:
+        raise ScoreError(f"the text event {text[:60]!r} begins as ours do, but can't be read: remove it")
+    for name, right in _SAID[kind].items():
+        if name not in data or not right(data[name]):
+            raise ScoreError(f"the text event {text[:60]!r} has a missing or wrong {name!r}")
+    return data
+
+
+def _groove_of(rows: Any) -> Groove:
+    if not isinstance(rows, list) or len(rows) != 3 or not all(map(_is_text, rows)):
+        raise ScoreError(f"a groove is a row each for {', '.join(DRUMS)}, but got {rows!r}")
+    return Groove(*rows)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _are_changes(value: object) -> bool:
+    pairs = value if isinstance(value, list) else [None]
+    return all(isinstance(p, list) and len(p) == 2 and _is_whole(p[0]) and _is_text(p[1]) for p in pairs)
+
+
+# The fields of our three kinds of text event: of the whole song, of a section, of a sung note.
+_SAID: dict[str, dict[str, Callable[[Any], bool]]] = {
+    "bars": {
+        "bars": lambda v: _is_whole(v) and v > 0, "tempo": _is_number, "key": _is_text, "swing": _is_number,
+        "lead_in": _is_number, "tail": _is_number, "meta": lambda v: isinstance(v, dict),
+    },
+    "energy": {
+        "energy": _is_number, "fill": lambda v: isinstance(v, bool), "chords": _are_changes,
+    },
+    "word": {
+        "word": _is_text, "reading": lambda v: v is None or _is_text(v),
+        "ends_line": lambda v: isinstance(v, bool),
+    },
+}  # fmt: skip
 
 
 def _clean(word: str | None) -> tuple[str | None, bool]:

@@ -134,3 +134,24 @@ def test_fast_notes_are_moved_to_ticks_with_a_warning(caplog: pytest.LogCaptureF
     assert "2 notes were moved" in caplog.text or "notes were moved" in caplog.text
     assert [n.pitch for n in score.sections[0].notes] == [70, 72, 74, 75, 77]
     assert sum(n.duration for n in score.sections[0].notes) == 12
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("M: 2/4", "M: 4/0", "line 4: metre 4/0"),
+        ("M: 2/4", "M: 0/4", "line 4: metre 0/4"),
+        ("M: 2/4", "M: 5/16", "line 4: metre 5/16"),
+        ("L: 1/16", "L: -1/16", "line 5: a unit length"),
+        ('Q: "Moderato" 1/4=80', "Q:1/0=100", "divides by nought"),
+        ("C: trad.", "%%baihua-title 5", "line 3: %%baihua-title can't be read: '5'"),
+        ("C: trad.", "%%baihua-title [1]", "line 3: %%baihua-title"),
+        ("C: trad.", "%%baihua-meta " + "[" * 9000, "line 3: %%baihua-meta"),
+        ("C: trad.", "%%baihua-key H moll", "line 3: %%baihua-key: a key begins with a note name"),
+        ("C: trad.", "%%baihua-tempo fast", "line 3: %%baihua-tempo"),
+    ],
+)
+def test_wrong_numbers_and_directives_are_score_errors(old: str, new: str, message: str) -> None:
+    assert old in FOREIGN
+    with pytest.raises(ScoreError, match=message):
+        from_abc(FOREIGN.replace(old, new))

@@ -100,3 +100,45 @@ def test_titles_and_words_keep_their_characters(tmp_path: Path) -> None:
     to_midi(song, tmp_path / "a.mid")
     assert from_midi(tmp_path / "a.mid") == song
     assert from_midi(tmp_path / "a.mid") != replace(song, title="光")
+
+
+def damaged(path: Path, event: bytes) -> Path:
+    """A file of one note with one event of a conductor before it, in bytes that mido refuses to write."""
+    notes = b"\x00\x90\x3c\x40\x60\x80\x3c\x00"
+    body = b"\x00" + event + notes + b"\x00\xff\x2f\x00"
+    path.write_bytes(
+        b"MThd\x00\x00\x00\x06\x00\x01\x00\x01\x00\x60MTrk" + len(body).to_bytes(4, "big") + body
+    )
+    return path
+
+
+def meta_event(kind: int, data: bytes) -> bytes:
+    return bytes((0xFF, kind, len(data))) + data
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        (meta_event(0x59, b"\x0a\x00"), "no MIDI file that can be read"),
+        (meta_event(0x51, b"\x00\x00\x00"), "0 microseconds"),
+        (meta_event(0x58, b"\x00\x02\x18\x08"), "metre 0/4"),
+        (meta_event(0x58, b"\x04\x08\x18\x08"), "metre 4/256"),
+        (meta_event(0x01, b"baihua is great"), "begins as ours do"),
+        (meta_event(0x01, b"baihua [1]"), "begins as ours do"),
+        (meta_event(0x01, b'baihua {"bars": 2}'), "missing or wrong 'tempo'"),
+        (meta_event(0x01, b'baihua {"energy": "x"}'), "missing or wrong 'energy'"),
+        (
+            meta_event(0x01, b'baihua {"energy": 1, "fill": false, "chords": [[0]]}'),
+            "missing or wrong 'chords'",
+        ),
+        (meta_event(0x01, b'baihua {"energy": 1, "fill": true, "chords": [], "groove": [1]}'), "a groove is"),
+        (meta_event(0x01, b'baihua {"word": 1, "reading": null, "ends_line": true}'), "wrong 'word'"),
+        # Neither is UTF-8, so that the file is read a second time.
+        (meta_event(0x03, b"\xff\xfe") + b"\x00" + meta_event(0x59, b"\x0a\x00"), "can be read"),
+    ],
+)
+def test_damaged_events_are_score_errors(tmp_path: Path, event: bytes, message: str) -> None:
+    path = damaged(tmp_path / "a.mid", event)
+    with pytest.raises(ScoreError, match=message) as caught:
+        from_midi(path)
+    assert "a.mid" in str(caught.value)
