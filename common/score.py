@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from common import score_json
 from common.errors import ScoreError
 from common.lyrics import Lyrics, LyricSection, SectionTag, check_tag
 from common.theory import Chord, Key
@@ -311,23 +312,12 @@ class Score:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Score":
-        """Read what `to_json` wrote. Raises ScoreError naming the missing or wrong field."""
+        """Read what `to_json` wrote. Raises ScoreError naming the missing or wrong field by its path."""
         try:
-            sections = tuple(
-                Section(
-                    tag=s["tag"],
-                    bars=s["bars"],
-                    chords=tuple(ChordChange(**c) for c in s["chords"]),
-                    notes=tuple(Note(**n) for n in s["notes"]),
-                    groove=Groove(**s["groove"]) if s["groove"] else None,
-                    fill=s["fill"],
-                    energy=s["energy"],
-                )
-                for s in data["sections"]
-            )
-            rest = {k: v for k, v in data.items() if k not in ("sections", "key", "metre")}
-            return cls(key=Key(**data["key"]), sections=sections, metre=tuple(data["metre"]), **rest)
-        except (KeyError, TypeError, AttributeError) as error:
+            if isinstance(data, dict) and "metre" not in data:
+                raise ScoreError("metre is missing")
+            return score_json.read(cls, data, complete=(Section,))
+        except ScoreError as error:
             raise ScoreError(f"a score's JSON has a missing or wrong field: {error}") from error
 
 
