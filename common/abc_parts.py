@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -71,6 +71,38 @@ def broken_factor(marks: str, first: bool) -> Fraction:
 
 def uncommented(line: str) -> str:
     return re.sub(r"(?<!\\)%.*$", "", line)
+
+
+def first_voice(lines: Sequence[str]) -> str | None:
+    """The name of the first voice that has notes, in the order in which V: names them; None without any V:.
+
+    Notes before the first V: are of voice 1, as the standard has it.
+    """
+    names: dict[str, None] = {}
+    sounding: set[str] = set()
+    current, body = "1", False
+    for line in lines:
+        if match := re.match(r"([A-Za-z+]):(.*)", line):
+            if match[1] == "V":
+                current = _voice_name(match[2])
+                names.setdefault(current)
+            if match[1] == "K":
+                current, body = (current if body else "1"), True
+            continue
+        for piece in re.split(r"(\[V:[^\]]*\])", "" if line.startswith("%") or not body else line):
+            if piece.startswith("[V:"):
+                current = _voice_name(piece[3:-1])
+                names.setdefault(current)
+            elif re.search("[A-Ga-g]", re.sub(r'"[^"]*"|!.*?!|\[[A-Za-z]:[^\]]*\]', "", piece)):
+                sounding.add(current)
+                names = names or {current: None}
+    if not names.keys() - {"1"} and len(names) < 2:
+        return next(iter(names), None)
+    return next((name for name in names if name in sounding), None)
+
+
+def _voice_name(value: str) -> str:
+    return (value.split() or [""])[0]
 
 
 def word_tokens(text: str) -> list[str]:

@@ -14,6 +14,7 @@ from common.abc_parts import (
     broken_factor,
     characters,
     expanded,
+    first_voice,
     notes_of,
     quarters,
     tempo_of,
@@ -91,8 +92,11 @@ class _Reader:
         self.broken = ""
         self.tie: Head | None = None
         self.tie_place: tuple[str, int] = "", 0
-        self.voice: str | None = None
+        self.voice: str | None = None  # the one that is read; None: the tune names no voices
         self.other_voice = False
+        self.unread: set[str] = set()  # voices whose loss has been told
+        self.part_label = ""
+        self.waiting_part: str | None = None  # began while another voice went on
         self.number = 0
 
     def fail(self, message: str) -> ScoreError:
@@ -102,8 +106,9 @@ class _Reader:
 
     def read(self, text: str) -> None:
         begun = False
-        for self.number, raw in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
-            line = raw.rstrip()
+        lines = [line.rstrip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+        self.voice = first_voice(lines)
+        for self.number, line in enumerate(lines, 1):
             if line.startswith("%%baihua-"):
                 self.directive(*line[9:].partition(" ")[::2])
             elif re.match(r"[A-Za-z+]:", line):
@@ -147,7 +152,8 @@ class _Reader:
         if name == "V":
             self.choose_voice(value.split()[0] if value else "")
         elif self.other_voice:
-            return
+            if name == "P":
+                self.waiting_part = value
         elif name == "w":
             self.words(value)
         elif name == "P" and self.key is not None:
@@ -168,13 +174,16 @@ class _Reader:
             self.fields.setdefault(name, value)
 
     def choose_voice(self, name: str) -> None:
-        if self.key is None:
+        if self.key is None or self.voice is None:
             return
-        if self.voice is None:
-            self.voice = name
-        if name != self.voice and not self.other_voice:
-            logger.warning("ABC line %d: only voice %s is read, not %s", self.number, self.voice, name)
         self.other_voice = name != self.voice
+        if self.other_voice and name not in self.unread:
+            logger.warning("ABC line %d: only voice %s is read, not %s", self.number, self.voice, name)
+            self.unread.add(name)
+        if not self.other_voice and self.waiting_part is not None:
+            if self.waiting_part != self.part_label:  # parts may be named in every voice
+                self.begin_part(self.waiting_part)
+            self.waiting_part = None
 
     def fraction(self, text: str) -> Fraction:
         try:
@@ -216,6 +225,7 @@ class _Reader:
         if tag is None:
             logger.warning("ABC line %d: part %r is taken for a verse", self.number, label)
         self.close_measure()
+        self.part_label = label
         self.parts.append(Part(tag or "verse"))
 
     def part(self) -> Part:
@@ -227,9 +237,18 @@ class _Reader:
 
     def music(self, line: str) -> None:
         """A line of music: its tokens, one after the other."""
-        if self.other_voice:
-            return
-        self.row, self.verse, position = [], 0, 0
+        begun, position = False, 0
+        for piece in re.split(r"(\[V:[^\]]*\])", line):
+            if piece.startswith("[V:"):
+                self.field("V", piece[3:-1].strip())
+            elif piece.strip() and not self.other_voice:
+                if not begun:
+                    self.row, self.verse, begun = [], 0, True
+                self.piece(line[: position + len(piece)], position)
+            position += len(piece)
+
+    def piece(self, line: str, position: int) -> None:
+        """The tokens of a line from a position on, all of one voice."""
         while position < len(line):
             match = _TOKEN.match(line, position)
             if match is None:

@@ -155,3 +155,39 @@ def test_wrong_numbers_and_directives_are_score_errors(old: str, new: str, messa
     assert old in FOREIGN
     with pytest.raises(ScoreError, match=message):
         from_abc(FOREIGN.replace(old, new))
+
+
+HEAD = "X:1\nM:4/4\nL:1/8\nQ:1/4=90\n"
+
+
+def melody(text: str) -> list[int]:
+    return [note.pitch for section in from_abc(text).sections for note in section.notes]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "K:C\n[V:1] C8|\n[V:2] E8|\n[V:1] D8|\n[V:2] F8|\n",
+        "K:C\nV:1\nV:2\n[V:1] C8|\n[V:2] E8|\n[V:1] D8|\n[V:2] F8|\n",
+        "V:1 name=Voice\nV:2 name=Bass\nK:C\nV:2\nE8|F8|\nV:1\nC8|D8|\n",
+        "V:0\nV:1\nK:C\n[V:1 clef=treble] C8|[V:2] E8|[V:1] D8|\n",
+        "K:C\nC8|\nV:2\nE8|\nV:1\nD8|\n",
+        "K:C\nV:tune\nC8|D8|\nV:bass\nE8|F8|\n",
+        "K:C\n[V:1] C8|[V:2] @ what we don't read |\n[V:1] D8|\n",
+    ],
+)
+def test_the_first_voice_is_read_alone_and_whole(body: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert melody(HEAD + body) == [60, 62]
+    assert caplog.text.count("is read, not") == 1
+
+
+def test_words_and_parts_between_voices_are_the_first_ones() -> None:
+    score = from_abc(
+        HEAD + "K:C\nP:verse\n[V:1] C8|\nw: 月\n[V:2] E8|\nw: 星\nP:chorus\n[V:1] D8|\nw: 光\n"
+        "[V:2] F8|\nP:chorus\n[V:1] E8|\n"
+    )
+    assert [(s.tag, [n.syllable for n in s.notes]) for s in score.sections] == [
+        ("verse", ["月"]),
+        ("chorus", ["光", None]),
+    ]
