@@ -82,6 +82,8 @@ def first_voice(lines: Sequence[str]) -> str | None:
     sounding: set[str] = set()
     current, body = "1", False
     for line in lines:
+        if not line and sounding:
+            break  # an empty line ends the tune
         if match := re.match(r"([A-Za-z+]):(.*)", line):
             if match[1] == "V":
                 current = _voice_name(match[2])
@@ -96,8 +98,6 @@ def first_voice(lines: Sequence[str]) -> str | None:
             elif re.search("[A-Ga-g]", re.sub(r'"[^"]*"|!.*?!|\[[A-Za-z]:[^\]]*\]', "", piece)):
                 sounding.add(current)
                 names = names or {current: None}
-    if not names.keys() - {"1"} and len(names) < 2:
-        return next(iter(names), None)
     return next((name for name in names if name in sounding), None)
 
 

@@ -21,7 +21,7 @@ from common.abc_parts import (
     uncommented,
     word_tokens,
 )
-from common.abc_write import default_readings
+from common.abc_write import default_readings, plain_key, plain_title
 from common.errors import ScoreError
 from common.lyrics import tag_of
 from common.score import HOLD, TICKS, ChordChange, Groove, Score, Section, check_metre
@@ -421,10 +421,31 @@ class _Reader:
                 options[name.replace("-", "_")] = self.extra[name]
         if "meta" in self.extra:
             options["meta"] = self.extra["meta"]
-        key = self.extra.get("key", self.key)
-        title = self.extra.get("title", self.fields.get("T", ""))
-        tempo = self.extra["tempo"] if "tempo" in self.extra else tempo_of(self.fields.get("Q"))
-        return Score(tempo, key, tuple(sections), self.metre or (4, 4), title=title, **options)
+        return Score(
+            self.exact("tempo", "Q", tempo_of(self.fields.get("Q")), lambda tempo: float(f"{tempo:.0f}")),
+            self.exact("key", "K", self.key, lambda key: Key.parse(plain_key(key))),
+            tuple(sections),
+            self.metre or (4, 4),
+            title=self.exact("title", "T", self.fields.get("T", ""), plain_title),
+            **options,
+        )
+
+    def exact(self, name: str, field: str, plain: Any, shown: Callable[[Any], Any]) -> Any:
+        """The value of a %%baihua- directive, while the plain field still shows it; else the field's.
+
+        Args:
+            shown: what the field says of the directive's value, rounded or reduced.
+        """
+        if name not in self.extra:
+            return plain
+        if field not in self.fields and field != "K":  # its line was taken out: nothing contradicts
+            return self.extra[name]
+        if plain == shown(self.extra[name]):
+            return self.extra[name]
+        logger.warning(
+            "%s: was edited to %s: %%%%baihua-%s %s no longer counts", field, plain, name, self.extra[name]
+        )
+        return plain
 
     def grouped(self) -> Iterator[tuple[Part, list[tuple[int, Measure]]]]:
         """Sections: runs of measures of one part on one pass of its repeat, with the pass."""

@@ -1,6 +1,7 @@
 """ABC: our scores come back equal, other people's tunes are read or refused by line."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -191,3 +192,28 @@ def test_words_and_parts_between_voices_are_the_first_ones() -> None:
         ("verse", ["月"]),
         ("chorus", ["光", None]),
     ]
+
+
+OWN = Score(104.854, Key(9, "yu"), (Section("verse", 1, notes=(Note(0, 12, 69),)),), title="100% 好")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("Q:1/4=105", "Q:1/4=140", {"tempo": 140.0}),
+        ("Q:1/4=105", "Q:1/2=70", {"tempo": 140.0}),
+        ("K:Am", "K:Em", {"key": Key(4, "minor")}),
+        ("T:", "T:月光", {"title": "月光"}),
+        ("Q:1/4=105", "Q: 1/4 = 105", {}),
+        ("K:Am", "K:A minor", {}),
+        ("Q:1/4=105\n", "", {}),
+    ],
+)
+def test_an_edited_field_counts_more_than_its_directive(
+    old: str, new: str, changed: dict, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = to_abc(OWN)
+    assert from_abc(text) == OWN and text.count(old) == 1 and "%%baihua-title" in text
+    with caplog.at_level(logging.WARNING):
+        assert from_abc(text.replace(old, new)) == replace(OWN, **changed)
+    assert ("no longer counts" in caplog.text) == bool(changed)
