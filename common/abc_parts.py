@@ -73,6 +73,28 @@ def uncommented(line: str) -> str:
     return re.sub(r"(?<!\\)%.*$", "", line)
 
 
+def joined_lines(text: str) -> list[tuple[int, str]]:
+    """The lines of a file with their numbers: `+:` joins its field, and blocks of text or code are out."""
+    lines: list[tuple[int, str]] = []
+    block = ""
+    for number, raw in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
+        line = raw.rstrip()
+        if block:
+            block = "" if re.match(rf"%%end{block}\b", line) else block
+        elif match := re.match(r"%%begin(\w+)", line):
+            logger.info("ABC line %d: the %s is left out, it is no music", number, match[0])
+            block = match[1]
+        elif line.startswith("+:"):
+            place = next((i for i in reversed(range(len(lines))) if not lines[i][1].startswith("%")), None)
+            if place is None or not re.match("[A-Za-z]:", lines[place][1]):
+                raise ScoreError(f"ABC line {number}: +: has no field above it to go on with")
+            before = uncommented(lines[place][1]).rstrip("\\ ")
+            lines[place] = lines[place][0], f"{before} {uncommented(line[2:]).strip()}"
+        else:
+            lines.append((number, line))
+    return lines
+
+
 def first_voice(lines: Sequence[str]) -> str | None:
     """The name of the first voice that has notes, in the order in which V: names them; None without any V:.
 
@@ -107,6 +129,7 @@ def _voice_name(value: str) -> str:
 
 def word_tokens(text: str) -> list[str]:
     """Words, `*`, `_` and `|` of a w: line; `-` parts words and `~` joins them."""
+    text = re.sub(r"^\s*\d+[.)]?~+", "", text)  # the number of a verse stands before its first word
     tokens = re.findall(r"(?:\\.|[^\s\-_*|])+|[_*|]|(?<=[-\s])-", text)
     return [
         "_" if t == "-" else t if t in "_*|" else re.sub(r"\\(.)", r"\1", t.replace("~", "")) for t in tokens

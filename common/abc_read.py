@@ -15,6 +15,7 @@ from common.abc_parts import (
     characters,
     expanded,
     first_voice,
+    joined_lines,
     notes_of,
     quarters,
     tempo_of,
@@ -34,7 +35,7 @@ _TOKEN = re.compile(
     |(?P<inline>\[[A-Za-z]:[^\]]*\])
     |(?P<text>"[^"]*")
     |(?P<mark>![^!]*!|\+[^+]*\+|\{[^}]*\})
-    |(?P<bar>:*\|[|\]:]*(?:\s*\[?(?P<ending>\d))?|\[\||::+|\[(?P<volta>\d))
+    |(?P<bar>:*\|[|\]:]*(?:\s*\[?(?P<ending>\d(?:[,-]\d)*))?|\[\||::+|\[(?P<volta>\d(?:[,-]\d)*))
     |(?P<tuplet>\((?P<p>\d)(?::(?P<q>\d?))?(?::(?P<r>\d*))?)
     |(?P<chord>\[(?P<members>[^\]|]+)\](?P<chord_length>\d*/*\d*))
     |(?P<rest>[zxZX])(?P<rest_length>\d*/*\d*)
@@ -83,6 +84,7 @@ class _Reader:
         self.bar: dict[tuple[str, int], int] = {}  # accidentals of this bar by letter and octave
         self.row: list[tuple[Head, int]] = []  # heads of the last line of music, and their measure
         self.verse = 0
+        self.row_goes_on = False  # the line of music ended in a backslash
         self.row_open = False  # the line of lyrics goes on below
         self.special: dict[int, str | None] = {}  # readings of the next line by place
         self.current: Measure | None = None
@@ -106,9 +108,9 @@ class _Reader:
 
     def read(self, text: str) -> None:
         begun = False
-        lines = [line.rstrip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
-        self.voice = first_voice(lines)
-        for self.number, line in enumerate(lines, 1):
+        lines = joined_lines(text)
+        self.voice = first_voice([line for _, line in lines])
+        for self.number, line in lines:
             if line.startswith("%%baihua-"):
                 self.directive(*line[9:].partition(" ")[::2])
             elif re.match(r"[A-Za-z+]:", line):
@@ -120,7 +122,7 @@ class _Reader:
             elif not line and self.key is not None and self.measures:
                 break  # an empty line ends the tune
             elif line and not line.startswith("%") and self.key is not None:
-                self.music(uncommented(line).rstrip("\\"))
+                self.music(uncommented(line).rstrip())
 
     def directive(self, name: str, value: str) -> None:
         try:
@@ -205,12 +207,15 @@ class _Reader:
         self.metre = int(top), int(bottom)
 
     def set_key(self, value: str) -> None:
+        value = value.translate({ord("♯"): "#", ord("♭"): "b"})
         bare = re.sub(r"\b\w+=\S+|\b(treble|bass|alto|tenor|perc)\S*", "", value).strip()
-        match = re.fullmatch(r"([A-G][#b]?)\s*([A-Za-z]*)(.*)", bare) if bare not in ("", "none") else None
+        match = re.fullmatch(r"([A-G][#b]?)\s*([A-Za-z]*)((?:[\s^_=].*)?)", bare)
         if bare in ("", "none"):
             name, mode = "C", "major"
         elif match and (match[2].lower() == "m" or match[2].lower()[:3] in _MODES):
             name, mode = match[1], _MODES[match[2].lower()[:3]]
+            if match[3].strip():
+                logger.warning("ABC line %d: %r of the key is left out", self.number, match[3].strip())
         else:
             raise self.fail(f"key {value!r} isn't a tonic and a mode such as G, Am or D dor")
         if self.key is not None:
@@ -237,19 +242,26 @@ class _Reader:
 
     def music(self, line: str) -> None:
         """A line of music: its tokens, one after the other."""
+        goes_on, line = line.endswith("\\"), line.rstrip("\\")
         begun, position = False, 0
         for piece in re.split(r"(\[V:[^\]]*\])", line):
             if piece.startswith("[V:"):
                 self.field("V", piece[3:-1].strip())
             elif piece.strip() and not self.other_voice:
-                if not begun:
-                    self.row, self.verse, begun = [], 0, True
+                if not begun and not self.row_goes_on:
+                    self.row, self.verse = [], 0
+                begun, self.row_goes_on = True, goes_on
                 self.piece(line[: position + len(piece)], position)
             position += len(piece)
 
     def piece(self, line: str, position: int) -> None:
         """The tokens of a line from a position on, all of one voice."""
         while position < len(line):
+            if line[position] == "&":
+                logger.warning("ABC line %d: the second voice of a bar (behind &) is left out", self.number)
+                bar = re.compile(r":*\|").search(line, position)
+                position = bar.start() if bar else len(line)
+                continue
             match = _TOKEN.match(line, position)
             if match is None:
                 raise self.fail(f"{line[position]!r} at column {position + 1} isn't understood")
@@ -260,9 +272,9 @@ class _Reader:
         if match["inline"]:
             self.field(match["inline"][1], match["inline"][3:-1].strip())
         elif match["text"]:
-            self.chords += [s for s in [foreign_chord(match["text"][1:-1])] if s]
+            self.chord(match["text"][1:-1])
         elif match["bar"]:
-            self.bar_line(match["bar"], int(match["ending"] or match["volta"] or 0))
+            self.bar_line(match["bar"], self.ending_of(match["ending"] or match["volta"] or "0"))
         elif match["tuplet"]:
             self.tuplet = self.tuplet_of(match)
         elif match["broken"]:
@@ -271,8 +283,32 @@ class _Reader:
                 self.row[-1][0].duration *= broken_factor(self.broken, first=True)
         elif match["tie"]:
             self.tie = self.row[-1][0] if self.row else None
+        elif match["rest"] and match["rest"][0] in "ZX":
+            self.rest_bars(match["rest_length"])
         elif match["note"] or match["chord"] or match["rest"]:
             self.add(self.head(match))
+
+    def chord(self, text: str) -> None:
+        symbol = foreign_chord(text)
+        if symbol:
+            self.chords.append(symbol)
+        elif not text.startswith(("^", "_", "<", ">", "@")):  # these stand before a remark to the player
+            logger.warning("ABC line %d: %r is no chord that is known and is left out", self.number, text)
+
+    def ending_of(self, text: str) -> int:
+        """The number of an ending; of several (1,3 or 1-3) the first."""
+        if len(text) > 1:
+            logger.warning("ABC line %d: of the endings %s the first is played", self.number, text)
+        return int(text[0])
+
+    def rest_bars(self, count: str) -> None:
+        """`Z4` rests for four bars."""
+        if not re.fullmatch(r"\d{0,3}", count) or int(count or 1) == 0:
+            raise self.fail(f"Z{count} rests for no number of bars from 1 to 999")
+        for number in range(int(count or 1)):
+            if number:
+                self.close_measure()
+            self.add(Head(Fraction(self.bar_ticks)))
 
     def add(self, head: Head) -> None:
         count, factor = self.tuplet
@@ -293,9 +329,7 @@ class _Reader:
 
     def head(self, match: re.Match[str]) -> Head:
         if match["rest"]:
-            length = self.length(match["rest_length"])
-            whole = match["rest"][0] in "ZX"
-            return Head(length / self.unit_ticks * self.bar_ticks if whole else length)
+            return Head(self.length(match["rest_length"]))
         if match["chord"]:
             notes = [m for m in _TOKEN.finditer(match["members"]) if m["note"]]
             if not notes:
@@ -330,7 +364,10 @@ class _Reader:
 
     def tuplet_of(self, match: re.Match[str]) -> tuple[int, Fraction]:
         p = int(match["p"])
-        q = int(match["q"] or 0) or (_TUPLET_TIME.get(p) or 0)
+        top, bottom = self.metre or (4, 4)
+        compound = bottom == 8 and top % 3 == 0
+        usual = 3 if compound and p in (5, 7, 9) else _TUPLET_TIME.get(p, 0)
+        q = int(match["q"] or 0) or usual
         if not p or not q:
             raise self.fail(f"tuplet {match['tuplet']!r} isn't understood")
         return int(match["r"] or p), Fraction(q, p)
@@ -355,7 +392,7 @@ class _Reader:
             self.close_measure()
         if closes and self.measures:
             self.measures[-1].closes = True
-        self.opens = self.opens or text.rstrip("[ 0123456789").endswith(":")
+        self.opens = self.opens or text.rstrip("[ 0123456789,-").endswith(":")
         self.ending = ending or self.ending
 
     def close_measure(self) -> None:
@@ -405,6 +442,7 @@ class _Reader:
         if sung and not self.row_open:
             sung[-1].ends[self.verse] = True
         self.row_open, self.special, self.verse = False, {}, self.verse + 1
+        self.row_goes_on = False
 
     # ---- the score -------------------------------------------------------------------------
 

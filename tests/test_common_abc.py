@@ -217,3 +217,72 @@ def test_an_edited_field_counts_more_than_its_directive(
     with caplog.at_level(logging.WARNING):
         assert from_abc(text.replace(old, new)) == replace(OWN, **changed)
     assert ("no longer counts" in caplog.text) == bool(changed)
+
+
+def words(text: str) -> list[str | None]:
+    return [note.syllable for section in from_abc(text).sections for note in section.notes]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "CDEF GABc|\nw: 我 从 山 中\n+: 来 带 着 花\n",
+        "CDEF GABc|\nw: 我 从 山 中 \\\n% remark\n+: 来 带 着 花 % another\n",
+        "CDEF \\\nGABc|\nw: 我 从 山 中 来 带 着 花\n",
+        "CDEF GABc|\nw: 1.~我 从 山 中 来 带 着 花\n",
+    ],
+)
+def test_words_that_go_on(body: str) -> None:
+    assert words(HEAD + "K:C\n" + body) == [*"我从山中来带着花"]
+
+
+def test_words_below_each_of_two_joined_lines() -> None:
+    body = "CDEF \\\nw: 我 从 山 中\nGABc|\nw: 来 带 着 花\n"
+    assert words(HEAD + "K:C\n" + body) == [*"我从山中来带着花"]
+    assert words(HEAD + "K:C\nCDEF GABc|\nw: 1.~la la la la la la la 3.5\n")[-2:] == ["la", "3.5"]
+
+
+def test_rests_of_several_bars() -> None:
+    score = from_abc(HEAD + "K:C\nC8|Z2|D8|Z|E8|\n")
+    assert [n.start for n in score.sections[0].notes] == [0, 3 * 48, 5 * 48]
+    with pytest.raises(ScoreError, match="line 6: Z0 rests"):
+        from_abc(HEAD + "K:C\nC8|Z0|\n")
+    with pytest.raises(ScoreError, match="line 6: Z123456 rests"):
+        from_abc(HEAD + "K:C\nC8|Z123456|\n")
+
+
+def test_chords_with_more_than_a_bass_behind_the_slash(caplog: pytest.LogCaptureFixture) -> None:
+    body = '"C6/9"C2 "Cm/M7"D2 "G7/B"E2 "C6/9/E"F2|"slow"C2 "^soft"D2 "C/?"E2 F2|'
+    with caplog.at_level(logging.WARNING):
+        score = from_abc(HEAD + "K:C\n" + body)
+    assert [c.symbol for c in score.sections[0].chords] == ["C6", "Cm", "G7/B", "C6/E"]
+    assert "line 6: 'slow' is no chord" in caplog.text and "line 6: 'C/?' is no chord" in caplog.text
+    assert "soft" not in caplog.text
+
+
+def test_keys_with_signs_and_what_stands_behind_them(caplog: pytest.LogCaptureFixture) -> None:
+    assert from_abc(HEAD + "K:F♯m\nF8|").key == Key(6, "minor")
+    assert from_abc(HEAD + "K:B♭\nB8|").key == Key(10)
+    with caplog.at_level(logging.WARNING):
+        assert from_abc(HEAD + "K:D ^g clef=treble\nD8|").key == Key(2)
+    assert "line 5: '^g' of the key is left out" in caplog.text
+    with pytest.raises(ScoreError, match="line 5: key 'F&m'"):
+        from_abc(HEAD + "K:F&m\nF8|")
+
+
+def test_tuplets_count_by_three_in_compound_time() -> None:
+    tune = "X:1\nL:1/8\nQ:100\nM:{}\nK:C\n{}|\n"
+    assert sum(n.duration for n in from_abc(tune.format("6/8", "(5CDEFG C3")).sections[0].notes) == 36
+    assert sum(n.duration for n in from_abc(tune.format("4/4", "(5CDEFG C6")).sections[0].notes) == 48
+
+
+def test_overlays_further_endings_and_blocks_are_left_out_aloud(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        assert melody(HEAD + "K:C\nC8 & E8|D8 & [FA]8 :|\n") == [60, 62, 60, 62]
+        assert melody(HEAD + "K:C\n|:C8|1,3 D8:|2 E8|]\n") == [60, 62, 60, 64]
+        assert melody(HEAD + "K:C\nC8|\n%%begintext\nA tune by a friend.\n%%endtext\nD8|\n") == [60, 62]
+    assert "line 6: the second voice of a bar" in caplog.text
+    assert "line 6: of the endings 1,3 the first" in caplog.text
+    assert "line 7: the %%begintext is left out" in caplog.text
+    with pytest.raises(ScoreError, match=r"line 7: \+: has no field"):
+        from_abc(HEAD + "K:C\nC8|\n+:la\n")
