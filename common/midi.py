@@ -37,6 +37,9 @@ _DRUM_OF: dict[int, Drum] = {
 _MARK = "baihua "
 # What mido raises on a file that breaks the format, beside OSError and EOFError.
 _DAMAGED = (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, KeySignatureError)
+_TEXTS = {"track_name": "name", "lyrics": "text", "text": "text", "marker": "text"}  # their attribute
+_KARAOKE = re.compile(r"(?i)words|lyric|karaoke|歌词")  # a track of .kar files whose texts are sung
+_NEAR = TICKS // 2  # ticks that a word may lie beside its note
 _VELOCITIES = {"x": 72, "X": 112}
 _QUALITIES = ("", "m", "7", "m7", "maj7", "sus4", "dim")  # that chords are recognised as
 _MIDI_MODES = {"major": "", "minor": "m"}
@@ -163,7 +166,8 @@ def from_midi(path: str | Path) -> Score:
         ScoreError: the file can't be read, or has no melody; the message says which.
     """
     try:
-        file = _opened(path)
+        # Latin-1 keeps every byte: the reader finds out what the texts are written in.
+        file = mido.MidiFile(str(path), charset="latin-1", clip=True)
     except FileNotFoundError as error:
         raise ScoreError(f"there is no MIDI file {path}") from error
     except (*_DAMAGED, OSError, EOFError) as error:
@@ -178,13 +182,6 @@ def from_midi(path: str | Path) -> Score:
         raise ScoreError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
 
-def _opened(path: str | Path) -> mido.MidiFile:
-    try:
-        return mido.MidiFile(str(path), charset="utf-8", clip=True)
-    except UnicodeDecodeError:
-        return mido.MidiFile(str(path), clip=True)
-
-
 class _Reader:
     def __init__(self, file: mido.MidiFile, path: str) -> None:
         self.path, self.ppq = path, file.ticks_per_beat
@@ -194,6 +191,8 @@ class _Reader:
         self.markers: list[tuple[int, str]] = []
         self.texts: list[tuple[int, dict[str, Any]]] = []
         self.tracks: list[_Track] = []
+        self.words: list[tuple[int, str]] = []  # of tracks without notes
+        self.encoding = _encoding(file, path)
         tempi: set[int] = set()
         metres: set[tuple[int, int]] = set()
         for number, track in enumerate(file.tracks):
@@ -204,7 +203,7 @@ class _Reader:
     def _walk(self, track: mido.MidiTrack, number: int, tempi: set, metres: set) -> None:
         now, by_channel = 0, {}  # type: ignore[var-annotated]
         sounding: dict[tuple[int, int], tuple[int, int]] = {}
-        name, words = "", []  # type: ignore[var-annotated]
+        name, words, karaoke = "", [], []  # type: ignore[var-annotated]
         for message in track:
             now += message.time
             kind = message.type
@@ -217,13 +216,15 @@ class _Reader:
                 if kind == "note_on" and message.velocity:
                     sounding[place] = now, message.velocity
             elif kind == "track_name":
-                name = message.name
+                name = self.text(message.name)
             elif kind == "lyrics":
-                words.append((now, message.text))
+                words.append((now, self.text(message.text)))
             elif kind == "text" and message.text.startswith(_MARK):
-                self.texts.append((now, _said(message.text)))
+                self.texts.append((now, _said(self.text(message.text))))
+            elif kind == "text" and not message.text.startswith("@"):  # @ tells facts of a karaoke file
+                karaoke.append((now, self.text(message.text)))
             elif kind == "marker":
-                self.markers.append((now, message.text))
+                self.markers.append((now, self.text(message.text)))
             elif kind == "set_tempo":
                 if not message.tempo:
                     raise ScoreError("a tempo of 0 microseconds a quarter note can't be played")
@@ -236,9 +237,16 @@ class _Reader:
             elif kind == "key_signature" and self.key is None:
                 self.key = _key_of(message.key)
         self.title = name if number == 0 and not by_channel else self.title
+        if not words and not by_channel and _KARAOKE.search(name):
+            words = karaoke
+        if not by_channel:
+            self.words += words
         for part in by_channel.values():
             part.name, part.words = name, words
             self.tracks.append(part)
+
+    def text(self, bytes_of_latin_1: str) -> str:
+        return bytes_of_latin_1.encode("latin-1").decode(self.encoding)
 
     def ticks(self, midi_ticks: float) -> int:
         return round(midi_ticks * TICKS / self.ppq)
@@ -274,14 +282,27 @@ class _Reader:
         worded = [track for track in sung if track.words]
         if not sung:
             raise ScoreError(f"{self.path} has no notes besides drums: a score needs a melody")
+        if not named and not worded and self.words:
+            worded = self._best_for(self.words, sung)
         pick = named or worded or [t for t in sung if _overlap(t) < 0.1] or sung
         return max(pick, key=lambda track: sum(n[2] for n in track.notes) / len(track.notes))
+
+    def _best_for(self, words: list[tuple[int, str]], tracks: list[_Track]) -> list[_Track]:
+        """The tracks on whose notes most of the words fall."""
+        starts = [{self.ticks(note[0]) for note in track.notes} for track in tracks]
+        hits = [sum(self.ticks(at) in places for at, _ in words) for places in starts]
+        return [track for track, count in zip(tracks, hits) if count == max(hits)]
 
     def _notes(self, track: _Track) -> list[Note]:
         """The melody in ticks from the start of the song, one note at a time, with its words."""
         notes: list[Note] = []
         moved = 0
-        words = {self.ticks(at): text for at, text in track.words}
+        starts = sorted({self.ticks(note[0]) for note in track.notes})
+        words, lost = _placed([(self.ticks(at), text) for at, text in track.words or self.words], starts)
+        if lost:
+            logger.warning(
+                "%s: words that lie on no note of the melody are left out: %s", self.path, " ".join(lost)
+            )
         said = {self.ticks(at): data for at, data in self.texts if "word" in data}
         for start, end, pitch, _ in sorted(track.notes, key=lambda n: (n[0], -n[2])):
             left, right = self.ticks(start), max(self.ticks(end), self.ticks(start) + 1)
@@ -290,7 +311,9 @@ class _Reader:
                 continue  # the highest of a chord is the melody
             if notes and left < notes[-1].start + notes[-1].duration:
                 notes[-1] = replace(notes[-1], duration=left - notes[-1].start)
-            word, ends = _clean(words.get(left))
+            word, begins, ends = _clean(words.get(left))
+            if begins and notes:
+                _end_line(notes)
             ends = ends or said.get(left, {}).get("ends_line", False)
             notes.append(Note(left, right - left, pitch, word, None, bool(ends and word)))
         if moved:
@@ -416,15 +439,65 @@ _SAID: dict[str, dict[str, Callable[[Any], bool]]] = {
 }  # fmt: skip
 
 
-def _clean(word: str | None) -> tuple[str | None, bool]:
-    """A lyric event's syllable and whether it ends a line, as karaoke files mark it."""
+def _encoding(file: mido.MidiFile, path: str) -> str:
+    """What the texts are written in: MIDI doesn't say it."""
+    texts = [
+        getattr(message, _TEXTS[message.type]).encode("latin-1")
+        for track in file.tracks
+        for message in track
+        if message.type in _TEXTS
+    ]
+    for encoding in ("utf-8", "gb18030"):
+        try:
+            for text in texts:
+                text.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        return encoding
+    logger.warning("%s: its texts are neither UTF-8 nor GBK, they are read as Latin letters", path)
+    return "latin-1"
+
+
+def _placed(words: list[tuple[int, str]], starts: list[int]) -> tuple[dict[int, str], list[str]]:
+    """Words by the starts of their notes, and those that lie near none.
+
+    A word takes the note that begins with it, else the nearest that is free; breaks of lines that stand
+    alone go to the word before them.
+    """
+    joined: dict[int, str] = {}
+    for at, text in words:
+        if not text.strip().strip("/\\") and joined:
+            at = next(reversed(joined))
+        joined[at] = joined.get(at, "") + text
+    free = [start for start in starts if start not in joined]
+    placed: dict[int, str] = {}
+    lost: list[str] = []
+    for at, text in joined.items():
+        near = at if at in starts else min(free, key=lambda start: abs(start - at), default=at + 2 * _NEAR)
+        if abs(near - at) <= _NEAR:
+            placed[near] = text
+            free = [start for start in free if start != near]
+        elif text.strip():
+            lost.append(text.strip())
+    return placed, lost
+
+
+def _clean(word: str | None) -> tuple[str | None, bool, bool]:
+    """A lyric event's syllable, and whether it begins and ends a line, as karaoke files mark it."""
     if word is None:
-        return None, False
-    ends = word.endswith(("\n", "\r", "/")) or word.startswith(("\\", "/"))
+        return None, False, False
+    begins, ends = word.startswith(("\\", "/", "\n", "\r")), word.endswith(("\n", "\r", "/", "\\"))
     text = word.strip().strip("/\\").strip()
     if text in ("-", "_", "+", "ー"):
-        return HOLD, ends
-    return ("".join(text.split()).rstrip("-") or None), ends
+        return HOLD, begins, ends
+    return ("".join(text.split()).rstrip("-") or None), begins, ends
+
+
+def _end_line(notes: list[Note]) -> None:
+    """The last word of the notes ends its line."""
+    place = next((i for i in reversed(range(len(notes))) if notes[i].sung), None)
+    if place is not None:
+        notes[place] = replace(notes[place], ends_line=True)
 
 
 def _with_readings(notes: list[Note], said: dict[int, dict[str, Any]]) -> list[Note]:
