@@ -28,7 +28,7 @@ from app.request import (
     read_lyrics,
     read_score,
 )
-from common.errors import AudioError, RequestError, SongError
+from common.errors import AudioError, RequestError, SongError, refusal
 
 if TYPE_CHECKING:
     from app.pipeline import SongPipeline
@@ -47,8 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("\nstopped: nothing was written")
         return INTERRUPTED
     except OSError as error:
-        where = f" {error.filename!r}" if error.filename else ""
-        return _complain(f"the system refused{where}: {error.strerror or error}")
+        return _complain(refusal(error))
 
 
 class _Parser(argparse.ArgumentParser):
