@@ -53,7 +53,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 class _Parser(argparse.ArgumentParser):
     """argparse prints its usage before an error; here an error is one sentence."""
 
+    given: Sequence[str] = ()
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def,override]
+        self.given = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
+        # No option has a name outside ASCII: this is a description.
+        words = next((a for a in self.given if re.match(r"-+[^\x00-\x7f]", a)), None)
+        if words:
+            message += f"; write `--` before words that begin with a hyphen: -- {words!r}"
         raise RequestError(f"{message} (see `{self.prog} --help`)")
 
 
@@ -168,7 +178,7 @@ def _again(args: argparse.Namespace) -> int:
 
 
 def _song_file(args: argparse.Namespace, request: Request) -> Path:
-    return check_output(Path(args.out) if args.out else free_name(request), ".flac")
+    return check_output(free_name(request) if args.out is None else _named(args.out, "--out"), ".flac")
 
 
 def _sung(pipeline: "SongPipeline", request: Request, target: Path) -> int:
@@ -186,7 +196,7 @@ def _sung(pipeline: "SongPipeline", request: Request, target: Path) -> int:
 
 def _lyrics(args: argparse.Namespace) -> int:
     request = _request(args)
-    target = check_output(Path(args.out), ".txt") if args.out else None
+    target = None if args.out is None else check_output(_named(args.out, "--out"), ".txt")
     lyrics, warnings = _load(args.model).write_lyrics(request)
     for warning in warnings:
         _say(f"note: {warning}")
@@ -195,7 +205,7 @@ def _lyrics(args: argparse.Namespace) -> int:
 
 def _score(args: argparse.Namespace) -> int:
     request = _request(args)
-    target = check_output(Path(args.out), ".abc") if args.out else None
+    target = None if args.out is None else check_output(_named(args.out, "--out"), ".abc")
     score, warnings = _load(args.model).write_score(request)
     from common.abc import to_abc
 
@@ -227,8 +237,8 @@ def _request(args: argparse.Namespace) -> Request:
     lyrics, score = have.get("lyrics"), have.get("score")
     return Request(
         description=args.description,
-        lyrics=read_lyrics(lyrics) if lyrics else None,
-        score=read_score(score) if score else None,
+        lyrics=None if lyrics is None else read_lyrics(_named(lyrics, "--lyrics")),
+        score=None if score is None else read_score(_named(score, "--score")),
         duration=args.duration,
         audience=args.audience,
         seed=args.seed,
@@ -238,6 +248,12 @@ def _request(args: argparse.Namespace) -> Request:
         instrumental=have.get("instrumental"),
         use_score=not have.get("no_score", False),
     )
+
+
+def _named(name: str, option: str) -> Path:
+    if not name.strip():
+        raise RequestError(f"{option} is empty: give the name of a file, or leave {option} out")
+    return Path(name)
 
 
 def _load(model: str) -> "SongPipeline":
@@ -273,6 +289,14 @@ def check_output(path: Path, suffix: str) -> Path:
         raise AudioError(f"{str(path)!r} is a folder: give the name of a file")
     if not os.access(path.parent, os.W_OK):
         raise AudioError(f"the folder {str(path.parent)!r} can't be written to: choose another")
+    draft = path.with_name(f".{path.name}.part")
+    try:  # some folders, as /proc, refuse a file although they say that they can be written to
+        draft.touch()
+        draft.unlink()
+    except OSError as error:
+        raise AudioError(
+            f"{str(path)!r} can't be written ({error.strerror or error}): choose another place or name"
+        ) from None
     return path
 
 
