@@ -8,6 +8,7 @@ whole or absent. Heavy imports live inside the commands, so that `--help` answer
 
 import argparse
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -259,6 +260,7 @@ def _named(name: str, option: str) -> Path:
 def _load(model: str) -> "SongPipeline":
     """The pipeline; the folder is checked before the slow imports, so that a typo is told at once."""
     folder = check(model)
+    _hush()
     _say("loading the models …")
     from transformers.utils.logging import disable_progress_bar
 
@@ -266,6 +268,11 @@ def _load(model: str) -> "SongPipeline":
 
     disable_progress_bar()  # ours is enough
     return SongPipeline.from_pretrained(folder)
+
+
+def _hush() -> None:
+    """diffusers imports bitsandbytes, which warns of a faster kernel; only QLoRA would use it."""
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 # ---- files -------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The command line: each fault is one sentence and status 2, Ctrl-C is 130, nothing is left half-written."""
 
+import logging
 import re
 from pathlib import Path
 
@@ -194,3 +195,11 @@ def test_the_doctor_answers_even_without_models(capsys: pytest.CaptureFixture[st
     assert "PROBLEM: there is no model folder 'none'" in out and "torch" in out and "memory" in out
     assert cli.main(["doctor", "--model", str(tiny_folder())]) == 0
     assert "sha256" in capsys.readouterr().out
+
+
+def test_a_kernel_of_qlora_is_not_missed_aloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.pipeline.SongPipeline.from_pretrained", lambda folder: None)
+    logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    logger.setLevel(logging.NOTSET)
+    cli._load(str(tiny_folder()))
+    assert not logger.isEnabledFor(logging.WARNING)
