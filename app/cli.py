@@ -8,6 +8,7 @@ whole or absent. Heavy imports live inside the commands, so that `--help` answer
 
 import argparse
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -28,7 +29,7 @@ from app.request import (
     read_lyrics,
     read_score,
 )
-from common.errors import AudioError, RequestError, SongError
+from common.errors import AudioError, RequestError, SongError, refusal
 
 if TYPE_CHECKING:
     from app.pipeline import SongPipeline
@@ -47,14 +48,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("\nstopped: nothing was written")
         return INTERRUPTED
     except OSError as error:
-        where = f" {error.filename!r}" if error.filename else ""
-        return _complain(f"the system refused{where}: {error.strerror or error}")
+        return _complain(refusal(error))
 
 
 class _Parser(argparse.ArgumentParser):
     """argparse prints its usage before an error; here an error is one sentence."""
 
+    given: Sequence[str] = ()
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def,override]
+        self.given = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
+        # No option has a name outside ASCII: this is a description.
+        words = next((a for a in self.given if re.match(r"-+[^\x00-\x7f]", a)), None)
+        if words:
+            message += f"; write `--` before words that begin with a hyphen: -- {words!r}"
         raise RequestError(f"{message} (see `{self.prog} --help`)")
 
 
@@ -169,7 +179,7 @@ def _again(args: argparse.Namespace) -> int:
 
 
 def _song_file(args: argparse.Namespace, request: Request) -> Path:
-    return check_output(Path(args.out) if args.out else free_name(request), ".flac")
+    return check_output(free_name(request) if args.out is None else _named(args.out, "--out"), ".flac")
 
 
 def _sung(pipeline: "SongPipeline", request: Request, target: Path) -> int:
@@ -187,7 +197,7 @@ def _sung(pipeline: "SongPipeline", request: Request, target: Path) -> int:
 
 def _lyrics(args: argparse.Namespace) -> int:
     request = _request(args)
-    target = check_output(Path(args.out), ".txt") if args.out else None
+    target = None if args.out is None else check_output(_named(args.out, "--out"), ".txt")
     lyrics, warnings = _load(args.model).write_lyrics(request)
     for warning in warnings:
         _say(f"note: {warning}")
@@ -196,7 +206,7 @@ def _lyrics(args: argparse.Namespace) -> int:
 
 def _score(args: argparse.Namespace) -> int:
     request = _request(args)
-    target = check_output(Path(args.out), ".abc") if args.out else None
+    target = None if args.out is None else check_output(_named(args.out, "--out"), ".abc")
     score, warnings = _load(args.model).write_score(request)
     from common.abc import to_abc
 
@@ -228,8 +238,8 @@ def _request(args: argparse.Namespace) -> Request:
     lyrics, score = have.get("lyrics"), have.get("score")
     return Request(
         description=args.description,
-        lyrics=read_lyrics(lyrics) if lyrics else None,
-        score=read_score(score) if score else None,
+        lyrics=None if lyrics is None else read_lyrics(_named(lyrics, "--lyrics")),
+        score=None if score is None else read_score(_named(score, "--score")),
         duration=args.duration,
         audience=args.audience,
         seed=args.seed,
@@ -241,9 +251,16 @@ def _request(args: argparse.Namespace) -> Request:
     )
 
 
+def _named(name: str, option: str) -> Path:
+    if not name.strip():
+        raise RequestError(f"{option} is empty: give the name of a file, or leave {option} out")
+    return Path(name)
+
+
 def _load(model: str) -> "SongPipeline":
     """The pipeline; the folder is checked before the slow imports, so that a typo is told at once."""
     folder = check(model)
+    _hush()
     _say("loading the models …")
     from transformers.utils.logging import disable_progress_bar
 
@@ -251,6 +268,11 @@ def _load(model: str) -> "SongPipeline":
 
     disable_progress_bar()  # ours is enough
     return SongPipeline.from_pretrained(folder)
+
+
+def _hush() -> None:
+    """diffusers imports bitsandbytes, which warns of a faster kernel; only QLoRA would use it."""
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 # ---- files -------------------------------------------------------------------------------------
@@ -274,6 +296,14 @@ def check_output(path: Path, suffix: str) -> Path:
         raise AudioError(f"{str(path)!r} is a folder: give the name of a file")
     if not os.access(path.parent, os.W_OK):
         raise AudioError(f"the folder {str(path.parent)!r} can't be written to: choose another")
+    draft = path.with_name(f".{path.name}.part")
+    try:  # some folders, as /proc, refuse a file although they say that they can be written to
+        draft.touch()
+        draft.unlink()
+    except OSError as error:
+        raise AudioError(
+            f"{str(path)!r} can't be written ({error.strerror or error}): choose another place or name"
+        ) from None
     return path
 
 

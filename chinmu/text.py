@@ -58,11 +58,12 @@ def _convert(kind: str) -> Callable[[str], str]:
 
 
 def _without_pictures(text: str) -> str:
-    """Emoji, ornaments and invisible characters away; a space stands for a picture: words may meet there."""
+    """Emoji, ornaments and invisible characters away; a space stands for a picture beside letters."""
     if text.isascii():
         return text
-    kept = "".join(" " if unicodedata.category(c) in _PICTURES else c for c in text)
-    return re.sub("[\u200b-\u200f\u2060\ufe00-\ufe0f\ufeff\u20e3\U000e0000-\U000e007f]", "", kept)
+    kept = "".join("\0" if unicodedata.category(c) in _PICTURES else c for c in text)
+    kept = re.sub("[\u200b-\u200f\u2060\ufe00-\ufe0f\ufeff\u20e3\U000e0000-\U000e007f]", "", kept)
+    return re.sub("(?<=[\u4e00-\u9fff])\0+(?=[\u4e00-\u9fff])", "", kept).replace("\0", " ")
 
 
 _PICTURES = ("So", "Sk")

@@ -10,6 +10,9 @@ What ABC has no sign for stands in directives that other programs pass over:
     %%baihua-readings 3:huan2    readings of the next line that its words alone don't give
     %%baihua-open                the next line of music doesn't end a line of lyrics
 
+A tempo, key or title that was edited in Q:, K: or T: counts: the directive holds only while the
+field beside it is its rounding.
+
 Reading other people's ABC: repeats and first and second endings are written out; a pickup
 fills its bar from the left with rest; of several voices the first is read, of several notes at
 once the highest; lengths that aren't a twelfth of a quarter note are moved with a warning.

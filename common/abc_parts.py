@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -73,8 +73,63 @@ def uncommented(line: str) -> str:
     return re.sub(r"(?<!\\)%.*$", "", line)
 
 
+def joined_lines(text: str) -> list[tuple[int, str]]:
+    """The lines of a file with their numbers: `+:` joins its field, and blocks of text or code are out."""
+    lines: list[tuple[int, str]] = []
+    block = ""
+    for number, raw in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
+        line = raw.rstrip()
+        if block:
+            block = "" if re.match(rf"%%end{block}\b", line) else block
+        elif match := re.match(r"%%begin(\w+)", line):
+            logger.info("ABC line %d: the %s is left out, it is no music", number, match[0])
+            block = match[1]
+        elif line.startswith("+:"):
+            place = next((i for i in reversed(range(len(lines))) if not lines[i][1].startswith("%")), None)
+            if place is None or not re.match("[A-Za-z]:", lines[place][1]):
+                raise ScoreError(f"ABC line {number}: +: has no field above it to go on with")
+            before = uncommented(lines[place][1]).rstrip("\\ ")
+            lines[place] = lines[place][0], f"{before} {uncommented(line[2:]).strip()}"
+        else:
+            lines.append((number, line))
+    return lines
+
+
+def first_voice(lines: Sequence[str]) -> str | None:
+    """The name of the first voice that has notes, in the order in which V: names them; None without any V:.
+
+    Notes before the first V: are of voice 1, as the standard has it.
+    """
+    names: dict[str, None] = {}
+    sounding: set[str] = set()
+    current, body = "1", False
+    for line in lines:
+        if not line and sounding:
+            break  # an empty line ends the tune
+        if match := re.match(r"([A-Za-z+]):(.*)", line):
+            if match[1] == "V":
+                current = _voice_name(match[2])
+                names.setdefault(current)
+            if match[1] == "K":
+                current, body = (current if body else "1"), True
+            continue
+        for piece in re.split(r"(\[V:[^\]]*\])", "" if line.startswith("%") or not body else line):
+            if piece.startswith("[V:"):
+                current = _voice_name(piece[3:-1])
+                names.setdefault(current)
+            elif re.search("[A-Ga-g]", re.sub(r'"[^"]*"|!.*?!|\[[A-Za-z]:[^\]]*\]', "", piece)):
+                sounding.add(current)
+                names = names or {current: None}
+    return next((name for name in names if name in sounding), None)
+
+
+def _voice_name(value: str) -> str:
+    return (value.split() or [""])[0]
+
+
 def word_tokens(text: str) -> list[str]:
     """Words, `*`, `_` and `|` of a w: line; `-` parts words and `~` joins them."""
+    text = re.sub(r"^\s*\d+[.)]?~+", "", text)  # the number of a verse stands before its first word
     tokens = re.findall(r"(?:\\.|[^\s\-_*|])+|[_*|]|(?<=[-\s])-", text)
     return [
         "_" if t == "-" else t if t in "_*|" else re.sub(r"\\(.)", r"\1", t.replace("~", "")) for t in tokens
@@ -153,5 +208,7 @@ def tempo_of(text: str | None) -> float:
         if not bare:
             return 100.0
         raise ScoreError(f"tempo {text!r} isn't understood: write one such as Q:1/4=100")
+    if match[1] and not int(match[2]):
+        raise ScoreError(f"tempo {text!r} divides by nought: write one such as Q:1/4=100")
     unit = 4 * int(match[1]) / int(match[2]) if match[1] else 1.0
     return float(match[3]) * unit

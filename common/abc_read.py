@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -14,16 +14,18 @@ from common.abc_parts import (
     broken_factor,
     characters,
     expanded,
+    first_voice,
+    joined_lines,
     notes_of,
     quarters,
     tempo_of,
     uncommented,
     word_tokens,
 )
-from common.abc_write import default_readings
+from common.abc_write import default_readings, plain_key, plain_title
 from common.errors import ScoreError
 from common.lyrics import tag_of
-from common.score import HOLD, TICKS, ChordChange, Groove, Score, Section
+from common.score import HOLD, TICKS, ChordChange, Groove, Score, Section, check_metre
 from common.theory import LETTERS, Key, foreign_chord, key_signature, pitch_class
 
 logger = logging.getLogger(__name__)
@@ -33,7 +35,7 @@ _TOKEN = re.compile(
     |(?P<inline>\[[A-Za-z]:[^\]]*\])
     |(?P<text>"[^"]*")
     |(?P<mark>![^!]*!|\+[^+]*\+|\{[^}]*\})
-    |(?P<bar>:*\|[|\]:]*(?:\s*\[?(?P<ending>\d))?|\[\||::+|\[(?P<volta>\d))
+    |(?P<bar>:*\|[|\]:]*(?:\s*\[?(?P<ending>\d(?:[,-]\d)*))?|\[\||::+|\[(?P<volta>\d(?:[,-]\d)*))
     |(?P<tuplet>\((?P<p>\d)(?::(?P<q>\d?))?(?::(?P<r>\d*))?)
     |(?P<chord>\[(?P<members>[^\]|]+)\](?P<chord_length>\d*/*\d*))
     |(?P<rest>[zxZX])(?P<rest_length>\d*/*\d*)
@@ -53,12 +55,26 @@ _MODES = {
 _NEAREST_SCALE = {"lydian": "major", "phrygian": "minor", "locrian": "minor"}
 
 
+def _quoted(value: str) -> str:
+    title = json.loads(value)
+    if not isinstance(title, str):
+        raise TypeError(f"a title is text in quotes, but got {value}")
+    return title
+
+
+# What a %%baihua- directive of the header says, by its name.
+_HEADER: dict[str, Callable[[str], Any]] = {
+    "title": _quoted, "tempo": float, "key": Key.parse, "swing": float, "lead-in": float, "tail": float,
+    "meta": json.loads,
+}  # fmt: skip
+
+
 class _Reader:
     """Walks the lines of one tune and gathers what a score needs."""
 
     def __init__(self) -> None:
         self.fields: dict[str, str] = {}
-        self.extra: dict[str, str] = {}  # %%baihua- directives of the header
+        self.extra: dict[str, Any] = {}  # values of the %%baihua- directives of the header
         self.metre: tuple[int, int] | None = None
         self.unit = Fraction(0)  # ticks of the unit length
         self.key: Key | None = None
@@ -68,6 +84,7 @@ class _Reader:
         self.bar: dict[tuple[str, int], int] = {}  # accidentals of this bar by letter and octave
         self.row: list[tuple[Head, int]] = []  # heads of the last line of music, and their measure
         self.verse = 0
+        self.row_goes_on = False  # the line of music ended in a backslash
         self.row_open = False  # the line of lyrics goes on below
         self.special: dict[int, str | None] = {}  # readings of the next line by place
         self.current: Measure | None = None
@@ -77,8 +94,11 @@ class _Reader:
         self.broken = ""
         self.tie: Head | None = None
         self.tie_place: tuple[str, int] = "", 0
-        self.voice: str | None = None
+        self.voice: str | None = None  # the one that is read; None: the tune names no voices
         self.other_voice = False
+        self.unread: set[str] = set()  # voices whose loss has been told
+        self.part_label = ""
+        self.waiting_part: str | None = None  # began while another voice went on
         self.number = 0
 
     def fail(self, message: str) -> ScoreError:
@@ -88,8 +108,9 @@ class _Reader:
 
     def read(self, text: str) -> None:
         begun = False
-        for self.number, raw in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
-            line = raw.rstrip()
+        lines = joined_lines(text)
+        self.voice = first_voice([line for _, line in lines])
+        for self.number, line in lines:
             if line.startswith("%%baihua-"):
                 self.directive(*line[9:].partition(" ")[::2])
             elif re.match(r"[A-Za-z+]:", line):
@@ -101,12 +122,12 @@ class _Reader:
             elif not line and self.key is not None and self.measures:
                 break  # an empty line ends the tune
             elif line and not line.startswith("%") and self.key is not None:
-                self.music(uncommented(line).rstrip("\\"))
+                self.music(uncommented(line).rstrip())
 
     def directive(self, name: str, value: str) -> None:
         try:
-            if name in ("title", "tempo", "key", "swing", "lead-in", "tail", "meta"):
-                self.extra[name] = value
+            if name in _HEADER:
+                self.extra[name] = self.told(name, value)
             elif name == "open":
                 self.row_open = True
             elif name == "readings":
@@ -120,14 +141,21 @@ class _Reader:
                 self.part().settings["groove"] = Groove(*value.split("|"))
             else:
                 raise self.fail(f"unknown directive %%baihua-{name}")
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise self.fail(f"%%baihua-{name} can't be read: {value!r}") from error
+
+    def told(self, name: str, value: str) -> Any:
+        try:
+            return _HEADER[name](value)
+        except ScoreError as error:
+            raise self.fail(f"%%baihua-{name}: {error}") from error
 
     def field(self, name: str, value: str) -> None:
         if name == "V":
             self.choose_voice(value.split()[0] if value else "")
         elif self.other_voice:
-            return
+            if name == "P":
+                self.waiting_part = value
         elif name == "w":
             self.words(value)
         elif name == "P" and self.key is not None:
@@ -136,6 +164,8 @@ class _Reader:
             self.set_metre(value)
         elif name == "L":
             self.unit = self.fraction(value) * TICKS * 4
+            if self.unit <= 0:
+                raise self.fail(f"a unit length is a fraction above nought such as 1/8, but got {value!r}")
         elif name == "K":
             self.set_key(value)
         elif name == "Q" and "Q" in self.fields:
@@ -146,13 +176,16 @@ class _Reader:
             self.fields.setdefault(name, value)
 
     def choose_voice(self, name: str) -> None:
-        if self.key is None:
+        if self.key is None or self.voice is None:
             return
-        if self.voice is None:
-            self.voice = name
-        if name != self.voice and not self.other_voice:
-            logger.warning("ABC line %d: only voice %s is read, not %s", self.number, self.voice, name)
         self.other_voice = name != self.voice
+        if self.other_voice and name not in self.unread:
+            logger.warning("ABC line %d: only voice %s is read, not %s", self.number, self.voice, name)
+            self.unread.add(name)
+        if not self.other_voice and self.waiting_part is not None:
+            if self.waiting_part != self.part_label:  # parts may be named in every voice
+                self.begin_part(self.waiting_part)
+            self.waiting_part = None
 
     def fraction(self, text: str) -> Fraction:
         try:
@@ -167,15 +200,22 @@ class _Reader:
         top, bottom = text.split("/")
         if self.metre is not None and self.metre != (int(top), int(bottom)):
             raise self.fail(f"a score has one metre, but {value} follows {self.metre[0]}/{self.metre[1]}")
+        try:
+            check_metre((int(top), int(bottom)))
+        except ScoreError as error:
+            raise self.fail(str(error)) from error
         self.metre = int(top), int(bottom)
 
     def set_key(self, value: str) -> None:
+        value = value.translate({ord("♯"): "#", ord("♭"): "b"})
         bare = re.sub(r"\b\w+=\S+|\b(treble|bass|alto|tenor|perc)\S*", "", value).strip()
-        match = re.fullmatch(r"([A-G][#b]?)\s*([A-Za-z]*)(.*)", bare) if bare not in ("", "none") else None
+        match = re.fullmatch(r"([A-G][#b]?)\s*([A-Za-z]*)((?:[\s^_=].*)?)", bare)
         if bare in ("", "none"):
             name, mode = "C", "major"
         elif match and (match[2].lower() == "m" or match[2].lower()[:3] in _MODES):
             name, mode = match[1], _MODES[match[2].lower()[:3]]
+            if match[3].strip():
+                logger.warning("ABC line %d: %r of the key is left out", self.number, match[3].strip())
         else:
             raise self.fail(f"key {value!r} isn't a tonic and a mode such as G, Am or D dor")
         if self.key is not None:
@@ -190,6 +230,7 @@ class _Reader:
         if tag is None:
             logger.warning("ABC line %d: part %r is taken for a verse", self.number, label)
         self.close_measure()
+        self.part_label = label
         self.parts.append(Part(tag or "verse"))
 
     def part(self) -> Part:
@@ -201,10 +242,26 @@ class _Reader:
 
     def music(self, line: str) -> None:
         """A line of music: its tokens, one after the other."""
-        if self.other_voice:
-            return
-        self.row, self.verse, position = [], 0, 0
+        goes_on, line = line.endswith("\\"), line.rstrip("\\")
+        begun, position = False, 0
+        for piece in re.split(r"(\[V:[^\]]*\])", line):
+            if piece.startswith("[V:"):
+                self.field("V", piece[3:-1].strip())
+            elif piece.strip() and not self.other_voice:
+                if not begun and not self.row_goes_on:
+                    self.row, self.verse = [], 0
+                begun, self.row_goes_on = True, goes_on
+                self.piece(line[: position + len(piece)], position)
+            position += len(piece)
+
+    def piece(self, line: str, position: int) -> None:
+        """The tokens of a line from a position on, all of one voice."""
         while position < len(line):
+            if line[position] == "&":
+                logger.warning("ABC line %d: the second voice of a bar (behind &) is left out", self.number)
+                bar = re.compile(r":*\|").search(line, position)
+                position = bar.start() if bar else len(line)
+                continue
             match = _TOKEN.match(line, position)
             if match is None:
                 raise self.fail(f"{line[position]!r} at column {position + 1} isn't understood")
@@ -215,9 +272,9 @@ class _Reader:
         if match["inline"]:
             self.field(match["inline"][1], match["inline"][3:-1].strip())
         elif match["text"]:
-            self.chords += [s for s in [foreign_chord(match["text"][1:-1])] if s]
+            self.chord(match["text"][1:-1])
         elif match["bar"]:
-            self.bar_line(match["bar"], int(match["ending"] or match["volta"] or 0))
+            self.bar_line(match["bar"], self.ending_of(match["ending"] or match["volta"] or "0"))
         elif match["tuplet"]:
             self.tuplet = self.tuplet_of(match)
         elif match["broken"]:
@@ -226,8 +283,32 @@ class _Reader:
                 self.row[-1][0].duration *= broken_factor(self.broken, first=True)
         elif match["tie"]:
             self.tie = self.row[-1][0] if self.row else None
+        elif match["rest"] and match["rest"][0] in "ZX":
+            self.rest_bars(match["rest_length"])
         elif match["note"] or match["chord"] or match["rest"]:
             self.add(self.head(match))
+
+    def chord(self, text: str) -> None:
+        symbol = foreign_chord(text)
+        if symbol:
+            self.chords.append(symbol)
+        elif not text.startswith(("^", "_", "<", ">", "@")):  # these stand before a remark to the player
+            logger.warning("ABC line %d: %r is no chord that is known and is left out", self.number, text)
+
+    def ending_of(self, text: str) -> int:
+        """The number of an ending; of several (1,3 or 1-3) the first."""
+        if len(text) > 1:
+            logger.warning("ABC line %d: of the endings %s the first is played", self.number, text)
+        return int(text[0])
+
+    def rest_bars(self, count: str) -> None:
+        """`Z4` rests for four bars."""
+        if not re.fullmatch(r"\d{0,3}", count) or int(count or 1) == 0:
+            raise self.fail(f"Z{count} rests for no number of bars from 1 to 999")
+        for number in range(int(count or 1)):
+            if number:
+                self.close_measure()
+            self.add(Head(Fraction(self.bar_ticks)))
 
     def add(self, head: Head) -> None:
         count, factor = self.tuplet
@@ -248,9 +329,7 @@ class _Reader:
 
     def head(self, match: re.Match[str]) -> Head:
         if match["rest"]:
-            length = self.length(match["rest_length"])
-            whole = match["rest"][0] in "ZX"
-            return Head(length / self.unit_ticks * self.bar_ticks if whole else length)
+            return Head(self.length(match["rest_length"]))
         if match["chord"]:
             notes = [m for m in _TOKEN.finditer(match["members"]) if m["note"]]
             if not notes:
@@ -285,7 +364,10 @@ class _Reader:
 
     def tuplet_of(self, match: re.Match[str]) -> tuple[int, Fraction]:
         p = int(match["p"])
-        q = int(match["q"] or 0) or (_TUPLET_TIME.get(p) or 0)
+        top, bottom = self.metre or (4, 4)
+        compound = bottom == 8 and top % 3 == 0
+        usual = 3 if compound and p in (5, 7, 9) else _TUPLET_TIME.get(p, 0)
+        q = int(match["q"] or 0) or usual
         if not p or not q:
             raise self.fail(f"tuplet {match['tuplet']!r} isn't understood")
         return int(match["r"] or p), Fraction(q, p)
@@ -310,7 +392,7 @@ class _Reader:
             self.close_measure()
         if closes and self.measures:
             self.measures[-1].closes = True
-        self.opens = self.opens or text.rstrip("[ 0123456789").endswith(":")
+        self.opens = self.opens or text.rstrip("[ 0123456789,-").endswith(":")
         self.ending = ending or self.ending
 
     def close_measure(self) -> None:
@@ -360,6 +442,7 @@ class _Reader:
         if sung and not self.row_open:
             sung[-1].ends[self.verse] = True
         self.row_open, self.special, self.verse = False, {}, self.verse + 1
+        self.row_goes_on = False
 
     # ---- the score -------------------------------------------------------------------------
 
@@ -373,13 +456,34 @@ class _Reader:
         options: dict[str, Any] = {}
         for name in ("swing", "lead-in", "tail"):
             if name in self.extra:
-                options[name.replace("-", "_")] = float(self.extra[name])
+                options[name.replace("-", "_")] = self.extra[name]
         if "meta" in self.extra:
-            options["meta"] = json.loads(self.extra["meta"])
-        key = Key.parse(self.extra["key"]) if "key" in self.extra else self.key
-        title = json.loads(self.extra["title"]) if "title" in self.extra else self.fields.get("T", "")
-        tempo = float(self.extra["tempo"]) if "tempo" in self.extra else tempo_of(self.fields.get("Q"))
-        return Score(tempo, key, tuple(sections), self.metre or (4, 4), title=title, **options)
+            options["meta"] = self.extra["meta"]
+        return Score(
+            self.exact("tempo", "Q", tempo_of(self.fields.get("Q")), lambda tempo: float(f"{tempo:.0f}")),
+            self.exact("key", "K", self.key, lambda key: Key.parse(plain_key(key))),
+            tuple(sections),
+            self.metre or (4, 4),
+            title=self.exact("title", "T", self.fields.get("T", ""), plain_title),
+            **options,
+        )
+
+    def exact(self, name: str, field: str, plain: Any, shown: Callable[[Any], Any]) -> Any:
+        """The value of a %%baihua- directive, while the plain field still shows it; else the field's.
+
+        Args:
+            shown: what the field says of the directive's value, rounded or reduced.
+        """
+        if name not in self.extra:
+            return plain
+        if field not in self.fields and field != "K":  # its line was taken out: nothing contradicts
+            return self.extra[name]
+        if plain == shown(self.extra[name]):
+            return self.extra[name]
+        logger.warning(
+            "%s: was edited to %s: %%%%baihua-%s %s no longer counts", field, plain, name, self.extra[name]
+        )
+        return plain
 
     def grouped(self) -> Iterator[tuple[Part, list[tuple[int, Measure]]]]:
         """Sections: runs of measures of one part on one pass of its repeat, with the pass."""
@@ -435,5 +539,5 @@ def read(text: str) -> Score:
     try:
         reader.read(text)
         return reader.score()
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, ArithmeticError) as error:
         raise ScoreError(f"ABC line {reader.number}: {error}") from error

@@ -37,12 +37,10 @@ def write(score: Score) -> str:
 
 
 def _header(score: Score) -> list[str]:
-    plain = (
-        "\n" not in score.title and not set(score.title) & set("%\\") and score.title == score.title.strip()
-    )
+    plain = plain_title(score.title) == score.title
     tempo = f"{score.tempo:.0f}"
     rows = [
-        "T:" + (score.title if plain else ""),
+        "T:" + plain_title(score.title),
         f"M:{score.metre[0]}/{score.metre[1]}",
         "L:1/8",
         f"Q:1/4={tempo}",
@@ -50,17 +48,23 @@ def _header(score: Score) -> list[str]:
     directives = {
         "title": None if plain else json.dumps(score.title),
         "tempo": None if float(tempo) == score.tempo else repr(score.tempo),
-        "key": None if Key.parse(_key(score.key)) == score.key else str(score.key),
+        "key": None if Key.parse(plain_key(score.key)) == score.key else str(score.key),
         "swing": repr(score.swing) if score.swing else None,
         "lead-in": repr(score.lead_in) if score.lead_in else None,
         "tail": repr(score.tail) if score.tail else None,
         "meta": json.dumps(score.meta, ensure_ascii=False) if score.meta else None,
     }
     rows += [f"%%baihua-{name} {value}" for name, value in directives.items() if value is not None]
-    return [*rows, "K:" + _key(score.key)]
+    return [*rows, "K:" + plain_key(score.key)]
 
 
-def _key(key: Key) -> str:
+def plain_title(title: str) -> str:
+    """A title as T: says it: empty where ABC would read it otherwise, and %%baihua-title tells it."""
+    return "" if "\n" in title or set(title) & set("%\\") or title != title.strip() else title
+
+
+def plain_key(key: Key) -> str:
+    """A key as K: says it; %%baihua-key tells the scales that share a name."""
     return NOTE_NAMES[key.tonic] + MODES[key.scale]
 
 

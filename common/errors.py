@@ -53,8 +53,17 @@ class RequestError(SongError):
     """A request can't be served."""
 
 
+def refusal(error: OSError) -> str:
+    """What the system refused, in one sentence with the name of the file."""
+    where = f" {str(error.filename)!r}" if error.filename else ""
+    return f"the system refused{where}: {error.strerror or error}"
+
+
 def command(main: Callable[P, int | None]) -> Callable[P, int]:
-    """A command that returns its exit status: a user's fault is one sentence on stderr and status 2."""
+    """A command that returns its exit status: a user's fault is one sentence on stderr and status 2.
+
+    So is what the system refuses: a full disk, a file in the place of a folder.
+    """
 
     @functools.wraps(main)
     def told(*args: P.args, **kwargs: P.kwargs) -> int:
@@ -62,7 +71,9 @@ def command(main: Callable[P, int | None]) -> Callable[P, int]:
             return main(*args, **kwargs) or 0
         except SongError as error:
             print(f"error: {error}", file=sys.stderr)
-            return 2
+        except OSError as error:
+            print(f"error: {refusal(error)}", file=sys.stderr)
+        return 2
 
     return told
 

@@ -11,18 +11,19 @@ the highest that isn't drums; chords are recognised bar by bar from the other tr
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import mido
 import numpy as np
+from mido.midifiles.meta import KeySignatureError
 
 from common.abc_write import default_readings
 from common.errors import ScoreError
 from common.lyrics import tag_of
-from common.score import DRUMS, HOLD, TICKS, ChordChange, Drum, Groove, Note, Score, Section
+from common.score import DRUMS, HOLD, TICKS, ChordChange, Drum, Groove, Note, Score, Section, check_metre
 from common.theory import CHORDS, NOTE_NAMES, Chord, Key
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,11 @@ _DRUM_OF: dict[int, Drum] = {
     35: "kick", 36: "kick", 37: "snare", 38: "snare", 40: "snare", 42: "hat", 44: "hat", 46: "hat",
 }  # fmt: skip
 _MARK = "baihua "
+# What mido raises on a file that breaks the format, beside OSError and EOFError.
+_DAMAGED = (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, KeySignatureError)
+_TEXTS = {"track_name": "name", "lyrics": "text", "text": "text", "marker": "text"}  # their attribute
+_KARAOKE = re.compile(r"(?i)words|lyric|karaoke|歌词")  # a track of .kar files whose texts are sung
+_NEAR = TICKS // 2  # ticks that a word may lie beside its note
 _VELOCITIES = {"x": 72, "X": 112}
 _QUALITIES = ("", "m", "7", "m7", "maj7", "sus4", "dim")  # that chords are recognised as
 _MIDI_MODES = {"major": "", "minor": "m"}
@@ -160,18 +166,20 @@ def from_midi(path: str | Path) -> Score:
         ScoreError: the file can't be read, or has no melody; the message says which.
     """
     try:
-        file = mido.MidiFile(str(path), charset="utf-8", clip=True)
+        # Latin-1 keeps every byte: the reader finds out what the texts are written in.
+        file = mido.MidiFile(str(path), charset="latin-1", clip=True)
     except FileNotFoundError as error:
         raise ScoreError(f"there is no MIDI file {path}") from error
-    except UnicodeDecodeError:
-        file = mido.MidiFile(str(path), clip=True)
-    except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
+    except (*_DAMAGED, OSError, EOFError) as error:
         raise ScoreError(f"{path} is no MIDI file that can be read: {error}") from error
     if file.ticks_per_beat <= 0 or file.type == 2:
         raise ScoreError(
             f"{path} counts time in frames or holds several songs: save it as an ordinary MIDI file"
         )
-    return _Reader(file, str(path)).score()
+    try:
+        return _Reader(file, str(path)).score()
+    except ScoreError as error:
+        raise ScoreError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
 
 class _Reader:
@@ -183,6 +191,8 @@ class _Reader:
         self.markers: list[tuple[int, str]] = []
         self.texts: list[tuple[int, dict[str, Any]]] = []
         self.tracks: list[_Track] = []
+        self.words: list[tuple[int, str]] = []  # of tracks without notes
+        self.encoding = _encoding(file, path)
         tempi: set[int] = set()
         metres: set[tuple[int, int]] = set()
         for number, track in enumerate(file.tracks):
@@ -193,7 +203,7 @@ class _Reader:
     def _walk(self, track: mido.MidiTrack, number: int, tempi: set, metres: set) -> None:
         now, by_channel = 0, {}  # type: ignore[var-annotated]
         sounding: dict[tuple[int, int], tuple[int, int]] = {}
-        name, words = "", []  # type: ignore[var-annotated]
+        name, words, karaoke = "", [], []  # type: ignore[var-annotated]
         for message in track:
             now += message.time
             kind = message.type
@@ -206,25 +216,37 @@ class _Reader:
                 if kind == "note_on" and message.velocity:
                     sounding[place] = now, message.velocity
             elif kind == "track_name":
-                name = message.name
+                name = self.text(message.name)
             elif kind == "lyrics":
-                words.append((now, message.text))
+                words.append((now, self.text(message.text)))
             elif kind == "text" and message.text.startswith(_MARK):
-                self.texts.append((now, json.loads(message.text[len(_MARK) :])))
+                self.texts.append((now, _said(self.text(message.text))))
+            elif kind == "text" and not message.text.startswith("@"):  # @ tells facts of a karaoke file
+                karaoke.append((now, self.text(message.text)))
             elif kind == "marker":
-                self.markers.append((now, message.text))
+                self.markers.append((now, self.text(message.text)))
             elif kind == "set_tempo":
+                if not message.tempo:
+                    raise ScoreError("a tempo of 0 microseconds a quarter note can't be played")
                 self.tempo = self.tempo if tempi else 6e7 / message.tempo
                 tempi.add(message.tempo)
             elif kind == "time_signature":
+                check_metre((message.numerator, message.denominator))
                 self.metre = self.metre if metres else (message.numerator, message.denominator)
                 metres.add((message.numerator, message.denominator))
             elif kind == "key_signature" and self.key is None:
                 self.key = _key_of(message.key)
         self.title = name if number == 0 and not by_channel else self.title
+        if not words and not by_channel and _KARAOKE.search(name):
+            words = karaoke
+        if not by_channel:
+            self.words += words
         for part in by_channel.values():
             part.name, part.words = name, words
             self.tracks.append(part)
+
+    def text(self, bytes_of_latin_1: str) -> str:
+        return bytes_of_latin_1.encode("latin-1").decode(self.encoding)
 
     def ticks(self, midi_ticks: float) -> int:
         return round(midi_ticks * TICKS / self.ppq)
@@ -260,14 +282,27 @@ class _Reader:
         worded = [track for track in sung if track.words]
         if not sung:
             raise ScoreError(f"{self.path} has no notes besides drums: a score needs a melody")
+        if not named and not worded and self.words:
+            worded = self._best_for(self.words, sung)
         pick = named or worded or [t for t in sung if _overlap(t) < 0.1] or sung
         return max(pick, key=lambda track: sum(n[2] for n in track.notes) / len(track.notes))
+
+    def _best_for(self, words: list[tuple[int, str]], tracks: list[_Track]) -> list[_Track]:
+        """The tracks on whose notes most of the words fall."""
+        starts = [{self.ticks(note[0]) for note in track.notes} for track in tracks]
+        hits = [sum(self.ticks(at) in places for at, _ in words) for places in starts]
+        return [track for track, count in zip(tracks, hits) if count == max(hits)]
 
     def _notes(self, track: _Track) -> list[Note]:
         """The melody in ticks from the start of the song, one note at a time, with its words."""
         notes: list[Note] = []
         moved = 0
-        words = {self.ticks(at): text for at, text in track.words}
+        starts = sorted({self.ticks(note[0]) for note in track.notes})
+        words, lost = _placed([(self.ticks(at), text) for at, text in track.words or self.words], starts)
+        if lost:
+            logger.warning(
+                "%s: words that lie on no note of the melody are left out: %s", self.path, " ".join(lost)
+            )
         said = {self.ticks(at): data for at, data in self.texts if "word" in data}
         for start, end, pitch, _ in sorted(track.notes, key=lambda n: (n[0], -n[2])):
             left, right = self.ticks(start), max(self.ticks(end), self.ticks(start) + 1)
@@ -276,7 +311,9 @@ class _Reader:
                 continue  # the highest of a chord is the melody
             if notes and left < notes[-1].start + notes[-1].duration:
                 notes[-1] = replace(notes[-1], duration=left - notes[-1].start)
-            word, ends = _clean(words.get(left))
+            word, begins, ends = _clean(words.get(left))
+            if begins and notes:
+                _end_line(notes)
             ends = ends or said.get(left, {}).get("ends_line", False)
             notes.append(Note(left, right - left, pitch, word, None, bool(ends and word)))
         if moved:
@@ -298,7 +335,7 @@ class _Reader:
             own = [replace(c, start=c.start - low) for c in chords if low <= c.start < high]
             own = [ChordChange(at, symbol) for at, symbol in data.get("chords", [])] or own
             inside = [replace(n, start=n.start - low) for n in notes if low <= n.start < high]
-            groove = Groove(*data["groove"]) if data.get("groove") else None
+            groove = _groove_of(data["groove"]) if data.get("groove") else None
             if not told:
                 groove = self._groove(bar, end)
             tag = tag_of(label)
@@ -348,15 +385,119 @@ class _Reader:
         return changes
 
 
-def _clean(word: str | None) -> tuple[str | None, bool]:
-    """A lyric event's syllable and whether it ends a line, as karaoke files mark it."""
+def _said(text: str) -> dict[str, Any]:
+    """What one of our text events says. Raises ScoreError when it isn't as `to_midi` writes it."""
+    try:
+        data = json.loads(text[len(_MARK) :])
+    except (ValueError, RecursionError):
+        data = None
+    kind = next((k for k in _SAID if k in data), None) if isinstance(data, dict) else None
+    if kind is None:
+        raise ScoreError(f"the text event {text[:60]!r} begins as ours do, but can't be read: remove it")
+    for name, right in _SAID[kind].items():
+        if name not in data or not right(data[name]):
+            raise ScoreError(f"the text event {text[:60]!r} has a missing or wrong {name!r}")
+    return data
+
+
+def _groove_of(rows: Any) -> Groove:
+    if not isinstance(rows, list) or len(rows) != 3 or not all(map(_is_text, rows)):
+        raise ScoreError(f"a groove is a row each for {', '.join(DRUMS)}, but got {rows!r}")
+    return Groove(*rows)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _are_changes(value: object) -> bool:
+    pairs = value if isinstance(value, list) else [None]
+    return all(isinstance(p, list) and len(p) == 2 and _is_whole(p[0]) and _is_text(p[1]) for p in pairs)
+
+
+# The fields of our three kinds of text event: of the whole song, of a section, of a sung note.
+_SAID: dict[str, dict[str, Callable[[Any], bool]]] = {
+    "bars": {
+        "bars": lambda v: _is_whole(v) and v > 0, "tempo": _is_number, "key": _is_text, "swing": _is_number,
+        "lead_in": _is_number, "tail": _is_number, "meta": lambda v: isinstance(v, dict),
+    },
+    "energy": {
+        "energy": _is_number, "fill": lambda v: isinstance(v, bool), "chords": _are_changes,
+    },
+    "word": {
+        "word": _is_text, "reading": lambda v: v is None or _is_text(v),
+        "ends_line": lambda v: isinstance(v, bool),
+    },
+}  # fmt: skip
+
+
+def _encoding(file: mido.MidiFile, path: str) -> str:
+    """What the texts are written in: MIDI doesn't say it."""
+    texts = [
+        getattr(message, _TEXTS[message.type]).encode("latin-1")
+        for track in file.tracks
+        for message in track
+        if message.type in _TEXTS
+    ]
+    for encoding in ("utf-8", "gb18030"):
+        try:
+            for text in texts:
+                text.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        return encoding
+    logger.warning("%s: its texts are neither UTF-8 nor GBK, they are read as Latin letters", path)
+    return "latin-1"
+
+
+def _placed(words: list[tuple[int, str]], starts: list[int]) -> tuple[dict[int, str], list[str]]:
+    """Words by the starts of their notes, and those that lie near none.
+
+    A word takes the note that begins with it, else the nearest that is free; breaks of lines that stand
+    alone go to the word before them.
+    """
+    joined: dict[int, str] = {}
+    for at, text in words:
+        if not text.strip().strip("/\\") and joined:
+            at = next(reversed(joined))
+        joined[at] = joined.get(at, "") + text
+    free = [start for start in starts if start not in joined]
+    placed: dict[int, str] = {}
+    lost: list[str] = []
+    for at, text in joined.items():
+        near = at if at in starts else min(free, key=lambda start: abs(start - at), default=at + 2 * _NEAR)
+        if abs(near - at) <= _NEAR:
+            placed[near] = text
+            free = [start for start in free if start != near]
+        elif text.strip():
+            lost.append(text.strip())
+    return placed, lost
+
+
+def _clean(word: str | None) -> tuple[str | None, bool, bool]:
+    """A lyric event's syllable, and whether it begins and ends a line, as karaoke files mark it."""
     if word is None:
-        return None, False
-    ends = word.endswith(("\n", "\r", "/")) or word.startswith(("\\", "/"))
+        return None, False, False
+    begins, ends = word.startswith(("\\", "/", "\n", "\r")), word.endswith(("\n", "\r", "/", "\\"))
     text = word.strip().strip("/\\").strip()
     if text in ("-", "_", "+", "ー"):
-        return HOLD, ends
-    return ("".join(text.split()).rstrip("-") or None), ends
+        return HOLD, begins, ends
+    return ("".join(text.split()).rstrip("-") or None), begins, ends
+
+
+def _end_line(notes: list[Note]) -> None:
+    """The last word of the notes ends its line."""
+    place = next((i for i in reversed(range(len(notes))) if notes[i].sung), None)
+    if place is not None:
+        notes[place] = replace(notes[place], ends_line=True)
 
 
 def _with_readings(notes: list[Note], said: dict[int, dict[str, Any]]) -> list[Note]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from common import score_json
 from common.errors import ScoreError
 from common.lyrics import Lyrics, LyricSection, SectionTag, check_tag
 from common.theory import Chord, Key
@@ -123,8 +124,9 @@ class Score:
             raise ScoreError(f"a tempo lies between 20 and 400 quarter notes a minute, but got {self.tempo}")
         if not self.sections:
             raise ScoreError("a score needs at least one section")
-        if self.metre[1] not in (2, 4, 8) or not 1 <= self.metre[0] <= 12:
-            raise ScoreError(f"metre {self.metre[0]}/{self.metre[1]} isn't supported: use n/2, n/4 or n/8")
+        check_metre(self.metre)
+        if not isinstance(self.title, str):
+            raise ScoreError(f"a title is text, but got {self.title!r}")
         for name, value, low, high in (
             ("swing", self.swing, 0, 1),
             ("lead_in", self.lead_in, 0, 60),
@@ -310,24 +312,21 @@ class Score:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Score":
-        """Read what `to_json` wrote. Raises ScoreError naming the missing or wrong field."""
+        """Read what `to_json` wrote. Raises ScoreError naming the missing or wrong field by its path."""
         try:
-            sections = tuple(
-                Section(
-                    tag=s["tag"],
-                    bars=s["bars"],
-                    chords=tuple(ChordChange(**c) for c in s["chords"]),
-                    notes=tuple(Note(**n) for n in s["notes"]),
-                    groove=Groove(**s["groove"]) if s["groove"] else None,
-                    fill=s["fill"],
-                    energy=s["energy"],
-                )
-                for s in data["sections"]
-            )
-            rest = {k: v for k, v in data.items() if k not in ("sections", "key", "metre")}
-            return cls(key=Key(**data["key"]), sections=sections, metre=tuple(data["metre"]), **rest)
-        except (KeyError, TypeError, AttributeError) as error:
+            if isinstance(data, dict) and "metre" not in data:
+                raise ScoreError("metre is missing")
+            return score_json.read(cls, data, complete=(Section,))
+        except ScoreError as error:
             raise ScoreError(f"a score's JSON has a missing or wrong field: {error}") from error
+
+
+def check_metre(metre: tuple[int, int]) -> None:
+    """Refuse a metre whose bars a score can't count. Raises ScoreError."""
+    if metre[1] not in (2, 4, 8) or not 1 <= metre[0] <= 12:
+        raise ScoreError(
+            f"metre {metre[0]}/{metre[1]} isn't supported: use n/2, n/4 or n/8 with 1 to 12 beats a bar"
+        )
 
 
 def _steps(groove: Groove | None, filling: bool) -> Iterator[tuple[Drum, int, str]]:

@@ -168,13 +168,16 @@ def foreign_chord(text: str) -> str | None:
     text = text.strip()
     if text.upper() in ("N", "NC", "N.C.", "N.C"):
         return "N"
-    body, _, bass = text.partition("/")
+    body, _, bass = text.rpartition("/")
+    if not _PITCH_CLASS.fullmatch(bass):  # no slash, or that of 6/9 and m/M7
+        body, bass = text, ""
+    body = body.replace("/", "")
     match = _PITCH_CLASS.match(body)
-    if not match or (bass and not _PITCH_CLASS.fullmatch(bass)):
+    if not match:
         return None
     quality = body[match.end() :]
     if quality in CHORDS:
-        return text
+        return body + ("/" + bass if bass else "")
     if not _QUALITY.fullmatch(quality):
         return None
     shorter = (_FOREIGN.get(quality[:i], quality[:i]) for i in range(len(quality), -1, -1))

@@ -9,6 +9,7 @@ schema raises an error that names its line and field; nothing is guessed or drop
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path, PurePosixPath
@@ -24,6 +25,7 @@ from corpus.record import Singer, SongRecord, Split, TimedLine, TimedSyllable
 T = TypeVar("T")
 STEMS = ("vocals", "drums", "bass", "harmony", "lead")
 HELD_OUT = ("phrasing", "combination")
+IDENTIFIER = r"[\w.-]{1,80}"
 _FIELDS = tuple(field.name for field in fields(SongRecord))
 
 
@@ -116,7 +118,7 @@ def from_json(data: Any, where: str = "record") -> SongRecord:
     given = _Object(data, where, _FIELDS)
     singer, split = get_args(Singer), get_args(Split)
     record = SongRecord(
-        id=given.need("id", _text),
+        id=given.need("id", _identifier),
         source=given.need("source", _text),
         licence=given.need("licence", _text),
         split=given.need("split", _one_of(*split)),
@@ -252,8 +254,17 @@ def _mapping(known: tuple[str, ...], reader: Callable[[Any], T]) -> Callable[[An
 def _inner_path(value: Any) -> str:
     """A path that stays inside the manifest's folder."""
     path = PurePosixPath(_text(value))
+    if not path.parts or any(ord(c) < 32 for c in value):
+        raise _Wrong(f"the path of a file is needed, but {_shown(value)} came")
     if path.is_absolute() or ".." in path.parts or "\\" in value or ":" in path.parts[0]:
         raise _Wrong(f"a path inside the manifest's folder is needed, but {value!r} leaves it")
+    return str(value)
+
+
+def _identifier(value: Any) -> str:
+    """A name that files can have, as `app.batch` asks of its songs."""
+    if not re.fullmatch(IDENTIFIER, _text(value)) or value.startswith("."):
+        raise _Wrong(f"up to 80 letters, digits, _ . and - are needed, but {_shown(value)} came")
     return str(value)
 
 

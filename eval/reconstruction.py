@@ -3,8 +3,9 @@
 python -m eval.reconstruction originals/ copies/ --out figures/codec
 
 Conventions: `reference` and `estimate` are arrays (channels, samples) of one shape, full scale 1, at
-`sample_rate` Hz; a metric is one float a file, NaN where a file gives none (silence; one channel
-where two are compared). Frames have a Hann window and a quarter hop.
+`sample_rate` Hz; a metric is one float a file, NaN where the original gives none (it is silent; one
+channel where two are compared). A copy that is silent where its original sounds has the worst figure:
+coherence 0, SI-SDR −inf, true peaks inf apart. Frames have a Hann window and a quarter hop.
 
 - `stft_distance`: mean over resolutions of ‖Ŷ − Y‖ / ‖Y‖ + mean |ln Ŷ − ln Y|; a gain g costs
   |1 − g| + |ln g|. Lower is better.
@@ -33,7 +34,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import scipy.signal
@@ -42,7 +43,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from common.audio import Audio, read_audio
-from common.errors import AudioError, run_command
+from common.errors import AudioError, ConfigError, run_command
 from common.loudness import true_peak
 from common.statistics import Estimate, bootstrap
 
@@ -69,7 +70,7 @@ def stft_distance(
     reference: Samples, estimate: Samples, sample_rate: int, profile: Profile = "strict"
 ) -> float:
     """Multi-scale STFT distance; 0 for equal signals, NaN for a silent reference."""
-    pair = _weighted(*_checked(reference, estimate), sample_rate, profile)
+    pair = _weighted(*_checked(reference, estimate, profile), sample_rate, profile)
     return _mean([_distance(*pair, n_fft, profile, None) for n_fft in STFT_SIZES])
 
 
@@ -77,7 +78,7 @@ def mel_distance(
     reference: Samples, estimate: Samples, sample_rate: int, profile: Profile = "strict"
 ) -> float:
     """Multi-scale mel distance, at most 64 bands; 0 for equal signals, NaN for a silent reference."""
-    pair = _weighted(*_checked(reference, estimate), sample_rate, profile)
+    pair = _weighted(*_checked(reference, estimate, profile), sample_rate, profile)
     return _mean(
         [_distance(*pair, n, profile, mel_bands(n, sample_rate, profile)) for n in MEL_SIZES[profile]]
     )
@@ -145,10 +146,11 @@ def largest_mel_count(n_fft: int, sample_rate: int, limit: int | None = None) ->
 def si_sdr(reference: Samples, estimate: Samples, sample_rate: int, profile: Profile = "strict") -> float:
     """Scale-invariant SDR in dB, mean over channels.
 
-    `strict` leaves silent channels out, and is inf for equal signals; `authors` adds 1e-8 to every
-    quotient, so that silence has −80 dB and equal signals a figure that depends on their length.
+    `strict` leaves silent channels of the reference out, is inf for equal signals and −inf where a
+    channel's copy is silent; `authors` adds 1e-8 to every quotient, so that silence has −80 dB and equal
+    signals a figure that depends on their length.
     """
-    x, y = (w.double() for w in _checked(reference, estimate))
+    x, y = (w.double() for w in _checked(reference, estimate, profile))
     if profile == "strict":
         sounding = [c for c in range(len(x)) if (x[c] - x[c].mean()).any()]
         x, y = x[sounding], y[sounding]
@@ -156,7 +158,9 @@ def si_sdr(reference: Samples, estimate: Samples, sample_rate: int, profile: Pro
     eps = 1e-8 if profile == "authors" else 0.0
     wanted = ((x * y).sum(1) / (x.square().sum(1) + eps))[:, None] * x
     ratio = wanted.square().sum(1) / ((y - wanted).square().sum(1) + eps)
-    return _mean((10 * (ratio + eps).log10()).tolist())
+    ratio = torch.where(y.any(dim=1), ratio, torch.zeros_like(ratio))  # a silent copy has 0 / 0 in `strict`
+    decibels = (10 * (ratio + eps).log10()).tolist()
+    return -math.inf if -math.inf in decibels else _mean(decibels)
 
 
 def true_peak_dbtp(samples: Samples, sample_rate: int) -> float:
@@ -167,9 +171,12 @@ def true_peak_dbtp(samples: Samples, sample_rate: int) -> float:
 def true_peak_distance(
     reference: Samples, estimate: Samples, sample_rate: int, profile: Profile = "strict"
 ) -> float:
-    """|Difference| of the true peaks in dB; NaN where one is silent. Both profiles are the same."""
-    peaks = [true_peak_dbtp(w.numpy(), sample_rate) for w in _checked(reference, estimate)]
-    return abs(peaks[0] - peaks[1]) if all(map(math.isfinite, peaks)) else math.nan
+    """|Difference| of the true peaks in dB; NaN for a silent reference, inf for a silent copy alone.
+
+    Both profiles are the same.
+    """
+    peaks = [true_peak_dbtp(w.numpy(), sample_rate) for w in _checked(reference, estimate, profile)]
+    return abs(peaks[0] - peaks[1]) if math.isfinite(peaks[0]) else math.nan
 
 
 # ---- phases ----------------------------------------------------------------------------------
@@ -181,7 +188,7 @@ def icpc(reference: Samples, estimate: Samples, sample_rate: int, profile: Profi
     C_t = |Σ_f w e^{j(φ̂−φ)}| / Σ_f w, averaged over time with the weights Σ_f w; w is |Ŝ||S| for
     `authors` and |S|² for `strict`, where it exceeds the threshold.
     """
-    x, y = _checked(reference, estimate)
+    x, y = _checked(reference, estimate, profile)
 
     def phasors(target: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
         other = target if profile == "strict" else made
@@ -207,7 +214,7 @@ def ccpc_signed(
 
 
 def _cross(reference: Samples, estimate: Samples, profile: Profile) -> tuple[float, float]:
-    x, y = _checked(reference, estimate)
+    x, y = _checked(reference, estimate, profile)
     if len(x) != 2:
         return math.nan, math.nan
 
@@ -238,13 +245,18 @@ def _coherence(
         lengths += float(total.abs().sum())
         signed += float(total.real.sum())
         weights += float(weight.sum())
-    return (lengths / weights, signed / weights) if weights else (math.nan, math.nan)
+    if weights:
+        return lengths / weights, signed / weights
+    if estimate is reference:
+        return math.nan, math.nan
+    # The weights of `authors` are the estimate's too: nothing is left of them where it alone is silent.
+    own = _coherence(reference, reference, n_fft, profile, phasors)
+    return own if math.isnan(own[0]) else (0.0, 0.0)
 
 
 def _phase(values: Tensor) -> Tensor:
-    """Unit phasors; 1 where there is no phase."""
-    size = values.abs()
-    return torch.where(size > 0, values / size.clamp(min=1e-300), torch.ones_like(values))
+    """Unit phasors; 0 where there is no phase, so that silence in the place of sound isn't coherent."""
+    return values / values.abs().clamp(min=1e-300)
 
 
 # ---- frames ----------------------------------------------------------------------------------
@@ -274,7 +286,9 @@ def _frames(
         yield target, made
 
 
-def _checked(reference: Samples, estimate: Samples) -> tuple[Tensor, Tensor]:
+def _checked(reference: Samples, estimate: Samples, profile: Profile) -> tuple[Tensor, Tensor]:
+    if profile not in get_args(Profile):
+        raise ConfigError(f"the profile is {' or '.join(get_args(Profile))}, but got {profile!r}")
     x, y = (torch.from_numpy(np.ascontiguousarray(w, dtype=np.float32)) for w in (reference, estimate))
     if x.ndim != 2 or x.shape != y.shape or not x.numel():
         raise AudioError(
@@ -386,7 +400,7 @@ def measure(pair: Pair, profile: Profile = "strict") -> dict[str, float]:
 
 
 def summary(rows: Sequence[dict[str, float]], songs: Sequence[str]) -> dict[str, Estimate | None]:
-    """Means over files with intervals over songs; files without a figure aren't counted."""
+    """Means over files with intervals over songs, of the files whose figure is finite (see `left_out`)."""
     estimates: dict[str, Estimate | None] = {}
     for name in METRICS:
         known = [(row[name], song) for row, song in zip(rows, songs) if math.isfinite(row[name])]
@@ -394,9 +408,21 @@ def summary(rows: Sequence[dict[str, float]], songs: Sequence[str]) -> dict[str,
     return estimates
 
 
-def table(estimates: dict[str, Estimate | None], profile: Profile) -> str:
-    """The row of the paper's Table 1, with the signed CCPC, intervals and counts."""
-    cells = ["–" if e is None else f"{e.value:.3f} ({e.low:.3f} … {e.high:.3f})" for e in estimates.values()]
+def left_out(rows: Sequence[dict[str, float]]) -> dict[str, int]:
+    """How many files have no place in the mean of each metric: NaN (a silent original) or infinite."""
+    return {name: sum(not math.isfinite(row[name]) for row in rows) for name in METRICS}
+
+
+def table(estimates: dict[str, Estimate | None], profile: Profile, missing: dict[str, int]) -> str:
+    """The row of the paper's Table 1, with the signed CCPC, intervals and counts.
+
+    Args:
+        missing: the files that are not in the mean of each metric, of `left_out`.
+    """
+    cells = []
+    for name, e in estimates.items():
+        cell = "–" if e is None else f"{e.value:.3f} ({e.low:.3f} … {e.high:.3f})"
+        cells.append(f"{cell}; left out: {missing[name]}" if missing[name] else cell)
     songs = max((e.count for e in estimates.values() if e is not None), default=0)
     return "\n".join(
         [
@@ -421,7 +447,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows.append(measure(pair, options.profile))
         logger.info("%d of %d: %s", number, len(files), pair.name)
     estimates = summary(rows, [pair.song for pair in files])
-    print(table(estimates, options.profile))
+    print(table(estimates, options.profile, left_out(rows)))
     if options.out is not None:
         _write(options.out, options.profile, files, rows, estimates)
 
@@ -435,7 +461,7 @@ def _write(
 ) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     figures = {name: None if e is None else asdict(e) for name, e in estimates.items()}
-    data = {"profile": profile, "files": len(files), "figures": figures}
+    data = {"profile": profile, "files": len(files), "figures": figures, "left_out": left_out(rows)}
     out.with_name(out.name + ".json").write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     with out.with_name(out.name + ".csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

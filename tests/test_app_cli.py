@@ -1,5 +1,6 @@
 """The command line: each fault is one sentence and status 2, Ctrl-C is 130, nothing is left half-written."""
 
+import logging
 import re
 from pathlib import Path
 
@@ -83,6 +84,16 @@ def fails(capsys: pytest.CaptureFixture[str], *argv: str, status: int = 2) -> st
         (["sing", PROMPT, "--out", "none/song.flac"], "the folder 'none' doesn't exist"),
         (["sing", PROMPT, "--out", "file/song.flac"], "the folder 'file' doesn't exist"),
         (["sing", PROMPT, "--out", "folder.flac"], "is a folder: give the name of a file"),
+        (["sing", PROMPT, "--lyrics", ""], "--lyrics is empty: give the name of a file"),
+        (["sing", PROMPT, "--score", ""], "--score is empty: give the name of a file"),
+        (["sing", PROMPT, "--out", ""], "--out is empty: give the name of a file"),
+        (["lyrics", PROMPT, "--out", ""], "--out is empty"),
+        (["score", PROMPT, "--out", " "], "--out is empty"),
+        (["score", PROMPT, "--lyrics", ""], "--lyrics is empty"),
+        (["sing", PROMPT, "--out", "/proc/x.flac"], "'/proc.*' can't be written"),
+        (["sing", PROMPT, "--out", "长" * 200 + ".flac"], "File name too long"),
+        (["sing", "-歌"], "write `--` before words that begin with a hyphen: -- '-歌'"),
+        (["sing", "--", "-！"], "needs at least one word"),
         (["sing", PROMPT, "--model", "none"], "there is no model folder 'none'"),
         (["sing", PROMPT, "--model", "nomodel"], "isn't a model folder: it has no model_index.json"),
         (["sing", PROMPT, "--model", "words.txt"], "there is no model folder 'words.txt'"),
@@ -184,3 +195,11 @@ def test_the_doctor_answers_even_without_models(capsys: pytest.CaptureFixture[st
     assert "PROBLEM: there is no model folder 'none'" in out and "torch" in out and "memory" in out
     assert cli.main(["doctor", "--model", str(tiny_folder())]) == 0
     assert "sha256" in capsys.readouterr().out
+
+
+def test_a_kernel_of_qlora_is_not_missed_aloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.pipeline.SongPipeline.from_pretrained", lambda folder: None)
+    logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
+    logger.setLevel(logging.NOTSET)
+    cli._load(str(tiny_folder()))
+    assert not logger.isEnabledFor(logging.WARNING)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from opencc import OpenCC
 
 from chinmu.model import ChinMu
-from chinmu.text import canonical, simplified
-from common.description import Audience, normalise
+from chinmu.text import canonical, simplified, tidy
+from common.description import Audience, fragments, normalise
 from common.seeds import generator
 from corpus.describe import describe, prompt
 from corpus.plan import plan
@@ -144,3 +144,9 @@ def test_simplified_text_is_left_alone_whatever_its_words():
 @settings(max_examples=200, deadline=None)
 def test_reading_twice_is_reading_once(text: str):
     assert canonical(canonical(text)) == canonical(text)
+
+
+def test_a_picture_within_a_wish_does_not_part_it():
+    assert fragments(tidy("一首开心😀的歌，女声")) == ["一首开心的歌", "女声"]
+    assert fragments(tidy("开心😀👍🏽的歌 🎸 女声")) == ["开心的歌", "女声"]
+    assert canonical("pop🎸rock") == "pop rock"

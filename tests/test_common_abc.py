@@ -1,6 +1,7 @@
 """ABC: our scores come back equal, other people's tunes are read or refused by line."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -134,3 +135,154 @@ def test_fast_notes_are_moved_to_ticks_with_a_warning(caplog: pytest.LogCaptureF
     assert "2 notes were moved" in caplog.text or "notes were moved" in caplog.text
     assert [n.pitch for n in score.sections[0].notes] == [70, 72, 74, 75, 77]
     assert sum(n.duration for n in score.sections[0].notes) == 12
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("M: 2/4", "M: 4/0", "line 4: metre 4/0"),
+        ("M: 2/4", "M: 0/4", "line 4: metre 0/4"),
+        ("M: 2/4", "M: 5/16", "line 4: metre 5/16"),
+        ("L: 1/16", "L: -1/16", "line 5: a unit length"),
+        ('Q: "Moderato" 1/4=80', "Q:1/0=100", "divides by nought"),
+        ("C: trad.", "%%baihua-title 5", "line 3: %%baihua-title can't be read: '5'"),
+        ("C: trad.", "%%baihua-title [1]", "line 3: %%baihua-title"),
+        ("C: trad.", "%%baihua-meta " + "[" * 9000, "line 3: %%baihua-meta"),
+        ("C: trad.", "%%baihua-key H moll", "line 3: %%baihua-key: a key begins with a note name"),
+        ("C: trad.", "%%baihua-tempo fast", "line 3: %%baihua-tempo"),
+    ],
+)
+def test_wrong_numbers_and_directives_are_score_errors(old: str, new: str, message: str) -> None:
+    assert old in FOREIGN
+    with pytest.raises(ScoreError, match=message):
+        from_abc(FOREIGN.replace(old, new))
+
+
+HEAD = "X:1\nM:4/4\nL:1/8\nQ:1/4=90\n"
+
+
+def melody(text: str) -> list[int]:
+    return [note.pitch for section in from_abc(text).sections for note in section.notes]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "K:C\n[V:1] C8|\n[V:2] E8|\n[V:1] D8|\n[V:2] F8|\n",
+        "K:C\nV:1\nV:2\n[V:1] C8|\n[V:2] E8|\n[V:1] D8|\n[V:2] F8|\n",
+        "V:1 name=Voice\nV:2 name=Bass\nK:C\nV:2\nE8|F8|\nV:1\nC8|D8|\n",
+        "V:0\nV:1\nK:C\n[V:1 clef=treble] C8|[V:2] E8|[V:1] D8|\n",
+        "K:C\nC8|\nV:2\nE8|\nV:1\nD8|\n",
+        "K:C\nV:tune\nC8|D8|\nV:bass\nE8|F8|\n",
+        "K:C\n[V:1] C8|[V:2] @ what we don't read |\n[V:1] D8|\n",
+    ],
+)
+def test_the_first_voice_is_read_alone_and_whole(body: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert melody(HEAD + body) == [60, 62]
+    assert caplog.text.count("is read, not") == 1
+
+
+def test_words_and_parts_between_voices_are_the_first_ones() -> None:
+    score = from_abc(
+        HEAD + "K:C\nP:verse\n[V:1] C8|\nw: 月\n[V:2] E8|\nw: 星\nP:chorus\n[V:1] D8|\nw: 光\n"
+        "[V:2] F8|\nP:chorus\n[V:1] E8|\n"
+    )
+    assert [(s.tag, [n.syllable for n in s.notes]) for s in score.sections] == [
+        ("verse", ["月"]),
+        ("chorus", ["光", None]),
+    ]
+
+
+OWN = Score(104.854, Key(9, "yu"), (Section("verse", 1, notes=(Note(0, 12, 69),)),), title="100% 好")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("Q:1/4=105", "Q:1/4=140", {"tempo": 140.0}),
+        ("Q:1/4=105", "Q:1/2=70", {"tempo": 140.0}),
+        ("K:Am", "K:Em", {"key": Key(4, "minor")}),
+        ("T:", "T:月光", {"title": "月光"}),
+        ("Q:1/4=105", "Q: 1/4 = 105", {}),
+        ("K:Am", "K:A minor", {}),
+        ("Q:1/4=105\n", "", {}),
+    ],
+)
+def test_an_edited_field_counts_more_than_its_directive(
+    old: str, new: str, changed: dict, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = to_abc(OWN)
+    assert from_abc(text) == OWN and text.count(old) == 1 and "%%baihua-title" in text
+    with caplog.at_level(logging.WARNING):
+        assert from_abc(text.replace(old, new)) == replace(OWN, **changed)
+    assert ("no longer counts" in caplog.text) == bool(changed)
+
+
+def words(text: str) -> list[str | None]:
+    return [note.syllable for section in from_abc(text).sections for note in section.notes]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "CDEF GABc|\nw: 我 从 山 中\n+: 来 带 着 花\n",
+        "CDEF GABc|\nw: 我 从 山 中 \\\n% remark\n+: 来 带 着 花 % another\n",
+        "CDEF \\\nGABc|\nw: 我 从 山 中 来 带 着 花\n",
+        "CDEF GABc|\nw: 1.~我 从 山 中 来 带 着 花\n",
+    ],
+)
+def test_words_that_go_on(body: str) -> None:
+    assert words(HEAD + "K:C\n" + body) == [*"我从山中来带着花"]
+
+
+def test_words_below_each_of_two_joined_lines() -> None:
+    body = "CDEF \\\nw: 我 从 山 中\nGABc|\nw: 来 带 着 花\n"
+    assert words(HEAD + "K:C\n" + body) == [*"我从山中来带着花"]
+    assert words(HEAD + "K:C\nCDEF GABc|\nw: 1.~la la la la la la la 3.5\n")[-2:] == ["la", "3.5"]
+
+
+def test_rests_of_several_bars() -> None:
+    score = from_abc(HEAD + "K:C\nC8|Z2|D8|Z|E8|\n")
+    assert [n.start for n in score.sections[0].notes] == [0, 3 * 48, 5 * 48]
+    with pytest.raises(ScoreError, match="line 6: Z0 rests"):
+        from_abc(HEAD + "K:C\nC8|Z0|\n")
+    with pytest.raises(ScoreError, match="line 6: Z123456 rests"):
+        from_abc(HEAD + "K:C\nC8|Z123456|\n")
+
+
+def test_chords_with_more_than_a_bass_behind_the_slash(caplog: pytest.LogCaptureFixture) -> None:
+    body = '"C6/9"C2 "Cm/M7"D2 "G7/B"E2 "C6/9/E"F2|"slow"C2 "^soft"D2 "C/?"E2 F2|'
+    with caplog.at_level(logging.WARNING):
+        score = from_abc(HEAD + "K:C\n" + body)
+    assert [c.symbol for c in score.sections[0].chords] == ["C6", "Cm", "G7/B", "C6/E"]
+    assert "line 6: 'slow' is no chord" in caplog.text and "line 6: 'C/?' is no chord" in caplog.text
+    assert "soft" not in caplog.text
+
+
+def test_keys_with_signs_and_what_stands_behind_them(caplog: pytest.LogCaptureFixture) -> None:
+    assert from_abc(HEAD + "K:F♯m\nF8|").key == Key(6, "minor")
+    assert from_abc(HEAD + "K:B♭\nB8|").key == Key(10)
+    with caplog.at_level(logging.WARNING):
+        assert from_abc(HEAD + "K:D ^g clef=treble\nD8|").key == Key(2)
+    assert "line 5: '^g' of the key is left out" in caplog.text
+    with pytest.raises(ScoreError, match="line 5: key 'F&m'"):
+        from_abc(HEAD + "K:F&m\nF8|")
+
+
+def test_tuplets_count_by_three_in_compound_time() -> None:
+    tune = "X:1\nL:1/8\nQ:100\nM:{}\nK:C\n{}|\n"
+    assert sum(n.duration for n in from_abc(tune.format("6/8", "(5CDEFG C3")).sections[0].notes) == 36
+    assert sum(n.duration for n in from_abc(tune.format("4/4", "(5CDEFG C6")).sections[0].notes) == 48
+
+
+def test_overlays_further_endings_and_blocks_are_left_out_aloud(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        assert melody(HEAD + "K:C\nC8 & E8|D8 & [FA]8 :|\n") == [60, 62, 60, 62]
+        assert melody(HEAD + "K:C\n|:C8|1,3 D8:|2 E8|]\n") == [60, 62, 60, 64]
+        assert melody(HEAD + "K:C\nC8|\n%%begintext\nA tune by a friend.\n%%endtext\nD8|\n") == [60, 62]
+    assert "line 6: the second voice of a bar" in caplog.text
+    assert "line 6: of the endings 1,3 the first" in caplog.text
+    assert "line 7: the %%begintext is left out" in caplog.text
+    with pytest.raises(ScoreError, match=r"line 7: \+: has no field"):
+        from_abc(HEAD + "K:C\nC8|\n+:la\n")

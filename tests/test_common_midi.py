@@ -100,3 +100,95 @@ def test_titles_and_words_keep_their_characters(tmp_path: Path) -> None:
     to_midi(song, tmp_path / "a.mid")
     assert from_midi(tmp_path / "a.mid") == song
     assert from_midi(tmp_path / "a.mid") != replace(song, title="光")
+
+
+def damaged(path: Path, event: bytes) -> Path:
+    """A file of one note with one event of a conductor before it, in bytes that mido refuses to write."""
+    notes = b"\x00\x90\x3c\x40\x60\x80\x3c\x00"
+    body = b"\x00" + event + notes + b"\x00\xff\x2f\x00"
+    path.write_bytes(
+        b"MThd\x00\x00\x00\x06\x00\x01\x00\x01\x00\x60MTrk" + len(body).to_bytes(4, "big") + body
+    )
+    return path
+
+
+def meta_event(kind: int, data: bytes) -> bytes:
+    return bytes((0xFF, kind, len(data))) + data
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        (meta_event(0x59, b"\x0a\x00"), "no MIDI file that can be read"),
+        (meta_event(0x51, b"\x00\x00\x00"), "0 microseconds"),
+        (meta_event(0x58, b"\x00\x02\x18\x08"), "metre 0/4"),
+        (meta_event(0x58, b"\x04\x08\x18\x08"), "metre 4/256"),
+        (meta_event(0x01, b"baihua is great"), "begins as ours do"),
+        (meta_event(0x01, b"baihua [1]"), "begins as ours do"),
+        (meta_event(0x01, b'baihua {"bars": 2}'), "missing or wrong 'tempo'"),
+        (meta_event(0x01, b'baihua {"energy": "x"}'), "missing or wrong 'energy'"),
+        (
+            meta_event(0x01, b'baihua {"energy": 1, "fill": false, "chords": [[0]]}'),
+            "missing or wrong 'chords'",
+        ),
+        (meta_event(0x01, b'baihua {"energy": 1, "fill": true, "chords": [], "groove": [1]}'), "a groove is"),
+        (meta_event(0x01, b'baihua {"word": 1, "reading": null, "ends_line": true}'), "wrong 'word'"),
+        # A text that isn't UTF-8 beside an event that is damaged.
+        (meta_event(0x03, b"\xff\xfe") + b"\x00" + meta_event(0x59, b"\x0a\x00"), "can be read"),
+    ],
+)
+def test_damaged_events_are_score_errors(tmp_path: Path, event: bytes, message: str) -> None:
+    path = damaged(tmp_path / "a.mid", event)
+    with pytest.raises(ScoreError, match=message) as caught:
+        from_midi(path)
+    assert "a.mid" in str(caught.value)
+
+
+def with_words_apart(
+    path: Path, words: list[tuple[int, bytes]], name: str = "", kind: str = "lyrics"
+) -> Path:
+    """A bass and, from tick 192 on, a tune of four quarters; their words in a track without notes."""
+    file = mido.MidiFile(ticks_per_beat=96, charset="latin-1")
+    head, apart = mido.MidiTrack(), mido.MidiTrack()
+    head += [mido.MetaMessage("set_tempo", tempo=500000), mido.MetaMessage("key_signature", key="C")]
+    apart.append(mido.MetaMessage("track_name", name=name))
+    now = 0
+    for at, word in words:
+        apart.append(mido.MetaMessage(kind, text=word.decode("latin-1"), time=at - now))
+        now = at
+    file.tracks += [head, apart]
+    for channel, pitches in enumerate(((36, 38, 40, 41), (60, 62, 64, 65))):
+        track = mido.MidiTrack()
+        for number, pitch in enumerate(pitches):
+            wait = 96 * (channel + 1) if number == 0 else 0
+            track.append(mido.Message("note_on", note=pitch, channel=channel, time=wait))
+            track.append(mido.Message("note_off", note=pitch, channel=channel, time=96))
+        file.tracks.append(track)
+    file.save(str(path))
+    return path
+
+
+def sung(path: Path) -> list[tuple[int, str | None, bool]]:
+    return [(n.pitch, n.syllable, n.ends_line) for s in from_midi(path).sections for n in s.notes]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gbk"])
+def test_words_of_a_track_without_notes_go_to_the_melody(tmp_path: Path, encoding: str) -> None:
+    words = [(192 + 96 * i, word.encode(encoding)) for i, word in enumerate(("我", "想\n", "回", "家"))]
+    path = with_words_apart(tmp_path / "a.mid", words)
+    assert sung(path) == [(60, "我", False), (62, "想", True), (64, "回", False), (65, "家", False)]
+
+
+def test_karaoke_texts_near_their_notes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    words = [(0, b"@KMIDI"), (190, b"\\la "), (192 + 100, b"le "), (192 + 192, b"/li "), (9000, b"lost ")]
+    with caplog.at_level(logging.WARNING):
+        path = with_words_apart(tmp_path / "a.kar", words, name="Words", kind="text")
+        assert sung(path) == [(60, "la", False), (62, "le", True), (64, "li", False), (65, None, False)]
+    assert "words that lie on no note of the melody are left out: lost" in caplog.text
+
+
+def test_latin_words_are_read_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        path = with_words_apart(tmp_path / "a.mid", [(192, "né".encode("latin-1"))])
+        assert sung(path)[0][1] == "né"
+    assert "neither UTF-8 nor GBK" in caplog.text

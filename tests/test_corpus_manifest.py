@@ -16,6 +16,7 @@ from corpus import manifest
 from corpus.record import SongRecord, TimedLine, TimedSyllable
 
 text = st.text("春夏秋冬abc 0", min_size=1, max_size=8).filter(lambda t: t.strip() == t)
+names = st.text("春夏秋冬abc0_.-", min_size=1, max_size=8).filter(lambda t: t[0] != ".")
 seconds = st.floats(0, 30, allow_nan=False)
 spans = st.tuples(seconds, seconds).map(sorted)
 syllables = st.builds(
@@ -45,7 +46,7 @@ scores = st.just(
 def records(draw):
     unknown = st.none()
     return SongRecord(
-        id=draw(text),
+        id=draw(names),
         source=draw(text),
         licence=draw(text),
         split=draw(st.sampled_from(["train", "valid", "test"])),
@@ -123,6 +124,14 @@ def test_a_missing_file_is_named(tmp_path):
     [
         ("id", 7, "a text"),
         ("id", None, "is missing"),
+        ("id", "../../x", "letters, digits"),
+        ("id", "a/b", "letters, digits"),
+        ("id", "a\0b", "letters, digits"),
+        ("id", ".hidden", "letters, digits"),
+        ("id", "歌" * 81, "letters, digits"),
+        ("audio", ".", "the path of a file"),
+        ("audio", "a\0.flac", "the path of a file"),
+        ("stems", {"vocals": "./"}, "the path of a file"),
         ("split", "dev", "one of train, valid, test"),
         ("duration", "30", "a number"),
         ("duration", 0, "above zero"),
@@ -166,6 +175,55 @@ def test_a_wrong_field_is_named(field, value, message):
     with pytest.raises(ManifestError, match=f"m.jsonl, line 4, field '{field}'") as error:
         manifest.from_json(data, "m.jsonl, line 4")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("metre",), [4], "metre needs a list of 2"),
+        (("metre",), [4, 4, 4], "metre needs a list of 2"),
+        (("metre",), [4.0, 4], "metre[0] needs a whole number, but 4.0 came"),
+        (("title",), 5, "title needs a text"),
+        (("title",), ["a"], "title needs a text"),
+        (("tempo",), "90", "tempo needs a number"),
+        (("tempo",), float("inf"), "tempo needs a number"),
+        (("swing",), None, "swing needs a number"),
+        (("meta",), {"genre": 5}, "meta.genre needs a text"),
+        (("colour",), "red", "colour is unknown"),
+        (("key", "tonic"), 1.5, "key.tonic needs a whole number"),
+        (("key",), "C", "key needs an object"),
+        (("sections",), {"tag": "verse"}, "sections needs a list"),
+        (("sections", 0, "bars"), 2.5, "sections[0].bars needs a whole number"),
+        (("sections", 0, "tag"), 3, "sections[0].tag needs a text"),
+        (("sections", 0, "fill"), "no", "sections[0].fill needs true or false"),
+        (("sections", 0, "groove"), {"kick": "x"}, "sections[0].groove.snare is missing"),
+        (("sections", 0, "notes", 1, "pitch"), 60.5, "sections[0].notes[1].pitch needs a whole number"),
+        (("sections", 0, "notes", 0, "duration"), True, "sections[0].notes[0].duration needs a whole"),
+        (("sections", 0, "notes", 0, "syllable"), 7, "sections[0].notes[0].syllable needs a text"),
+        (("sections", 0, "chords", 0, "start"), 0.5, "sections[0].chords[0].start needs a whole number"),
+        (("sections", 0, "chords", 0), None, "sections[0].chords[0] needs an object"),
+    ],
+)
+def test_a_wrong_field_of_a_score_is_named_by_its_path(path, value, message):
+    notes = (Note(0, 12, 62, "春", "chun1"), Note(12, 6, 64))
+    score = Score(96.5, Key(2), (Section("verse", 2, (ChordChange(0, "Dm"),), notes),))
+    data = json.loads(json.dumps(manifest.to_json(replace(PLAIN, score=score))))
+    place = data["score"]
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    with pytest.raises(ManifestError, match=r"m\.jsonl, line 4, field 'score'") as error:
+        manifest.from_json(data, "m.jsonl, line 4")
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("field", ["groove", "fill", "energy", "chords"])
+def test_nothing_of_a_section_is_taken_for_granted(field):
+    score = Score(96.5, Key(2), (Section("verse", 2),))
+    data = json.loads(json.dumps(manifest.to_json(replace(PLAIN, score=score))))
+    del data["score"]["sections"][0][field]
+    with pytest.raises(ManifestError, match=rf"sections\[0\].{field} is missing"):
+        manifest.from_json(data)
 
 
 def test_a_line_that_is_no_object():

@@ -10,7 +10,7 @@ import pytest
 from transformers.audio_utils import mel_filter_bank
 
 from common.audio import Audio, write_audio
-from common.errors import AudioError
+from common.errors import AudioError, ConfigError
 from common.seeds import generator
 from eval import reconstruction as r
 
@@ -115,6 +115,33 @@ def test_silence_has_no_strict_figure(name: str) -> None:
     silence = np.zeros((2, 9000), np.float32)
     value = r.METRICS[name](silence, noise()[:, :9000], RATE, "strict")
     assert math.isnan(value)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_silent_copy_has_the_worst_figures(profile: r.Profile) -> None:
+    wav = noise()
+    silence = np.zeros_like(wav)
+    found = {name: metric(wav, silence, RATE, profile) for name, metric in r.METRICS.items()}
+    assert [found[name] for name in ("icpc", "ccpc", "ccpc_signed")] == [0, 0, 0]
+    assert found["si_sdr"] == (-math.inf if profile == "strict" else pytest.approx(-80, abs=1e-6))
+    assert found["true_peak_distance"] == math.inf
+    half = wav * np.array([[1], [0]], np.float32)
+    assert r.icpc(wav, half, RATE, profile) == pytest.approx(0.5)
+    assert r.ccpc(wav, half, RATE, profile) == 0
+    assert r.si_sdr(wav, half, RATE) == -math.inf, "the other channel is perfect, but one is lost"
+
+
+def test_a_copy_that_drops_out_loses_its_share() -> None:
+    copy = LONG.copy()
+    copy[:, LONG.shape[1] // 2 :] = 0
+    assert r.icpc(LONG, copy, RATE) == pytest.approx(0.5, abs=0.02)
+    assert r.ccpc(LONG, copy, RATE) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("name", r.METRICS)
+def test_a_misspelt_profile_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="strict or authors, but got 'stricct'"):
+        r.METRICS[name](noise(), noise(), RATE, "stricct")  # type: ignore[arg-type]
 
 
 def test_authors_silence_is_minus_eighty_decibels() -> None:
@@ -225,6 +252,21 @@ def test_the_row_of_the_paper(
         ("b/1", "b"),
         ("c", "c"),
     ]
+
+
+def test_files_without_a_finite_figure_are_counted(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference, estimate = folders
+    silence = np.zeros((2, RATE // 10), np.float32)
+    write(estimate / "b/1.flac", silence)
+    write(reference / "c.wav", silence)
+    r.main([str(reference), str(estimate), "--out", str(tmp_path / "out")])
+    cells = [cell.strip() for cell in capsys.readouterr().out.splitlines()[-1].split("|")]
+    assert "left out: 1" in cells[2] and "left out: 1" in cells[4], "c is silent"
+    assert "left out: 2" in cells[6], "SI-SDR has no figure for b/1 either"
+    missing = json.loads((tmp_path / "out.json").read_text())["left_out"]
+    assert (missing["icpc"], missing["si_sdr"], missing["true_peak_distance"]) == (1, 2, 2)
 
 
 def test_names_and_lengths_must_agree(folders: tuple[Path, Path]) -> None:

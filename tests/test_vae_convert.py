@@ -298,3 +298,77 @@ def test_pickled_code_is_not_run(tmp_path: Path) -> None:
     torch.save({"encoder.layers.0.weight_v": Path("x")}, path)
     with pytest.raises(CheckpointError, match="can't be read"):
         convert.convert(path)
+
+
+def doubled(state: dict[str, Tensor], key: str, dim: int) -> dict[str, Tensor]:
+    return state | {key: torch.cat([state[key]] * 2, dim)}
+
+
+@pytest.mark.parametrize(
+    ("key", "shape"),
+    [
+        ("encoder.layers.0.weight_v", (0, 2, 7)),
+        ("encoder.layers.1.layers.4.weight_v", (4, 4, 0)),
+        ("decoder.layers.0.weight_v", (12, 0, 7)),
+        ("transformers.rotary_pos_emb.inv_freq", (0,)),
+    ],
+)
+def test_an_empty_tensor_is_named(key: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    refused(dense(transformer_depth=1, heads=2) | {key: torch.zeros(shape)}, tmp_path, f"'{key}' is empty")
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5])
+def test_a_kernel_that_is_no_stride_twice_is_named(kernel: int, tmp_path: Path) -> None:
+    key = "encoder.layers.2.layers.4.weight_v"
+    refused(dense() | {key: torch.ones(8, 4, kernel)}, tmp_path, f"'{key}' has a kernel of {kernel}")
+
+
+@pytest.mark.parametrize(
+    ("key", "dim", "told"),
+    [
+        ("encoder.layers.0.weight_v", 0, "makes 8 channels, but its weight_g and bias are of 4"),
+        ("encoder.layers.1.layers.4.weight_v", 0, "makes 8 channels, but its weight_g and bias are of 4"),
+        ("encoder.layers.1.layers.4.weight_v", 1, "has shape 4×8×4, but the model needs 4×4×4"),
+        ("encoder.layers.1.layers.4.weight_v", 2, "has a kernel of 8 and .* one of 4"),
+        ("encoder.layers.5.weight_v", 0, "makes 32 channels, but its weight_g and bias are of 16"),
+        ("decoder.layers.0.weight_v", 1, "takes 16 channels, but 'encoder.layers.5.weight_v' makes 16"),
+        ("decoder.layers.0.weight_v", 0, "has shape 24×8×7, but the model needs 12×8×7"),
+    ],
+)
+def test_a_doubled_tensor_is_named_and_no_intact_one(key: str, dim: int, told: str, tmp_path: Path) -> None:
+    refused(doubled(dense(), key, dim), tmp_path, f"^'{key}' {told}")
+
+
+def test_what_is_in_the_way_of_the_folder_is_refused(tmp_path: Path) -> None:
+    path = str(saved(dense(), tmp_path))
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers/mine.txt").write_text("mine")
+    for name, told in (("file", "is a file"), ("papers", "other things"), ("file/model", "can't be written")):
+        with pytest.raises(CheckpointError, match=told):
+            convert.main([path, str(tmp_path / name), "--sample_rate", "16000"])
+    assert (tmp_path / "file").read_text() == (tmp_path / "papers/mine.txt").read_text() == "mine"
+
+
+def test_a_model_takes_the_place_of_an_older_one_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folder = str(saved(dense(), tmp_path)), tmp_path / "model"
+    convert.main([path, str(folder), "--sample_rate", "16000"])
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+
+    def full(self: EarVAE, folder: str) -> None:
+        (Path(folder) / "config.json").write_text("{")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(EarVAE, "save_pretrained", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        convert.main([path, str(folder), "--sample_rate", "16000"])
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("text", ["[]", "5", '{"_class_name": ["EarVAE"]}', "{", '"\\ud8"'])
+def test_a_configuration_that_is_none(text: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        load(tmp_path)

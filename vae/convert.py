@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from common.errors import CheckpointError, run_command
+from common.files import whole_folder
 from vae.model import DILATIONS, EarVAE
 
 logger = logging.getLogger(__name__)
@@ -138,18 +139,18 @@ def configuration(state: Mapping[str, Tensor], sample_rate: int | None = None) -
     Raises:
         CheckpointError: a tensor that tells the shape is missing, or the sample rate can't be known.
     """
-    channels = _size(state, "encoder.layers.0.weight_v", 3)[0]
+    channels = _outputs(state, "encoder.layers.0")
     count = 0
     while any(key.startswith(f"encoder.layers.{count + 1}.layers.") for key in state):
         count += 1
     last = len(DILATIONS) + 1  # of the layers of an encoder block: its strided convolution
-    sizes = [_size(state, f"encoder.layers.{i}.layers.{last}.weight_v", 3) for i in range(1, count + 1)]
-    strides = tuple(size[2] // 2 for size in sizes)
+    names = [f"encoder.layers.{i}.layers.{last}" for i in range(1, count + 1)]
+    strides = tuple(_stride(state, n, f"decoder.layers.{count - i}.layers.1") for i, n in enumerate(names))
     config: dict[str, Any] = {
         "channels": channels,
-        "multipliers": tuple(size[0] // channels for size in sizes),
+        "multipliers": tuple(_outputs(state, name) // channels for name in names),
         "strides": strides,
-        "latent_dim": _size(state, "decoder.layers.0.weight_v", 3)[1],
+        "latent_dim": _latent_dim(state, f"encoder.layers.{count + 2}"),
         "transformer_depth": 0,
         "sample_rate": _sample_rate(strides, sample_rate),
     }
@@ -162,11 +163,55 @@ def configuration(state: Mapping[str, Tensor], sample_rate: int | None = None) -
     return config
 
 
+def _outputs(state: Mapping[str, Tensor], name: str) -> int:
+    """Channels that a convolution makes: of its weight's direction, unless length and bias say otherwise."""
+    outputs = _size(state, f"{name}.weight_v", 3)[0]
+    others = {state[key].shape[0] for key in (f"{name}.weight_g", f"{name}.bias") if _has_rows(state, key)}
+    if len(others) == 1 and others != {outputs}:
+        raise CheckpointError(
+            f"'{name}.weight_v' makes {outputs} channels, but its weight_g and bias are of {others.pop()}"
+        )
+    return outputs
+
+
+def _has_rows(state: Mapping[str, Tensor], key: str) -> bool:
+    return key in state and state[key].ndim > 0
+
+
+def _stride(state: Mapping[str, Tensor], name: str, mirror: str) -> int:
+    """Half the kernel of a strided convolution; the decoder has one of the same kernel."""
+    kernel = _size(state, f"{name}.weight_v", 3)[2]
+    if kernel < 4 or kernel % 2:
+        raise CheckpointError(
+            f"'{name}.weight_v' has a kernel of {kernel}, but twice its stride is needed, 4 at least"
+        )
+    other = _size(state, f"{mirror}.weight_v", 3)[2]
+    if other != kernel:
+        raise CheckpointError(
+            f"'{name}.weight_v' has a kernel of {kernel} and '{mirror}.weight_v' one of {other}, "
+            "but the two have one stride"
+        )
+    return kernel // 2
+
+
+def _latent_dim(state: Mapping[str, Tensor], last: str) -> int:
+    """Inputs of the decoder, which are half of what the encoder's last layer makes: mean and scale."""
+    key = "decoder.layers.0.weight_v"
+    latent_dim, made = _size(state, key, 3)[1], _outputs(state, last)
+    if made != 2 * latent_dim:
+        raise CheckpointError(
+            f"{key!r} takes {latent_dim} channels, but '{last}.weight_v' makes {made}, not twice as many"
+        )
+    return latent_dim
+
+
 def _size(state: Mapping[str, Tensor], key: str, dimensions: int) -> tuple[int, ...]:
     if key not in state:
         raise CheckpointError(f"the checkpoint has no {key!r}: it is incomplete, or isn't an ear-VAE")
     if state[key].ndim != dimensions:
         raise CheckpointError(f"{key!r} needs {dimensions} dimensions, but has shape {_shape(state[key])}")
+    if not state[key].numel():
+        raise CheckpointError(f"{key!r} is empty: its shape is {_shape(state[key])}")
     return tuple(state[key].shape)
 
 
@@ -241,6 +286,14 @@ def _shape(value: Tensor) -> str:
     return "×".join(map(str, value.shape)) or "()"
 
 
+def _check_folder(folder: Path) -> None:
+    """Refuse to replace what isn't a codec. Raises CheckpointError."""
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder} is a file: give the name of a folder for the model")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").is_file():
+        raise CheckpointError(f"the folder {folder} holds other things than a model: give a new or empty one")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument(
@@ -250,8 +303,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sample_rate", type=int, help="Hz, of a model that isn't a published one")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    _check_folder(options.folder)
     model = convert(options.checkpoint, options.sample_rate)
-    model.save_pretrained(str(options.folder))
+    try:
+        with whole_folder(options.folder) as draft:
+            model.save_pretrained(str(draft))
+    except OSError as error:
+        raise CheckpointError(f"{options.folder} can't be written: {error.strerror or error}") from error
     count = sum(p.numel() for p in model.parameters())
     print(
         f"{options.folder}: {count:,} parameters, {model.sample_rate} Hz, {model.latent_dim} latents at "

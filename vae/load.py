@@ -24,10 +24,15 @@ def load(folder: str | Path) -> Codec:
     """
     path = Path(folder) / "config.json"
     try:
-        name = json.loads(path.read_text(encoding="utf-8")).get("_class_name")
-    except (OSError, json.JSONDecodeError) as error:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} can't be read as a codec's configuration: {error}") from error
-    if name not in _KINDS:
+    if not isinstance(config, dict):
+        raise CheckpointError(
+            f"{path} holds a {type(config).__name__}, but a codec's configuration is an object"
+        )
+    name = config.get("_class_name")
+    if not isinstance(name, str) or name not in _KINDS:
         raise CheckpointError(f"{path} describes a {name}, but a codec is one of {', '.join(_KINDS)}")
     try:
         model, found = _KINDS[name].from_pretrained(
