@@ -265,14 +265,15 @@ def _chinmu(settings: Settings) -> Path:
 
 
 def _first(source: Path, count: int, out: Path) -> Path:
-    """The first songs of a manifest, with paths from where the new one stands."""
+    """The first songs of a manifest that have audio, as a manifest beside links to it: paths lead inside."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for line in source.read_text(encoding="utf-8").splitlines()[:count]:
-        row = json.loads(line)
-        row["audio"] = str((source.parent / row["audio"]).resolve())
-        rows.append(json.dumps(row, ensure_ascii=False))
-    out.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    records = [r for r in manifest.read(source) if r.audio is not None][:count]
+    for record in records:
+        link = out.parent / str(record.audio)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to((source.parent / str(record.audio)).resolve())
+    manifest.write(out, records)
     return out
 
 

@@ -98,12 +98,17 @@ def test_a_song_model_is_trained_on_a_codecs_latents(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(codecs, "_call", call)
     songs = tmp_path / "songs.jsonl"
-    songs.write_text("".join(json.dumps({"id": str(n), "audio": f"audio/{n}.flac"}) + "\n" for n in range(9)))
+    manifest.write(
+        songs, [SongRecord(str(n), "test", "CC0", "test", 1.0, audio=f"audio/{n}.flac") for n in range(9)]
+    )
     settings = Settings(
         {"mine": str(tmp_path)}, train=str(songs), valid=str(songs), chinmu=str(tmp_path),
         song_model_steps=2, song_model_songs=3, out=str(tmp_path / "out"),
     )  # fmt: skip
     assert codecs.song_loss(settings, "mine") == 0.75
     assert [c[0] for c in called] == ["dit.prepare", "dit.prepare", "dit.train"]
-    rows = [json.loads(line) for line in (tmp_path / "out/mine/train.jsonl").read_text().splitlines()]
-    assert [row["audio"] for row in rows] == [str(tmp_path / f"audio/{n}.flac") for n in range(3)]
+    kept = manifest.read(tmp_path / "out/mine/train.jsonl")  # which refuses paths that lead outside
+    assert [r.audio for r in kept] == [f"audio/{n}.flac" for n in range(3)]
+    for record in kept:
+        link = tmp_path / "out/mine" / str(record.audio)
+        assert link.is_symlink() and link.resolve() == (tmp_path / str(record.audio)).resolve()
