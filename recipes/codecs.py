@@ -251,7 +251,8 @@ def song_loss(settings: Settings, name: str) -> float:
     ):
         listed = _first(Path(path), count, work / f"{split}.jsonl")
         _call("dit.prepare", "--manifest", str(listed), *models, "--out", str(work / split))
-    small = ["--model.size", "demo", "--model.dim", "192", "--model.depth", "4", "--batch_size", "4"]
+    small = ["--model.size", "demo", "--model.dim", "192", "--model.depth", "4", "--model.heads", "3"]
+    small += ["--batch_size", "4"]
     data = ["--data", str(work / "train"), "--valid", str(work / "valid"), "--out", str(work / "model")]
     steps = ["--max_steps", str(settings.song_model_steps), "--seed", "1"]
     _call("dit.train", *data, *small, *steps)

@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from common.audio import Audio, write_audio
+from common.config import parse
 from common.seeds import generator
 from corpus import manifest
 from corpus.record import SongRecord
+from dit.config import TrainConfig
+from dit.model import SongTransformer
 from recipes import codecs
 from recipes.codecs import Settings, effort_for, main, mdct_copy, opus_copy
 from vae.spectral import SpectralVAE
@@ -107,6 +110,8 @@ def test_a_song_model_is_trained_on_a_codecs_latents(monkeypatch: pytest.MonkeyP
     )  # fmt: skip
     assert codecs.song_loss(settings, "mine") == 0.75
     assert [c[0] for c in called] == ["dit.prepare", "dit.prepare", "dit.train"]
+    asked = parse(TrainConfig, called[-1][1:])  # a model that can be built
+    SongTransformer.named(asked.model.size, **asked.model.overrides)
     kept = manifest.read(tmp_path / "out/mine/train.jsonl")  # which refuses paths that lead outside
     assert [r.audio for r in kept] == [f"audio/{n}.flac" for n in range(3)]
     for record in kept:
