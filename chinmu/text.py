@@ -14,14 +14,14 @@ from functools import cache
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from common.description import normalise
+from common.description import parted
 from common.numerals import numeral
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # The marks at which `common.description.fragments` ends a fragment, and others that part words; a
-# decimal point and the bar of 4/4 are none.
-_MARKS = re.compile(r"(?:\s*(?:[,;:。、~·|!?\n\r\t—–―\[\]{}【】]|\.(?!\d)|/(?!\d)|(?<!\d)/))+\s*")
-_QUOTES = str.maketrans("", "", "\"'`“”‘’「」『』《》〈〉*")
+# decimal point and the bars of 4/4 and A/B are none.
+_MARKS = re.compile(r"(?:\s*(?:[,;:。、~·|!?\n\r\t—–―•\[\]{}【】]|\.(?!\d)|(?<=\s)/(?=\s)))+\s*")
+_QUOTES = str.maketrans("", "", "\"'`“”‘’「」『』《》〈〉")
 _MUSIC = str.maketrans({"♯": "#", "♭": "b"})
 # 一百二十拍, 八十年代: values; 四四拍 and 三拍子 are metres.
 _SPELT = re.compile(
@@ -33,14 +33,16 @@ _SPACE_IN_NUMBER = re.compile(rf"(?<=\d)\s+(?=(?:{_UNITS}))")
 
 def canonical(text: str) -> str:
     """One way to write a description: half width, lower case, simplified, one comma between parts."""
-    plain = simplified(_without_pictures(normalise(text.translate(_MUSIC))).lower())
-    marked = _MARKS.sub(",", plain.translate(_QUOTES)).strip(", ")
+    plain = _without_pictures(parted(text.translate(_MUSIC))).translate(_QUOTES)
+    marked = simplified(parted(plain).lower()).replace("*", "")
+    while (once := parted(_MARKS.sub(", ", marked).strip(", "))) != marked:
+        marked = once  # a list may begin behind another mark
     return _numbers(_spaces(marked))
 
 
 def tidy(text: str) -> str:
     """A description before it is split into fragments: the space of 90 拍 parts nothing."""
-    return _SPACE_IN_NUMBER.sub("", _without_pictures(normalise(text)))
+    return _SPACE_IN_NUMBER.sub("", parted(_without_pictures(parted(text))))
 
 
 def simplified(text: str) -> str:
@@ -78,7 +80,8 @@ def _spaces(text: str) -> str:
 def _numbers(text: str) -> str:
     """Values in digits, without a decimal part of zero."""
     text = re.sub(r"(?<![\d.])(\d+)\.0+(?![\d.])", r"\1", text)
-    return _SPELT.sub(lambda match: str(_values().get(match[0], match[0])), text)
+    text = _SPELT.sub(lambda match: str(_values().get(match[0], match[0])), text)
+    return re.sub(r"(?<=\d),(?=\d{3}(?!\d))", ", ", text)  # 90、120 isn't 90120 when read again
 
 
 @cache

@@ -33,12 +33,67 @@ class Description:
 
 
 # A fragment ends at any of these; a decimal point or an "R&B" inside a fragment doesn't end it.
-_BREAKS = re.compile(r"[,;:。、；：!?！？\n\r\t…~～·|]+|\.(?!\d)|(?<=[^\x00-\x7f])\s+|\s+(?=[^\x00-\x7f])")
+_BREAKS = re.compile(r"[,;:。、；：!?！？\n\r\t…~～·•|]+|\.(?!\d)|(?<=[^\x00-\x7f])\s+|\s+(?=[^\x00-\x7f])")
+
+# ---- what lists wishes but is none ----
+_HAN = "\u3400-\u9fff〇"
+_ORDER = "一二三四五六七八九十"
+# ① ⑴ ⒈ ❶ ㈠ and keycaps, which would become plain digits; 第①段 is a name.
+_ENCLOSED = re.compile("(?<!第)(?:[①-⒛❶-➓㈠-㈩㊀-㊉]|[0-9]\ufe0f?\u20e3)(?!号)")
+# `1.`, `1、`, `(1)`, `一、` at the start or after a break; 3.5, `1、2个人` and 一、两首 count.
+_NUMBERED = re.compile(
+    rf"(?<![^\s,;:。、!?…|])\(?([0-9]{{1,2}}|[{_ORDER}])(?:\s*\)|、(?![0-9零两百{_ORDER}])|\.(?!\d))\s*"
+)
+_BULLET = re.compile(rf"^[^\S\n]*([-*+•‣▪–—])(?:[^\S\n]+|(?=[{_HAN}]))|(?<=[,;:。!?])\s*([-*+])\s+", re.M)
+# Tags; F#小调 and the Chinese way to write it, #F小调 or #Fm, are notes.
+_CHORD = r"[A-Ga-g](?:m|maj|min|dim|aug|sus|add)?\d*(?![A-Za-z&])"
+_TAG = rf"(?<![A-Za-z0-9#])#+(?=\s*[{_HAN}]|(?!{_CHORD})[A-Za-z])|(?<=[{_HAN}])\s*#+(?![A-Za-z0-9])"
+_ARROW = r"\s*(?:[→⇒⟶⇨➔➜➝➞➡]\ufe0f?|[-=]+>)\s*"
+# 钢琴/吉他, 女声+R&B, R&B/流行; neither 4/4, A/B, R&B nor 90拍/分钟.
+_BAR = rf"(?<=[{_HAN}])\s*[/+&|]\s*(?!分|秒)(?=\w)|(?<=[A-Za-z])\s*[/&|]\s*(?=[{_HAN}])"
+_BETWEEN = re.compile("|".join((_TAG, _ARROW, _BAR)))
+_THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d|,\d)")
 
 
 def normalise(text: str) -> str:
     """NFKC (full width to half width), single spaces, no space at the ends."""
     return re.sub(r"[ \u3000]+", " ", unicodedata.normalize("NFKC", text)).strip()
+
+
+def parted(text: str) -> str:
+    """A normalised text with a comma for whatever only lists: numbers, bullets, tags, arrows, bars.
+
+    1,000 is one number and becomes 1000.
+    """
+    text = normalise(_ENCLOSED.sub(",", text))
+    text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
+    while (once := _BETWEEN.sub(",", _without_bullets(_without_numbers(text)))) != text:
+        text = once  # `1. - 女声`: one mark behind another
+    return text
+
+
+def _without_numbers(text: str) -> str:
+    """Without the numbers of a list, which count up from 1: the 90 of `速度 90. 女声` isn't one."""
+    due = 0
+
+    def mark(match: re.Match[str]) -> str:
+        nonlocal due
+        value = int(match[1]) if match[1].isdecimal() else _ORDER.index(match[1]) + 1
+        before = text[: match.start()].rstrip(" ")[-1:]
+        opens = value == 1 and not (before.isalnum() or before == ")")
+        if not opens and value != due:
+            return match[0]
+        due = value + 1
+        return ","
+
+    return _NUMBERED.sub(mark, text)
+
+
+def _without_bullets(text: str) -> str:
+    """Without bullets; one that opened a line stands between spaces for one too."""
+    used = {match[1] or match[2] for match in _BULLET.finditer(text)}
+    text = _BULLET.sub(",", text)
+    return re.sub(rf"\s[{re.escape(''.join(sorted(used)))}]\s+", ",", text) if used else text
 
 
 def fragments(text: str, longest: int = 64) -> list[str]:
@@ -49,7 +104,7 @@ def fragments(text: str, longest: int = 64) -> list[str]:
     Raises:
         RequestError: nothing but punctuation and spaces came.
     """
-    pieces = [p.strip() for p in _BREAKS.split(normalise(text)) if p and any(c.isalnum() for c in p)]
+    pieces = [p.strip() for p in _BREAKS.split(parted(text)) if p and any(c.isalnum() for c in p)]
     if not pieces:
         raise RequestError("a description needs at least one word, but only punctuation or nothing came")
     out: list[str] = []
