@@ -52,6 +52,13 @@ _ARROW = r"\s*(?:[→⇒⟶⇨➔➜➝➞➡]\ufe0f?|[-=]+>)\s*"
 # 钢琴/吉他, 女声+R&B, R&B/流行; neither 4/4, A/B, R&B nor 90拍/分钟.
 _BAR = rf"(?<=[{_HAN}])\s*[/+&|]\s*(?!分|秒)(?=\w)|(?<=[A-Za-z])\s*[/&|]\s*(?=[{_HAN}])"
 _BETWEEN = re.compile("|".join((_TAG, _ARROW, _BAR)))
+# 安 静 的 歌: letterspaced; of two single characters each may be a wish.
+_SPACED = re.compile(rf"(?<![{_HAN}])[{_HAN}](?: [{_HAN}]){{2,}}(?![{_HAN}])")
+# `不要 鼓` is one wish; in 要不要 and 什么都没有 the word refuses nothing that follows.
+_REFUSED = re.compile(
+    rf"((?<!要)(?:不要|不用|不需要|不想要|不带|不含|不加|别用|别有|去掉)|(?<![都也有])没有|(?<![{_HAN}])[无别没])"
+    rf" (?=[{_HAN}A-Za-z])"
+)
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d|,\d)")
 
 
@@ -63,9 +70,11 @@ def normalise(text: str) -> str:
 def parted(text: str) -> str:
     """A normalised text with a comma for whatever only lists: numbers, bullets, tags, arrows, bars.
 
-    1,000 is one number and becomes 1000.
+    1,000 is one number and becomes 1000; spaces within a wish go, so that it isn't parted there:
+    安 静 的 歌, 不要 鼓.
     """
-    text = normalise(_ENCLOSED.sub(",", text))
+    text = _SPACED.sub(lambda match: match[0].replace(" ", ""), normalise(_ENCLOSED.sub(",", text)))
+    text = _REFUSED.sub(r"\1", text)
     text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
     while (once := _BETWEEN.sub(",", _without_bullets(_without_numbers(text)))) != text:
         text = once  # `1. - 女声`: one mark behind another
