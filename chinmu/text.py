@@ -27,8 +27,19 @@ _MUSIC = str.maketrans({"♯": "#", "♭": "b"})
 _SPELT = re.compile(
     "(?<![第零一二三四五六七八九十百千万两])[零一二三四五六七八九十百]{1,6}(?=拍(?!子)|bpm|年代)"
 )
-_UNITS = "拍|小节|年代|秒|分|首|岁|度"
-_SPACE_IN_NUMBER = re.compile(rf"(?<=\d)\s+(?=(?:{_UNITS}))")
+_UNITS = "拍|小节|年代|秒|分|首|岁|度|段"
+_SPACE_IN_NUMBER = re.compile(rf"(?<=\d)\s+(?=(?:{_UNITS}))|(?<=第)\s+(?=\d)")
+# Metres, ages and ordinals are in numerals, bars and decades in digits, as the corpus writes them.
+# Beside another mark (3+2岁, 18-20岁) a number stays.
+_METRE = re.compile(
+    r"(?<![\d/.+&#>-])([2-9]|12)/(2|4|8|16)(?=拍)|([二四八])分之([二三四五六七九]|十二)(?=拍)"
+)
+_IN_NUMERALS = re.compile(r"(?<=第)[1-9]\d{0,2}(?=[\u4e00-\u9fff])|(?<![\d.,/~+&#>-])[1-9]\d{0,2}(?=多?岁)")
+_BARS = re.compile(
+    "(?<![第每几零一二三四五六七八九十百])([二两三四五六七八九]|[一二三四五六七八九]?十[一二三四五六七八九]?)(?=小节)"
+)
+_FOUR_BARS = re.compile("(?<![0-9])4(?=小节一个)")  # 四小节一个循环
+_YEAR = re.compile("[一二][零〇一二三四五六七八九]{3}(?=年)")
 
 
 def canonical(text: str) -> str:
@@ -37,7 +48,8 @@ def canonical(text: str) -> str:
     marked = simplified(parted(plain).lower()).replace("*", "")
     while (once := parted(_MARKS.sub(", ", marked).strip(", "))) != marked:
         marked = once  # a list may begin behind another mark
-    return _numbers(_spaces(marked))
+    written = _spaces(_numbers(_spaces(marked)))
+    return re.sub(r"(?<=\d),(?=\d{3}(?!\d))", ", ", written)  # 90、120 isn't 90120 when read again
 
 
 def tidy(text: str) -> str:
@@ -78,17 +90,35 @@ def _spaces(text: str) -> str:
 
 
 def _numbers(text: str) -> str:
-    """Values in digits, without a decimal part of zero."""
-    text = re.sub(r"(?<![\d.])(\d+)\.0+(?![\d.])", r"\1", text)
-    text = _SPELT.sub(lambda match: str(_values().get(match[0], match[0])), text)
-    return re.sub(r"(?<=\d),(?=\d{3}(?!\d))", ", ", text)  # 90、120 isn't 90120 when read again
+    """A number in one spelling: 3.50 as 3.5, 4/4拍 as 四四拍, 20岁 as 二十岁, 一百二十拍 as 120拍."""
+    text = re.sub(r"(?<![\d.])(\d+)(?:\.0+|(\.\d*[1-9])0+)(?![\d.])", r"\1\2", text)
+    text = _YEAR.sub(
+        lambda match: "".join(str("零一二三四五六七八九".index(c)) for c in match[0].replace("〇", "零")),
+        text,
+    )
+    text = re.sub(r"(?<!\d)19(?=[2-9]0年代)", "", text)
+    text = _METRE.sub(lambda m: numeral(int(m[1])) + numeral(int(m[2])) if m[1] else m[4] + m[3], text)
+    text = _IN_NUMERALS.sub(_numeral, text)
+    text = _BARS.sub(lambda match: str(_values()[match[0]]), text)
+    text = _FOUR_BARS.sub("四", text)
+    return _SPELT.sub(_digits, text)
+
+
+def _digits(match: re.Match[str]) -> str:
+    value = _values().get(match[0], 0)
+    return str(value) if value >= 10 else match[0]  # 两拍 and 三拍 are no tempo
+
+
+def _numeral(match: re.Match[str]) -> str:
+    counted = match.string[match.end() : match.end() + 1] == "岁"
+    return "两" if counted and match[0] == "2" else numeral(int(match[0]))
 
 
 @cache
 def _values() -> dict[str, int]:
-    """Numerals of 10 and more as they are written or said (110 is 一百一十 or 一百一, 12 is 十二)."""
-    values: dict[str, int] = {}
-    for value in range(10, 400):
+    """Numerals as they are written or said: 110 is 一百一十 or 一百一, 12 is 十二."""
+    values: dict[str, int] = {"两": 2}
+    for value in range(2, 400):
         whole = numeral(value)
         values[whole] = value
         if value >= 110 and value % 10 == 0 and value % 100:
