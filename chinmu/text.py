@@ -14,7 +14,7 @@ from functools import cache
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from common.description import parted
+from common.description import cut, parted
 from common.numerals import numeral
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -156,12 +156,10 @@ def character_tokenizer(texts: Iterable[str], least: int = 1, longest: int = 256
 
 
 def parts(text: str, tokens: int, longest: int) -> list[str]:
-    """Cut a text of so many tokens into equal pieces of at most `longest` tokens; nothing is lost.
+    """Cut a text of so many tokens into nearly equal pieces of at most `longest` tokens; nothing is lost.
 
-    The two tokens that open and close a text are counted for each piece.
+    The two tokens that open and close a text are counted for each piece. Pieces end where words do.
     """
     if tokens <= longest:
         return [text]
-    count = -(-tokens // max(1, longest - 2))
-    size = -(-len(text) // count)
-    return [text[i : i + size] for i in range(0, len(text), size)]
+    return cut(text, max(1, len(text) * (longest - 2) // tokens))
