@@ -2,8 +2,10 @@
 
 import re
 import unicodedata
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from itertools import pairwise
 from typing import Literal
 
@@ -140,12 +142,11 @@ def _nearest(places: list[int], aim: float) -> int:
 
 def _ends(text: str, longest: int) -> list[int]:
     """Where words end; a particle or mark ends with the word before it, and no word exceeds `longest`."""
-    from pypinyin.seg import mmseg  # its dictionary takes half a second
-
+    segmented = _segmenter()
     words = [
         word
         for run in re.findall(rf"[{_HAN}]+|[A-Za-z0-9][A-Za-z0-9.'&#/+-]*|.", text, re.S)
-        for word in (mmseg.seg.cut(run) if re.match(f"[{_HAN}]", run) else [run])
+        for word in (segmented(run) if re.match(f"[{_HAN}]", run) else [run])
     ]
     ends, end, start = [], 0, 0
     for word in words:
@@ -157,6 +158,19 @@ def _ends(text: str, longest: int) -> list[int]:
             start, word = end, word[longest:]
         end += len(word)
     return [e for e in dict.fromkeys([*ends, end]) if e]
+
+
+@cache
+def _segmenter() -> Callable[[str], Iterator[str]]:
+    """Splits Han text into words of CC-CEDICT, which `common.pinyin` loads too; half a second.
+
+    Without loading, a text would be cut elsewhere before lyrics are read than after.
+    """
+    from pypinyin.seg import mmseg
+    from pypinyin_dict.phrase_pinyin_data import cc_cedict
+
+    cc_cedict.load()
+    return mmseg.seg.cut
 
 
 _BOUND = frozenset("的地得了着过吗呢吧啊,;:。、!?)…")

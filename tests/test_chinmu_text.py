@@ -1,6 +1,8 @@
 """One way to read a text: what changes nothing of what is meant changes nothing of its vector."""
 
 import re
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -264,6 +266,16 @@ def test_a_long_piece_is_cut_at_the_ends_of_words(longest: int):
         assert after[0] not in "的地" and not re.fullmatch("[a-z]{2}|[0-9]{2}", before[-1] + after[0])
         assert before[-1] + after[0] not in ("安静", "钢琴", "琴曲", "温柔", "女声", "吉他", "慢慢", "起来")
     assert parts(LONG, len(LONG) + 2, longest + 2) == fragments(LONG, longest) or longest < 64
+
+
+def test_where_a_text_is_cut_does_not_depend_on_what_ran_before():
+    said = f"from common.description import fragments; print(fragments({LONG!r}, 20))"
+    lyrics = "from common.pinyin import read; read('安静'); "
+    alone, after = (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        for code in (said, lyrics + said)
+    )
+    assert alone == after == f"{fragments(LONG, 20)}\n"
 
 
 def test_a_word_that_is_too_long_is_cut_all_the_same():
