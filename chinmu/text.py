@@ -14,33 +14,47 @@ from functools import cache
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from common.description import normalise
+from common.description import cut, parted
 from common.numerals import numeral
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # The marks at which `common.description.fragments` ends a fragment, and others that part words; a
-# decimal point and the bar of 4/4 are none.
-_MARKS = re.compile(r"(?:\s*(?:[,;:。、~·|!?\n\r\t—–―\[\]{}【】]|\.(?!\d)|/(?!\d)|(?<!\d)/))+\s*")
-_QUOTES = str.maketrans("", "", "\"'`“”‘’「」『』《》〈〉*")
+# decimal point and the bars of 4/4 and A/B are none.
+_MARKS = re.compile(r"(?:\s*(?:[,;:。、~·|!?\n\r\t—–―•\[\]{}【】]|\.(?!\d)|(?<=\s)/(?=\s)))+\s*")
+_QUOTES = str.maketrans("", "", "\"'`“”‘’「」『』《》〈〉")
 _MUSIC = str.maketrans({"♯": "#", "♭": "b"})
 # 一百二十拍, 八十年代: values; 四四拍 and 三拍子 are metres.
 _SPELT = re.compile(
     "(?<![第零一二三四五六七八九十百千万两])[零一二三四五六七八九十百]{1,6}(?=拍(?!子)|bpm|年代)"
 )
-_UNITS = "拍|小节|年代|秒|分|首|岁|度"
-_SPACE_IN_NUMBER = re.compile(rf"(?<=\d)\s+(?=(?:{_UNITS}))")
+_UNITS = "拍|小节|年代|秒|分|首|岁|度|段"
+_SPACE_IN_NUMBER = re.compile(rf"(?<=\d)\s+(?=(?:{_UNITS}))|(?<=第)\s+(?=\d)")
+# Metres, ages and ordinals are in numerals, bars and decades in digits, as the corpus writes them.
+# Beside another mark (3+2岁, 18-20岁) a number stays.
+_METRE = re.compile(
+    r"(?<![\d/.+&#>-])([2-9]|12)/(2|4|8|16)(?=拍)|([二四八])分之([二三四五六七九]|十二)(?=拍)"
+)
+_IN_NUMERALS = re.compile(r"(?<=第)[1-9]\d{0,2}(?=[\u4e00-\u9fff])|(?<![\d.,/~+&#>-])[1-9]\d{0,2}(?=多?岁)")
+_BARS = re.compile(
+    "(?<![第每几零一二三四五六七八九十百])([二两三四五六七八九]|[一二三四五六七八九]?十[一二三四五六七八九]?)(?=小节)"
+)
+_FOUR_BARS = re.compile("(?<![0-9])4(?=小节一个)")  # 四小节一个循环
+_YEAR = re.compile("[一二][零〇一二三四五六七八九]{3}(?=年)")
 
 
 def canonical(text: str) -> str:
     """One way to write a description: half width, lower case, simplified, one comma between parts."""
-    plain = simplified(_without_pictures(normalise(text.translate(_MUSIC))).lower())
-    marked = _MARKS.sub(",", plain.translate(_QUOTES)).strip(", ")
-    return _numbers(_spaces(marked))
+    plain = _without_pictures(parted(text.translate(_MUSIC))).translate(_QUOTES)
+    marked = simplified(parted(plain).lower()).replace("*", "")
+    while (once := parted(_MARKS.sub(", ", marked).strip(", "))) != marked:
+        marked = once  # a list may begin behind another mark
+    written = _spaces(_numbers(_spaces(marked)))
+    return re.sub(r"(?<=\d),(?=\d{3}(?!\d))", ", ", written)  # 90、120 isn't 90120 when read again
 
 
 def tidy(text: str) -> str:
     """A description before it is split into fragments: the space of 90 拍 parts nothing."""
-    return _SPACE_IN_NUMBER.sub("", _without_pictures(normalise(text)))
+    return _SPACE_IN_NUMBER.sub("", parted(_without_pictures(parted(text))))
 
 
 def simplified(text: str) -> str:
@@ -76,16 +90,35 @@ def _spaces(text: str) -> str:
 
 
 def _numbers(text: str) -> str:
-    """Values in digits, without a decimal part of zero."""
-    text = re.sub(r"(?<![\d.])(\d+)\.0+(?![\d.])", r"\1", text)
-    return _SPELT.sub(lambda match: str(_values().get(match[0], match[0])), text)
+    """A number in one spelling: 3.50 as 3.5, 4/4拍 as 四四拍, 20岁 as 二十岁, 一百二十拍 as 120拍."""
+    text = re.sub(r"(?<![\d.])(\d+)(?:\.0+|(\.\d*[1-9])0+)(?![\d.])", r"\1\2", text)
+    text = _YEAR.sub(
+        lambda match: "".join(str("零一二三四五六七八九".index(c)) for c in match[0].replace("〇", "零")),
+        text,
+    )
+    text = re.sub(r"(?<!\d)19(?=[2-9]0年代)", "", text)
+    text = _METRE.sub(lambda m: numeral(int(m[1])) + numeral(int(m[2])) if m[1] else m[4] + m[3], text)
+    text = _IN_NUMERALS.sub(_numeral, text)
+    text = _BARS.sub(lambda match: str(_values()[match[0]]), text)
+    text = _FOUR_BARS.sub("四", text)
+    return _SPELT.sub(_digits, text)
+
+
+def _digits(match: re.Match[str]) -> str:
+    value = _values().get(match[0], 0)
+    return str(value) if value >= 10 else match[0]  # 两拍 and 三拍 are no tempo
+
+
+def _numeral(match: re.Match[str]) -> str:
+    counted = match.string[match.end() : match.end() + 1] == "岁"
+    return "两" if counted and match[0] == "2" else numeral(int(match[0]))
 
 
 @cache
 def _values() -> dict[str, int]:
-    """Numerals of 10 and more as they are written or said (110 is 一百一十 or 一百一, 12 is 十二)."""
-    values: dict[str, int] = {}
-    for value in range(10, 400):
+    """Numerals as they are written or said: 110 is 一百一十 or 一百一, 12 is 十二."""
+    values: dict[str, int] = {"两": 2}
+    for value in range(2, 400):
         whole = numeral(value)
         values[whole] = value
         if value >= 110 and value % 10 == 0 and value % 100:
@@ -123,12 +156,10 @@ def character_tokenizer(texts: Iterable[str], least: int = 1, longest: int = 256
 
 
 def parts(text: str, tokens: int, longest: int) -> list[str]:
-    """Cut a text of so many tokens into equal pieces of at most `longest` tokens; nothing is lost.
+    """Cut a text of so many tokens into nearly equal pieces of at most `longest` tokens; nothing is lost.
 
-    The two tokens that open and close a text are counted for each piece.
+    The two tokens that open and close a text are counted for each piece. Pieces end where words do.
     """
     if tokens <= longest:
         return [text]
-    count = -(-tokens // max(1, longest - 2))
-    size = -(-len(text) // count)
-    return [text[i : i + size] for i in range(0, len(text), size)]
+    return cut(text, max(1, len(text) * (longest - 2) // tokens))
