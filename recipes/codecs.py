@@ -6,8 +6,8 @@
 Beside the codecs stand what costs no training: Opus at the nearest bit rate, and the 64 lowest MDCT
 coefficients of every frame. Columns: the metrics of `eval.reconstruction` (profile strict), the share of
 sung notes that are still at their pitch, the smoothness of the latents, and, when asked for, the held-out
-velocity loss of a small song model after so many steps on them: a codec may copy well and be deaf to
-generation, since its latents are noise to whoever has to predict them.
+velocity loss of a small song model after so many steps, as a share of the latents' variance: a codec may
+copy well and be deaf to generation, since its latents are noise to whoever has to predict them.
 """
 
 import json
@@ -33,6 +33,7 @@ from common.errors import ConfigError, ManifestError, SongError, command
 from common.statistics import Estimate, bootstrap
 from corpus import manifest
 from corpus.record import SongRecord
+from dit.store import LatentFacts
 from eval.reconstruction import METRICS
 from vae import measures
 from vae.evaluate import sung_notes
@@ -236,7 +237,7 @@ def _summary(rows: Sequence[dict[str, float]]) -> dict[str, Estimate]:
 def song_loss(settings: Settings, name: str) -> float:
     """The held-out velocity loss at t = 0.8, with the score, of a small song model on a codec's latents.
 
-    `dit.prepare` brings all latents to zero mean and unit variance, so the losses of codecs can be compared.
+    As a share of the latents' variance, since latents of a small deviation have small losses.
 
     Raises:
         SongError: a command failed, or no songs are named.
@@ -258,7 +259,7 @@ def song_loss(settings: Settings, name: str) -> float:
     _call("dit.train", *data, *small, *steps)
     lines = (work / "model" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     found = [row for row in map(json.loads, lines) if "valid/true_0.8" in row]
-    return float(found[-1]["valid/true_0.8"])
+    return float(found[-1]["valid/true_0.8"]) / LatentFacts.read(work / "train").std ** 2
 
 
 def _chinmu(settings: Settings) -> Path:

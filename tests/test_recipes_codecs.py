@@ -14,6 +14,7 @@ from corpus import manifest
 from corpus.record import SongRecord
 from dit.config import TrainConfig
 from dit.model import SongTransformer
+from dit.store import LatentFacts
 from recipes import codecs
 from recipes.codecs import Settings, effort_for, main, mdct_copy, opus_copy
 from vae.spectral import SpectralVAE
@@ -94,9 +95,11 @@ def test_a_song_model_is_trained_on_a_codecs_latents(monkeypatch: pytest.MonkeyP
 
     def call(module: str, *arguments: str) -> None:
         called.append((module, *arguments))
-        if module == "dit.train":
-            out = Path(arguments[arguments.index("--out") + 1])
-            out.mkdir(parents=True)
+        out = Path(arguments[arguments.index("--out") + 1])
+        out.mkdir(parents=True)
+        if module == "dit.prepare":
+            LatentFacts(43.0, 8, "Test", std=0.5).write(out)
+        else:
             (out / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2, "valid/true_0.8": 0.75}\n')
 
     monkeypatch.setattr(codecs, "_call", call)
@@ -108,7 +111,7 @@ def test_a_song_model_is_trained_on_a_codecs_latents(monkeypatch: pytest.MonkeyP
         {"mine": str(tmp_path)}, train=str(songs), valid=str(songs), chinmu=str(tmp_path),
         song_model_steps=2, song_model_songs=3, out=str(tmp_path / "out"),
     )  # fmt: skip
-    assert codecs.song_loss(settings, "mine") == 0.75
+    assert codecs.song_loss(settings, "mine") == 3.0  # the loss by the variance
     assert [c[0] for c in called] == ["dit.prepare", "dit.prepare", "dit.train"]
     asked = parse(TrainConfig, called[-1][1:])  # a model that can be built
     SongTransformer.named(asked.model.size, **asked.model.overrides)
