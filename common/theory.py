@@ -168,8 +168,8 @@ def foreign_chord(text: str) -> str | None:
     text = text.strip()
     if text.upper() in ("N", "NC", "N.C.", "N.C"):
         return "N"
-    body, _, bass = text.rpartition("/")
-    if not _PITCH_CLASS.fullmatch(bass):  # no slash, or that of 6/9 and m/M7
+    body, slash, bass = text.rpartition("/")
+    if not slash or not _PITCH_CLASS.fullmatch(bass):  # the slash of 6/9 and m/M7 stands before no bass
         body, bass = text, ""
     body = body.replace("/", "")
     match = _PITCH_CLASS.match(body)

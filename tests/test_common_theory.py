@@ -54,3 +54,10 @@ def test_signatures() -> None:
             assert notes == set(Key(pitch_class(tonic), scale).classes)
     with pytest.raises(ScoreError, match="8 sharps"):
         key_signature("G#", "major")
+
+
+@pytest.mark.parametrize("bass", ["", "/E", "/Bb"])
+@pytest.mark.parametrize("quality", CHORDS)
+def test_every_chord_that_is_written_is_read(quality: str, bass: str) -> None:
+    for root in NOTE_NAMES:
+        assert foreign_chord(f"{root}{quality}{bass}") == f"{root}{quality}{bass}"
