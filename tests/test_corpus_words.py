@@ -182,5 +182,5 @@ def test_the_books_own_lines_are_familiar_and_cut_ones_are_not(songs):
     lines = [line for _, lyrics in songs for line in lyrics.lines]
     assert sum(map(words.is_familiar, lines)) > 0.97 * len(lines)
     cut = [line[:-1] for line in lines if len(line) > 4]
-    assert sum(map(words.is_familiar, cut)) < 0.2 * len(cut)
+    assert sum(map(words.is_familiar, cut)) < 0.25 * len(cut)  # some say something still: 单车穿过街
     assert words.is_familiar("家") and not words.is_familiar("爱你真好抱")
