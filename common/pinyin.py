@@ -267,12 +267,19 @@ def readings_of(character: str) -> list[str]:
 
 
 @cache
-def _pypinyin():  # type: ignore[no-untyped-def]
-    """pypinyin with CC-CEDICT's phrases; half a second on first use, so never on import."""
-    from pypinyin import Style, lazy_pinyin
+def load_phrases() -> None:
+    """Give pypinyin the phrases of CC-CEDICT, once in a process; half a second."""
     from pypinyin_dict.phrase_pinyin_data import cc_cedict
 
     cc_cedict.load()
+
+
+@cache
+def _pypinyin():  # type: ignore[no-untyped-def]
+    """pypinyin with CC-CEDICT's phrases; half a second on first use, so never on import."""
+    from pypinyin import Style, lazy_pinyin
+
+    load_phrases()
     return lazy_pinyin, Style.TONE3
 
 

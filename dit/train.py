@@ -128,6 +128,8 @@ def listening(songs: LatentSongs, config: TrainConfig, device: torch.device) -> 
         order = rng.permutation(len(songs))
         drawn = (songs.item(int(index), *songs.stretch(int(index), rng), rng) for index in order)
         space = fit(drawn, labels, count, even=even)
+        if space is None:
+            logger.warning("%s: the songs say nothing of it, so no error counts more", labels.__name__)
         return None if space is None else space.to(device)
 
     return Ear(
@@ -143,12 +145,16 @@ def begin_from(model: SongTransformer, folder: str) -> None:
     start.
 
     Raises:
-        CheckpointError: no readable song model is there, or it has another shape.
+        CheckpointError: no readable song model is there, or it has another shape or other names of players.
     """
     try:
-        trained = SongTransformer.from_pretrained(folder, torch_dtype=torch.float32).state_dict()
+        source = SongTransformer.from_pretrained(folder, torch_dtype=torch.float32)
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{folder} holds no readable song model: {error}") from error
+    # Numbers stand for names: as many others would fit the tables, and be taken for each other.
+    if source.known and model.known and source.known != model.known:
+        raise CheckpointError(f"the song model in {folder} knows its players by other names")
+    trained = source.state_dict()
     for part in ("voice.", "players."):
         if not any(name.startswith(part) for name in trained):
             trained |= {name: value for name, value in model.state_dict().items() if name.startswith(part)}

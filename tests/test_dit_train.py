@@ -78,6 +78,13 @@ def test_training_goes_on_from_trained_weights_of_the_same_shape_only(folder: Pa
     second = train(settings)
     a, b = (SongTransformer.from_pretrained(str(f)).state_dict() for f in (first, second))
     assert all(torch.equal(a[name], b[name]) for name in a)
+    model = SongTransformer.from_pretrained(str(first))
+    turned = {role: list(reversed(names)) for role, names in model.known.items()}
+    assert turned["lead"] != list(model.known["lead"])
+    model.register_to_config(arrangement=turned)
+    model.save_pretrained(str(tmp_path / "turned"))
+    with pytest.raises(CheckpointError, match="by other names"):
+        train(replace(settings, out=str(tmp_path / "fourth"), init=str(tmp_path / "turned")))
     with pytest.raises(CheckpointError, match="another shape"):
         train(replace(settings, out=str(tmp_path / "third"), model=ModelConfig("tiny", patch=4)))
     with pytest.raises(CheckpointError, match="no readable song model"):
