@@ -70,6 +70,9 @@ def arrangement(
     said = attributes(description)
     whole = _merged(said, planned)
     found = {role: str(named[role]) for role in _PLAYERS if named.get(role) in known.get(role, ())}
+    for role in _PLAYERS[len(_ROLES) :]:  # of the others `of_score` speaks
+        if role in named and known and role not in found:
+            logger.warning("the song model doesn't know the %s %r of the lead sheet", role, named[role])
     found |= {role: whole[role] for role in ("genre", "singer") if whole.get(role) in known.get(role, ())}  # type: ignore[literal-required]
     refused = said.get("without", ())
     found = {role: name for role, name in found.items() if name not in refused}

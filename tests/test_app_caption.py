@@ -65,6 +65,13 @@ def test_everybody_gets_the_role_that_is_free(said: str, players: dict[str, str]
     assert arrangement(said, PLANNED, BAND, KNOWN) == players
 
 
+def test_a_player_of_a_sheet_that_the_model_never_met_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    assert arrangement("下雨天", PLANNED, BAND | {"pad": "火箭", "bass": "低音提琴"}, KNOWN) == ALL | {
+        "bass": "低音提琴"
+    }
+    assert caplog.messages == ["the song model doesn't know the pad '火箭' of the lead sheet"]
+
+
 def test_a_sheet_without_players_is_played_by_those_who_were_asked_for() -> None:
     asked = arrangement("木吉他和萨克斯，架子鼓，弦乐", {}, {}, KNOWN)
     assert asked == {"harmony": "木吉他", "lead": "萨克斯", "drums": "架子鼓", "pad": "弦乐"}
