@@ -3,7 +3,8 @@
 `CompactTower` is small and cheap: convolutions over bands and frames, a transformer over what
 they leave of time, and one more token that sums up the window (spectrum, its spread, harmony,
 and the autocorrelation of onsets, which shows the tempo) so that short trainings have something
-to hold on to. `HTSAT` is CLAP's tower (Chen 2022; Wu 2023) as transformers has it.
+to hold on to; where asked, a part of it listens to the words (`chinmu.sung`). `HTSAT` is CLAP's
+tower (Chen 2022; Wu 2023) as transformers has it.
 """
 
 import math
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from transformers import ClapAudioConfig, ClapAudioModel
 
 from chinmu.config import AudioConfig
+from chinmu.sung import Words
 from common.errors import ConfigError
 
 _GROUPS = 4  # bands whose onsets are followed separately: low drums to cymbals
@@ -127,9 +129,14 @@ class CompactTower(nn.Module):
         )
         self.blocks = nn.TransformerEncoder(layer, config.depth, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(config.width)
-        self.out_features = 2 * config.width
+        self.words = Words(config.n_mels, config.sung) if config.sung else None
+        self.out_features = 2 * config.width + (self.words.out_features if self.words else 0)
 
     def forward(self, features: Tensor) -> Tensor:
+        return self.hear(features)[0]
+
+    def hear(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What `forward` gives, and the logits of what is sung where the tower listens to that."""
         mel = features[:, None, : self.config.n_mels]
         x = self.inward(self.stem(mel).flatten(1, 2).transpose(1, 2))
         x = x + positions(x.shape[1], x.shape[2], x.device).to(x.dtype)
@@ -137,7 +144,10 @@ class CompactTower(nn.Module):
             whole = summary(features.float(), self.config.n_mels)
         x = torch.cat([self.summary(whole.to(self.inward.weight.dtype))[:, None].to(x.dtype), x], dim=1)
         x = self.norm(self.blocks(x))
-        return torch.cat([x[:, 0], x[:, 1:].mean(1)], dim=1)
+        if self.words is None:
+            return torch.cat([x[:, 0], x[:, 1:].mean(1)], dim=1), None
+        phones, words = self.words(mel[:, 0])
+        return torch.cat([x[:, 0], x[:, 1:].mean(1), words.to(x.dtype)], dim=1), phones
 
 
 class HTSAT(nn.Module):
@@ -187,6 +197,10 @@ class HTSAT(nn.Module):
         if short < self.frames:
             features = features.repeat(1, 1, -(-self.frames // short))[..., : self.frames]
         return self.model(input_features=features.transpose(1, 2)[:, None]).pooler_output
+
+    def hear(self, features: Tensor) -> tuple[Tensor, None]:
+        """What `forward` gives; this tower doesn't say what is sung."""
+        return self(features), None
 
 
 def build_tower(config: AudioConfig) -> CompactTower | HTSAT:

@@ -38,6 +38,7 @@ class AudioConfig:
     depth: int = 3
     heads: int = 4
     dropout: float = 0.0
+    sung: int = 0  # width of a network that hears which words are sung (chinmu.sung); 0 for none
     # The HTSAT tower: settings of transformers' ClapAudioConfig that differ from its defaults.
     htsat: dict[str, Any] = field(default_factory=dict)
 
@@ -51,6 +52,8 @@ class AudioConfig:
                 f"mel bands need 0 <= f_min < f_max <= {self.sample_rate / 2:g} Hz, "
                 f"but got {self.f_min:g} and {self.f_max:g}"
             )
+        if self.sung < 0 or (self.tower == "htsat" and self.sung):
+            raise ConfigError(f"sung is a width of the compact tower, or 0 for none, but got {self.sung}")
         if self.tower == "compact" and self.pretrained:
             raise ConfigError(f"only the htsat tower starts from CLAP's weights, but got {self.pretrained!r}")
         if self.width % self.heads:

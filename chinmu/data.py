@@ -22,6 +22,7 @@ from chinmu.config import AudioConfig
 from chinmu.features import features
 from chinmu.model import covering
 from chinmu.prototypes import Vocabulary, of_song, of_text
+from chinmu.sung import STRIDE, phones
 from chinmu.telling import TellConfig, Teller, hide
 from common.audio import Audio, resample
 from common.errors import ConfigError
@@ -30,6 +31,12 @@ from corpus.record import SongRecord
 from corpus.songs import song_audio
 
 logger = logging.getLogger(__name__)
+
+# What features depend on: towers of other sizes share the files of a run folder.
+_FRONT_END = (
+    "sample_rate", "n_fft", "hop_length", "n_mels", "mel_scale", "f_min", "f_max", "n_chroma",
+    "chroma_n_fft", "mean_db", "std_db", "edges",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class Batch:
 
     texts: list[str]
     windows: Tensor  # (W, bands, frames)
+    sung: Tensor  # (W, ceil(frames / 2)) the phone of every second frame, or (W, 0) where no tower asks
     owner: Tensor  # (W,) row of the song
     holds: Tensor  # (n, n · processes) bool: text i of this process holds for song j of all
     named: Tensor  # (n, values) of 0 and 1: the labels that each text names
@@ -75,7 +83,8 @@ def cache(records: Sequence[SongRecord], root: Path, config: AudioConfig, folder
     Raises:
         AudioError, ManifestError: a song's audio can't be had.
     """
-    home = folder / _digest(json.dumps(asdict(config), sort_keys=True, default=str))
+    front = {name: value for name, value in asdict(config).items() if name in _FRONT_END}
+    home = folder / _digest(json.dumps(front, sort_keys=True, default=str))
     home.mkdir(parents=True, exist_ok=True)
     files = [home / f"{_digest(record.id)}.npy" for record in records]
     missing = [(r, f) for r, f in zip(records, files) if not f.exists()]
@@ -125,6 +134,7 @@ class Pairs(Dataset[Batch]):
         self.seed, self.process, self.processes, self.augment = seed, process, processes, augment
         self.teller = Teller(self.records, config.tell, seed)
         self.labels = Vocabulary(self.records)
+        self._sung: dict[int, np.ndarray] = {}
         if len(self.records) < config.batch_size * processes:
             raise ConfigError(
                 f"a step takes {config.batch_size} × {processes} different songs, but the manifest has "
@@ -150,13 +160,14 @@ class Pairs(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         everyone = self.songs(step)
         seconds = generator(self.seed, "crop", step).uniform(*self.config.crop)
-        texts, windows, owner, holds, named, known = [], [], [], [], [], []
+        texts, windows, sung, owner, holds, named, known = [], [], [], [], [], [], []
         for row, song in enumerate(everyone[self.process]):
             rng = generator(self.seed, "pair", step, song)
             text, kind = self.teller.say(int(song), rng, step)
-            crop = self._crop(int(song), seconds, rng)
+            crop, said = self._crop(int(song), seconds, rng)
             texts.append(hide(text, rng, self.config.tell.hidden) if self.augment else text)
             windows.append(crop)
+            sung.append(said)
             owner += [row] * len(crop)
             named.append(self.labels.row(of_text(text)))
             known.append(self.labels.row(of_song(self.records[song])))
@@ -165,20 +176,35 @@ class Pairs(Dataset[Batch]):
         own = torch.arange(len(texts))
         pairs[own, own + self.process * len(texts)] = True
         labels = torch.tensor(named), torch.tensor(known)
-        return Batch(texts, torch.cat(windows), torch.tensor(owner), pairs, *labels)
+        return Batch(texts, torch.cat(windows), torch.cat(sung), torch.tensor(owner), pairs, *labels)
 
-    def _crop(self, song: int, seconds: float, rng: np.random.Generator) -> Tensor:
-        """Windows (W, bands, frames) of a random crop; a song shorter than one window is repeated."""
+    def _crop(self, song: int, seconds: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Windows (W, bands, frames) of a random crop, and the phones sung in them (W, T).
+
+        A song shorter than one window is repeated.
+        """
         values = np.load(self.files[song], mmap_mode="r")
         wanted = max(1, round(seconds * self.audio.sample_rate / self.audio.hop_length))
         window = min(wanted, self.audio.window_frames)
         start = int(rng.integers(max(1, values.shape[1] - wanted + 1)))
         crop = np.array(values[:, start : start + wanted], dtype=np.float32)
+        sung = self._phones(song, values.shape[1])[start : start + wanted]
         if crop.shape[1] < window:
-            crop = np.resize(crop.T, (window, crop.shape[0])).T
+            crop, sung = np.resize(crop.T, (window, crop.shape[0])).T, np.resize(sung, (window,))
         if self.augment:
             self._disturb(crop, rng)
-        return covering(torch.from_numpy(np.ascontiguousarray(crop)), window)
+        windows = covering(torch.from_numpy(np.ascontiguousarray(crop)), window)
+        if not self.audio.sung:
+            return windows, torch.zeros(len(windows), 0, dtype=torch.long)
+        return windows, covering(torch.from_numpy(sung)[None], window)[:, 0, ::STRIDE].long()
+
+    def _phones(self, song: int, count: int) -> np.ndarray:
+        """(count,) the phone of each frame of a song; zeros where no tower asks."""
+        if not self.audio.sung:
+            return np.zeros(count, dtype=np.int16)
+        if song not in self._sung:
+            self._sung[song] = phones(self.records[song], self.audio, count).astype(np.int16)
+        return self._sung[song]
 
     def _disturb(self, crop: np.ndarray, rng: np.random.Generator) -> None:
         """Gain, spectral tilt, and blanked bands and frames, on the mel bands in place."""
@@ -199,7 +225,7 @@ def pieces(batch: Batch, songs: int) -> list[Batch]:
         texts = batch.texts[start : start + songs]
         own = (batch.owner >= start) & (batch.owner < start + len(texts))
         nothing = batch.holds[:0], batch.named[:0], batch.known[:0]
-        out.append(Batch(texts, batch.windows[own], batch.owner[own] - start, *nothing))
+        out.append(Batch(texts, batch.windows[own], batch.sung[own], batch.owner[own] - start, *nothing))
     return out
 
 

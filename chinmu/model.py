@@ -170,7 +170,10 @@ class ChinMu(PreTrainedModel):
             owner: (W,) the song that each window belongs to; every song has at least one.
             songs: how many songs.
         """
-        projected = self.audio_projection(self.audio_tower(windows)).float()
+        return self._mean(self.audio_tower(windows), owner, songs)
+
+    def _mean(self, heard: Tensor, owner: Tensor, songs: int) -> Tensor:
+        projected = self.audio_projection(heard).float()
         sums = projected.new_zeros(songs, projected.shape[1]).index_add(0, owner, projected)
         return _unit(sums / torch.bincount(owner, minlength=songs)[:, None])
 
@@ -199,11 +202,33 @@ class ChinMu(PreTrainedModel):
 
     def forward(
         self, ids: Tensor, mask: Tensor, windows: Tensor, owner: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Text vectors, audio vectors and the logit scale: what the loss needs."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """What the loss needs: text vectors, audio vectors, the logit scale, and logits of what is sung.
+
+        The last are (W, T, phones) of the windows, or None where the tower doesn't listen to words.
+        """
         text = self.text_vectors(ids, mask)
-        audio = self.audio_vectors(windows, owner, len(text))
-        return text, audio, self.logit_scale.clamp(max=LARGEST_SCALE).exp()
+        heard, phones = self.audio_tower.hear(windows)
+        audio = self._mean(heard, owner, len(text))
+        return text, audio, self.logit_scale.clamp(max=LARGEST_SCALE).exp(), phones
+
+    def listening(self, sung: int) -> "ChinMu":
+        """A copy that also listens to the words that are sung (AudioConfig.sung), and gives the same answers.
+
+        Its new part is random, and what the projection makes of it zero: it is to be trained.
+        """
+        config = ChinMuConfig.from_dict(self.config.to_dict() | {"audio": self.config.audio | {"sung": sung}})
+        grown = ChinMu(config, self.tokenizer)
+        own = self.state_dict()
+        for name, value in grown.state_dict().items():
+            if name not in own:
+                continue
+            if own[name].shape == value.shape:
+                value.copy_(own[name])
+            else:  # the projection's inputs: what the words add comes last
+                value.fill_(1.0 if name.endswith("deviation") else 0.0)
+                value[..., : own[name].shape[-1]] = own[name]
+        return grown
 
     # ---- use -----------------------------------------------------------------------------
 

@@ -23,12 +23,12 @@ KINDS = ("genre", "singer", "mood", "theme", "tempo_class", "mode", "instruments
 
 
 def of_song(record: SongRecord) -> dict[str, tuple[str, ...]]:
-    """The labels that are known of a song."""
+    """The labels that are known of a song and can be heard in it."""
     values: dict[str, Any] = {
         "genre": record.genre,
         "singer": record.singer,
         "mood": record.mood,
-        "theme": record.theme,
+        "theme": None if record.singer == "none" else record.theme,  # it is in the words
         "tempo_class": tempo_class(record.tempo) if record.tempo else None,
         "mode": Key.parse(record.key).family if record.key else None,
     }

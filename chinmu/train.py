@@ -31,6 +31,7 @@ from chinmu.config import ModelConfig
 from chinmu.data import Batch, DataConfig, Pairs, all_texts, batches, cache, pieces
 from chinmu.model import ChinMu, build
 from chinmu.prototypes import Prototypes
+from chinmu.sung import spelling
 from chinmu.text import character_tokenizer
 from chinmu.validate import held_out, retrieval
 from common import training
@@ -43,6 +44,7 @@ from common.seeds import derive_seed
 from common.training import decay_groups, train_only, warm_cosine
 from corpus import manifest
 from corpus.record import SongRecord
+from corpus.sung import UNKNOWN
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ class TrainConfig:
     clip: float = 1.0  # largest norm of the gradient
     label_weight: float = 1.0  # of the loss on labels that songs have and texts name (chinmu.prototypes)
     spread_weight: float = 5.0  # of the loss on vectors that are all alike (losses.spread)
+    sung_weight: float = 1.0  # of the loss on phones that are sung, where model.audio.sung listens to them
     # Other songs for which a text holds as well: they share the target, are left out, or count as wrong.
     others: Literal["soft", "masked", "wrong"] = "soft"
     share: float = 1.0  # soft: their weight beside the pair's 1 (losses.targets)
@@ -120,9 +123,15 @@ def prepare(config: TrainConfig, accelerator: Accelerator, pairs: Pairs) -> Stat
 
 
 def begun(config: TrainConfig, pairs: Pairs) -> ChinMu:
-    """The trained model to go on from, or a new one, its tower outputs standardised on the first batch."""
+    """The trained model to go on from, or a new one, its tower outputs standardised on the first batch.
+
+    A trained model that doesn't listen to what is sung learns it where the configuration asks for it.
+    """
+    torch.manual_seed(derive_seed(config.seed, "weights"))
     if config.init is not None:
         model = ChinMu.from_pretrained(config.init)
+        if config.model.audio.sung and not model.audio_config.sung and model.audio_config.tower == "compact":
+            model = model.listening(config.model.audio.sung)
         wanted = json.loads(json.dumps(asdict(config.model.audio)))
         heard = {name: value for name, value in model.config.audio.items() if name in wanted}
         if differs := [name for name, value in heard.items() if wanted[name] != value]:
@@ -135,7 +144,6 @@ def begun(config: TrainConfig, pairs: Pairs) -> ChinMu:
     if config.model.text.pretrained is None:
         texts = all_texts(pairs.teller, config.seed)
         tokenizer = character_tokenizer(texts, longest=config.model.text.longest)
-    torch.manual_seed(derive_seed(config.seed, "weights"))
     model = build(config.model, tokenizer)
     first = pairs.opening()
     model.calibrate(first.texts, first.windows)
@@ -148,9 +156,10 @@ def learning_rate(config: TrainConfig, step: int, progress: float) -> float:
 
 
 Vectors = tuple[Tensor, Tensor, Tensor]  # of texts, of songs, and the logit scale
+Encoded = tuple[Tensor, Tensor, Tensor, Tensor | None]  # these, and the logits of what is sung
 
 
-def encode(state: State, batch: Batch, model: torch.nn.Module, part: int = 0) -> Vectors:
+def encode(state: State, batch: Batch, model: torch.nn.Module, part: int = 0) -> Encoded:
     """What the towers say of this process's pairs."""
     # Dropout follows from the step alone, so that resuming equals not stopping.
     number = state.accelerator.process_index
@@ -185,11 +194,35 @@ def compared(config: TrainConfig, text: Tensor, audio: Tensor, scale: Tensor, ho
     return losses.contrastive(text, audio, scale, holds, share, masked=config.others == "masked")
 
 
+def spelled(state: State, batch: Batch, logits: Tensor | None, total: Tensor) -> Tensor | float:
+    """This process's part of the loss on what is sung, whose mean over processes is that of all frames.
+
+    Args:
+        total: frames of all processes whose phone is known.
+    """
+    if logits is None:
+        return 0.0
+    error, _, _ = spelling(logits, batch.sung.to(logits.device))
+    return state.config.sung_weight * error * state.accelerator.num_processes / total.clamp_min(1)
+
+
+def known_frames(state: State, batch: Batch) -> Tensor:
+    """Frames of all processes' songs whose phone is known."""
+    count = (batch.sung != UNKNOWN).sum().to(state.accelerator.device)
+    return state.accelerator.reduce(count, reduction="sum")  # type: ignore[no-any-return]
+
+
 def gradients(state: State, batch: Batch) -> dict[str, float]:
     """Gradients of a batch that the towers take whole."""
-    loss, report = objective(state, batch, encode(state, batch, state.model))
-    state.accelerator.backward(loss)
-    return report
+    *vectors, logits = encode(state, batch, state.model)
+    loss, report = objective(state, batch, (vectors[0], vectors[1], vectors[2]))
+    words = spelled(state, batch, logits, known_frames(state, batch))
+    state.accelerator.backward(loss + words)
+    return report | _reported(words)
+
+
+def _reported(words: Tensor | float) -> dict[str, float]:
+    return {"loss/sung": float(words.detach())} if isinstance(words, Tensor) else {}
 
 
 def cached_gradients(state: State, batch: Batch, songs: int) -> dict[str, float]:
@@ -208,6 +241,8 @@ def cached_gradients(state: State, batch: Batch, songs: int) -> dict[str, float]
         for value in (torch.cat([h[0] for h in heard]), torch.cat([h[1] for h in heard]), heard[0][2])
     )
     loss, report = objective(state, batch, (text, audio, scale))
+    total = known_frames(state, batch)
+    words: Tensor | float = 0.0
     state.accelerator.backward(loss)
     assert text.grad is not None and audio.grad is not None and scale.grad is not None, (
         "the loss has no graph"
@@ -220,8 +255,10 @@ def cached_gradients(state: State, batch: Batch, songs: int) -> dict[str, float]
             own = encode(state, part, state.model, number)
             passed = (own[0] * text_grad).sum() + (own[1] * audio_grad).sum()
             # The scale's whole gradient comes with the last part, and nothing of it with the others.
-            (passed + own[2] * (scale.grad if last else 0.0)).backward()
-    return report
+            sung = spelled(state, part, own[3], total)
+            (passed + own[2] * (scale.grad if last else 0.0) + sung).backward()
+            words = words + sung.detach() if isinstance(sung, Tensor) else words
+    return report | _reported(words)
 
 
 def step(state: State, batch: Batch) -> dict[str, float]:
@@ -245,18 +282,24 @@ def step(state: State, batch: Batch) -> dict[str, float]:
 def validate(state: State, pairs: Pairs) -> dict[str, float]:
     """Loss, share of best matches and retrieval on held-out songs, of the averaged model."""
     sums = {"valid/contrastive": 0.0, "valid/top1": 0.0}
+    phones = torch.zeros(2, dtype=torch.long, device=state.accelerator.device)
     state.model.eval()
     with state.ema.swapped(state.bare):
         for number in range(state.config.valid_batches):
             batch = pairs[number]
-            text, audio, scale = encode(state, batch, state.bare)
+            text, audio, scale, logits = encode(state, batch, state.bare)
             holds = batch.holds.to(state.accelerator.device)
             sums["valid/contrastive"] += float(compared(state.config, text, audio, scale, holds))
             sums["valid/top1"] += float(losses.agreement(text, audio, holds))
+            if logits is not None:
+                phones = phones + spelling(logits, batch.sung.to(logits.device))[2]
         asked = held_out(pairs.records, pairs.files, state.config.seed, state.config.valid_songs)
         found = retrieval(state.bare, asked)
     state.model.train()
-    return {k: v / state.config.valid_batches for k, v in sums.items()} | found
+    means = {k: v / state.config.valid_batches for k, v in sums.items()}
+    if phones[1]:
+        means["valid/phones"] = float(phones[0] / phones[1])  # share of sung frames whose phone is heard
+    return means | found
 
 
 def export(state: State) -> Path:

@@ -23,9 +23,10 @@ import torch
 
 from common.audio import Audio
 from common.errors import AudioError, CheckpointError, LyricsError
+from common.phones import SPELLINGS, spell
 from common.pinyin import SYLLABLES, plain, read, toneless
 from eval.ctc import BLANK, Recognised, Speller, WalkCosts
-from eval.syllables import features, model, tokens
+from eval.syllables import features, model
 
 BUNDLED = Path(__file__).parent / "models" / "syllables"
 # Most models of others speak in one frame of a syllable and are silent in the rest, so a frame counts
@@ -68,14 +69,14 @@ def syllable(reading: str) -> str:
         LyricsError: the reading has no letters.
     """
     bare = toneless(reading)
-    if bare in tokens.SPELLINGS:
+    if bare in SPELLINGS:
         return bare
-    return _nearest(tokens.spell(bare))
+    return _nearest(spell(bare))
 
 
 def _nearest(spelling: tuple[int, ...]) -> str:
-    exact = [s for s, t in tokens.SPELLINGS.items() if t == spelling]
-    return (exact or [s for s, t in tokens.SPELLINGS.items() if t[-1] == spelling[-1]])[0]
+    exact = [s for s, t in SPELLINGS.items() if t == spelling]
+    return (exact or [s for s, t in SPELLINGS.items() if t[-1] == spelling[-1]])[0]
 
 
 def load(folder: str | Path | None, price: float | None = None) -> Recogniser:
@@ -154,7 +155,7 @@ class Syllables(Recogniser):
 
     network: model.Network
     name: str = "syllables"
-    spellings: dict[str, tuple[int, ...]] = field(default_factory=lambda: tokens.SPELLINGS)
+    spellings: dict[str, tuple[int, ...]] = field(default_factory=lambda: SPELLINGS)
     price: float = PRICE
 
     def hear(self, path: Path) -> Heard:
@@ -192,7 +193,7 @@ def _from_folder(folder: Path, model_class: Any) -> tuple[Any, Any]:
 def _as_syllable(token: str) -> str | None:
     """The syllable that a token of a foreign vocabulary stands for: a character's, or pinyin itself."""
     text = token.strip().lower().removeprefix("▁")
-    if toneless(text) in tokens.SPELLINGS:
+    if toneless(text) in SPELLINGS:
         return toneless(text)
     try:
         readings = read(text) if len(text) == 1 and not text.isascii() else []

@@ -195,7 +195,7 @@ def test_a_short_song_is_repeated_to_fill_a_window(corpus, tmp_path):
     short = np.load(files[0])[:, :20]
     np.save(files[0], short)
     quiet = replace(DATA, gain_db=0, tilt_db=0, mask_bands=0, mask_frames=0)
-    crop = Pairs(records, files, MODEL.audio, quiet, 0)._crop(0, 2.0, generator(0, "x"))
+    crop, _ = Pairs(records, files, MODEL.audio, quiet, 0)._crop(0, 2.0, generator(0, "x"))
     assert crop.shape[2] == 86
     assert np.array_equal(crop[0, :, 20:40].numpy(), short.astype(np.float32))
 

@@ -11,14 +11,15 @@ import pytest
 import torch
 
 from common import config as configs
+from common import phones
 from common.audio import Audio, read_audio, write_audio
 from common.errors import CheckpointError, LyricsError, ManifestError, RequestError
 from common.lyrics import Lyrics
 from common.pinyin import SYLLABLES, split
-from corpus import manifest, synth
+from corpus import manifest, sung, synth
 from corpus.record import TimedLine, TimedSyllable
 from eval import ctc, lyrics, recognisers
-from eval.syllables import data, features, measure, model, tokens, train
+from eval.syllables import data, features, measure, model, train
 
 RATE = features.RATE
 
@@ -169,10 +170,10 @@ def test_edits_are_the_fewest(heard, written, edits):
 
 
 def test_every_syllable_has_a_spelling_of_its_own():
-    assert len(set(tokens.SPELLINGS.values())) == len(SYLLABLES)
+    assert len(set(phones.SPELLINGS.values())) == len(SYLLABLES)
     for syllable in SYLLABLES:
         initial, final, _ = split(syllable)
-        assert "".join(tokens.TOKENS[t] for t in tokens.spell(f"{syllable}3")) == initial + final
+        assert "".join(phones.TOKENS[t] for t in phones.spell(f"{syllable}3")) == initial + final
 
 
 def test_latin_words_are_the_nearest_syllable():
@@ -197,11 +198,11 @@ def test_padding_changes_nothing():
 
 
 def test_the_loss_is_torchs():
-    log_probs = torch.randn(2, 12, len(tokens.TOKENS), requires_grad=True).log_softmax(-1)
+    log_probs = torch.randn(2, 12, len(phones.TOKENS), requires_grad=True).log_softmax(-1)
     batch = data.Batch(
         torch.zeros(2, features.BANDS, 48),
         torch.tensor([48, 30]),
-        torch.full((2, 12), data.UNKNOWN),
+        torch.full((2, 12), sung.UNKNOWN),
         torch.tensor([5, 25, 7]),
         torch.tensor([2, 1]),
     )
@@ -215,15 +216,15 @@ def test_the_loss_is_torchs():
 
 
 def test_frames_are_labelled_with_what_is_sung_in_them():
-    ma, a = tokens.spell("ma"), tokens.spell("a")
-    line = data.Line(0.9, 2.0, (ma, a, a), ((1.0, 1.4), (1.4, 1.6), (1.6, 2.0)))
-    labels = data.frame_labels([line], 0.0, 75)
+    ma, a = phones.spell("ma"), phones.spell("a")
+    line = sung.Line(0.9, 2.0, (ma, a, a), ((1.0, 1.4), (1.4, 1.6), (1.6, 2.0)))
+    labels = sung.frame_labels([line], model.FRAME_RATE, 0.0, 75)
     times = np.arange(75) / model.FRAME_RATE
     assert (labels[(times > 0.92) & (times < 0.98)] == ma[0]).all()
     assert (labels[times < 0.88] == 0).all() and (labels[times > 2.02] == 0).all()
     assert collapsed(tuple(labels)) == (*ma, *a, *a)  # the same vowel again has a blank before it
-    unknown = data.frame_labels([data.Line(1.0, 2.0, (ma,))], 0.0, 75)
-    assert (unknown[(times > 1.02) & (times < 1.98)] == data.UNKNOWN).all()
+    unknown = sung.frame_labels([sung.Line(1.0, 2.0, (ma,))], model.FRAME_RATE, 0.0, 75)
+    assert (unknown[(times > 1.02) & (times < 1.98)] == sung.UNKNOWN).all()
 
 
 # ---- a short song ----------------------------------------------------------------------------
@@ -280,13 +281,13 @@ def test_planted_faults_are_found(song):
     assert sorted(done.values()) == ["muted", "replaced", "twice"]
     twice = next(k for k, fault in done.items() if fault == "twice")
     line = record.timing[twice]
-    assert changed.duration == pytest.approx(audio.duration + line.end - line.start + data.LEAD, abs=2.0)
+    assert changed.duration == pytest.approx(audio.duration + line.end - line.start + sung.LEAD, abs=2.0)
     found = measure.listen(own, changed, [line.text for line in record.timing])
     right = {k: measure.FAULTS[fault] for k, fault in done.items()}
     verdicts = {k: line.verdict for k, line in enumerate(found.lines)}
     assert verdicts[twice] == "repeated"
     starts = [v.start for v in found.lines[twice].visits]
-    assert starts[1] - starts[0] == pytest.approx(line.end - line.start + data.LEAD, abs=0.3)
+    assert starts[1] - starts[0] == pytest.approx(line.end - line.start + sung.LEAD, abs=0.3)
     muted = next(k for k, fault in done.items() if fault == "muted")
     assert verdicts[muted] == right[muted]
     assert all(v in ("missed", "garbled") for k, v in verdicts.items() if done.get(k) == "replaced")
@@ -415,7 +416,7 @@ def test_training_resumes_exactly_and_exports_what_can_be_loaded(corpus, tmp_pat
     assert "valid/loss_ctc" in rows[-1]
     own = recognisers.load(whole)
     heard = own.hear(corpus.parent / "audio/song.flac")
-    assert heard.log_probs.shape[1] == len(tokens.TOKENS)
+    assert heard.log_probs.shape[1] == len(phones.TOKENS)
 
 
 def test_a_batch_can_be_learned(corpus, tmp_path):
@@ -437,7 +438,7 @@ def test_a_batch_can_be_learned(corpus, tmp_path):
 def test_crops_hold_whole_lines_and_what_is_sung_in_them(corpus, tmp_path):
     record = manifest.read(corpus)[0]
     (versions,) = data.cache([record], corpus.parent, tmp_path)
-    every = [t for line in data.sung_lines(record) for s in line.syllables for t in s]
+    every = [t for line in sung.sung_lines(record) for s in line.syllables for t in s]
     text = " ".join(map(str, every))
     rng = np.random.default_rng(0)
     for _ in range(10):

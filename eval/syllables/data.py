@@ -22,17 +22,14 @@ from torch import Tensor
 
 from common.audio import Audio, read_audio, resample, to_channels
 from common.errors import ConfigError, ManifestError
-from common.pinyin import read
 from common.seeds import generator
-from corpus.record import SongRecord, TimedLine
+from corpus.record import SongRecord
+from corpus.sung import UNKNOWN, Line, frame_labels, sung_lines
 from eval.syllables import features
 from eval.syllables.model import FRAME_RATE, STRIDE, frames
-from eval.syllables.tokens import BLANK, spell
 
 logger = logging.getLogger(__name__)
 
-UNKNOWN = -100  # cross_entropy's ignore_index: nobody knows what is sung in this frame
-LEAD = 0.1  # seconds that a consonant begins before its vowel, about
 _MEL_RATE = features.RATE / features.HOP
 _PIECE = 14.0  # seconds of a song that are sent through the codec
 
@@ -58,16 +55,6 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class Line:
-    """A sung line: seconds, the tokens of its syllables, and their onsets and ends where they are known."""
-
-    start: float  # of the first consonant
-    end: float
-    syllables: tuple[tuple[int, ...], ...]
-    spans: tuple[tuple[float, float], ...] = ()  # of the vowels
-
-
-@dataclass(frozen=True)
 class Heard:
     """Cached frames and the lines in them."""
 
@@ -85,20 +72,6 @@ class Batch:
     labels: Tensor  # (B, T) token of each output frame or UNKNOWN
     targets: Tensor  # (sum of target lengths,)
     target_lengths: Tensor  # (B,)
-
-
-def sung_lines(record: SongRecord) -> tuple[Line, ...]:
-    """The lines of a record whose times are known."""
-    return tuple(_line(line) for line in record.timing)
-
-
-def _line(line: TimedLine) -> Line:
-    timed = line.syllables
-    if not timed:
-        return Line(line.start - LEAD, line.end, tuple(spell(s) for s in read(line.text)))
-    readings = [s.reading or read(s.text)[0] for s in timed]
-    spans = tuple((s.start, s.end) for s in timed)
-    return Line(timed[0].start - LEAD, timed[-1].end, tuple(spell(r) for r in readings), spans)
 
 
 # ---- cached frames ---------------------------------------------------------------------------
@@ -234,28 +207,8 @@ def _cut(heard: Heard, lines: Sequence[Line], begin: float, end: float) -> Crop:
     first, last = round(begin * _MEL_RATE), round(end * _MEL_RATE)
     mel = np.load(heard.file, mmap_mode="r")[:, max(0, first) : max(first + STRIDE, last)]
     mel = mel.astype(np.float32)
-    labels = frame_labels(lines, first / _MEL_RATE, frames(mel.shape[1]))
+    labels = frame_labels(lines, FRAME_RATE, first / _MEL_RATE, frames(mel.shape[1]))
     return Crop(mel, labels, tuple(t for line in lines for s in line.syllables for t in s))
-
-
-def frame_labels(lines: Sequence[Line], begin: float, count: int) -> np.ndarray:
-    """The token of each output frame (count,) of sound that begins at `begin` seconds of the song."""
-    labels = np.full(count, BLANK, dtype=np.int64)
-
-    def at(seconds: float) -> int:
-        return int(np.clip(np.ceil((seconds - begin) * FRAME_RATE - 0.5), 0, count))
-
-    for line in lines:
-        if not line.spans:
-            labels[at(line.start) : at(line.end)] = UNKNOWN
-        for tokens, (start, end) in zip(line.syllables, line.spans):
-            onset, vowel = at(start - LEAD), at(start)
-            if len(tokens) == 2:
-                labels[onset:vowel] = tokens[0]
-            elif vowel > 0 and labels[vowel - 1] == tokens[0]:
-                labels[vowel - 1] = BLANK  # the same vowel begins anew
-            labels[vowel : max(vowel + 1, at(end))] = tokens[-1]
-    return labels
 
 
 def augmented(mel: np.ndarray, config: DataConfig, rng: np.random.Generator) -> np.ndarray:

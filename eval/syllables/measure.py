@@ -30,10 +30,10 @@ from common.seeds import generator
 from common.statistics import Estimate
 from corpus import manifest
 from corpus.record import SongRecord
+from corpus.sung import LEAD
 from eval.lyrics import VERDICTS, Judgement, judge, summary
 from eval.recognisers import BUNDLED, Recogniser, Syllables, load
 from eval.syllables import model
-from eval.syllables.data import LEAD
 
 logger = logging.getLogger(__name__)
 

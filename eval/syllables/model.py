@@ -22,8 +22,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from common.errors import CheckpointError, ConfigError
+from common.phones import TOKENS
+from common.timedelay import Block
 from eval.syllables import features
-from eval.syllables.tokens import TOKENS
 
 STRIDE = 4  # mel frames of an output frame
 FRAME_RATE = features.RATE / features.HOP / STRIDE  # 25 Hz; frame k is centred on k / 25 s
@@ -49,24 +50,6 @@ class ModelConfig:
         return sum(self.steps) + 3
 
 
-class Block(nn.Module):
-    """Three frames → hidden → one frame, added to what came in."""
-
-    def __init__(self, config: ModelConfig, step: int) -> None:
-        super().__init__()
-        self.step = step
-        self.norm = nn.LayerNorm(config.width)
-        self.wide = nn.Linear(3 * config.width, config.hidden)
-        self.narrow = nn.Linear(config.hidden, config.width)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, T, D); mask (B, T, 1) is 1 where there is sound, and nothing else is seen."""
-        padded = F.pad(self.norm(x) * mask, (0, 0, self.step, self.step))
-        count = x.shape[1]
-        seen = torch.cat([padded[:, i * self.step : i * self.step + count] for i in range(3)], dim=-1)
-        return x + self.narrow(F.gelu(self.wide(seen)))
-
-
 class Network(nn.Module):
     """Log-mel (B, BANDS, M) → log-probabilities (B, ceil(M / 4), len(TOKENS))."""
 
@@ -76,7 +59,7 @@ class Network(nn.Module):
         width = config.width
         self.first = nn.Conv1d(features.BANDS, width, 5, stride=2, padding=2)
         self.second = nn.Conv1d(width, width, 5, stride=2, padding=2)
-        self.blocks = nn.ModuleList(Block(config, step) for step in config.steps)
+        self.blocks = nn.ModuleList(Block(width, config.hidden, step) for step in config.steps)
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, len(TOKENS))
 

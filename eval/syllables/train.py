@@ -28,13 +28,14 @@ from common import training
 from common.ema import EMA
 from common.errors import ConfigError, ManifestError, command
 from common.files import whole_folder
+from common.phones import BLANK
 from common.run import Run
 from common.seeds import derive_seed
 from common.training import decay_groups, warm_cosine
 from corpus import manifest
-from eval.syllables.data import UNKNOWN, Batch, DataConfig, Songs, cache
+from corpus.sung import UNKNOWN
+from eval.syllables.data import Batch, DataConfig, Songs, cache
 from eval.syllables.model import About, ModelConfig, Network, frames, save
-from eval.syllables.tokens import BLANK
 
 logger = logging.getLogger(__name__)
 

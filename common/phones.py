@@ -1,4 +1,4 @@
-"""What the recogniser writes: initials and finals without tones, and the syllables they make.
+"""What is sung, as tokens: initials and finals without tones, and the syllables they make.
 
 A syllable is an initial and a final, or a final alone, so rare syllables share what common ones
 teach. Tones are left out: the tune replaces them in singing.
