@@ -57,9 +57,12 @@ _OCCASION_AFTER = re.compile(r"(?:的时候)?(?:听|放|单曲循环)")
 _PIECE_OF = re.compile("(?:独奏)?曲(?!风|调|式|目|线|艺)")
 _WORDS = re.compile("唱|歌|词")
 _BPM = re.compile(r"(\d{2,3})(?:\.\d+)?\s*(?:bpm|拍)|(?:bpm|速度)\s*[为是:]?\s*(\d{2,3})", re.IGNORECASE)
+# In small letters too, as people type; but "in a minor key" names no tonic, and "am" no chord.
 _KEY = re.compile(
-    r"(?<![A-Za-z/-])([升降]?[A-G][#b♯♭]?)\s*"
-    r"(大调|小调|宫调式|羽调式|多利亚|混合利底亚|布鲁斯|major|minor|m(?![A-Za-z0-9/-]))"
+    r"(?<![A-Za-z/-])(?:"
+    r"([升降]?[A-Ga-g][#b♯♭]?)\s*(大调|小调|宫调式|羽调式|多利亚|混合利底亚|布鲁斯)|"
+    r"([升降]?(?:[A-Gb-g][#b♯♭]?|a[#b♯♭]))\s*(major|minor)|"
+    r"([升降]?[A-G][#b♯♭]?)\s*(m(?![A-Za-z0-9/-])))"
 )
 _SCALE_OF = {
     "大调": "major", "小调": "minor", "宫调式": "gong", "羽调式": "yu", "多利亚": "dorian",
@@ -150,8 +153,10 @@ def _with_numbers(text: str, found: Attributes, instruments: list[str], refused:
         found["tempo"] = float(bpm[1] or bpm[2])
         found["tempo_class"] = tempo_class(found["tempo"])
     if key:
-        scale = _SCALE_OF.get(key[2], key[2])
-        tonic = key[1][1:] + {"升": "#", "降": "b"}[key[1][0]] if key[1][0] in "升降" else key[1]
+        named, scale = (part for part in key.groups() if part)
+        scale = _SCALE_OF.get(scale, scale)
+        tonic = named[1:] + {"升": "#", "降": "b"}[named[0]] if named[0] in "升降" else named
+        tonic = tonic[0].upper() + tonic[1:]
         found["key"] = f"{tonic.replace('♯', '#').replace('♭', 'b')} {scale}"
         found["mode"] = FAMILY[scale]
     if instruments:
