@@ -6,7 +6,8 @@
     score = writer.compose(lyrics, sketch, seed=1)
 
 The same model, request and seed give the same song. What a description says outright (tempo in
-numbers, key, singer, an instrumental, instruments, genre) is kept; the model decides the rest.
+numbers, key, singer, an instrumental, instruments, genre) is kept; the model decides the rest, of themes
+among those that suit the occasion, the singer and the mood (`lyrics_llm.occasions`).
 """
 
 import logging
@@ -31,10 +32,12 @@ from corpus.attributes import Attributes, attributes
 from corpus.forms import FormSection, check_tempo, form
 from corpus.genres import GENRES
 from corpus.moods import feeling
+from corpus.words import THEMES
 from lyrics_llm import model as models
 from lyrics_llm import tokens as t
 from lyrics_llm.constrain import Ahead, Words, lyrics_grammar, plan_grammar, score_grammar
 from lyrics_llm.limits import Limit, finished
+from lyrics_llm.occasions import occasion, suited
 from lyrics_llm.sample import Temper, write
 from lyrics_llm.sequence import lyrics_tokens, plan_tokens, prompt_tokens
 from lyrics_llm.sketch import FAST, SongSketch, counts_of, form_for
@@ -110,8 +113,10 @@ class Writer:
             RequestError, LyricsError: the request can't be served.
         """
         if isinstance(plan, SongSketch):
+            _say_nearest(description, plan)
             return self.writes([description], [plan], [seed], limit=limit)[0]
         sketch = self.plan(description, seed, duration, **fixed)
+        _say_nearest(description, sketch)
         structure = Structure.of(sketch.shape if plan is None else plan)
         if plan is not None:
             sections = tuple(FormSection(tag, 1, tuple(counts)) for tag, counts in structure.shape)
@@ -172,6 +177,8 @@ class Writer:
     def _pass_over_unknown(self, wish: dict[str, Any]) -> None:
         """Of words that the model was trained without, say so and let it choose."""
         theme = wish.get("theme")
+        if isinstance(theme, tuple):
+            wish["theme"] = tuple(one for one in theme if f"<theme:{one}>" in self.vocabulary.ids)
         if isinstance(theme, str) and f"<theme:{theme}>" not in self.vocabulary.ids:
             logger.warning("the lyric model doesn't know the theme %s: it chooses one", wish.pop("theme"))
 
@@ -284,6 +291,8 @@ def wishes_of(description: str, fixed: Mapping[str, Any], read: bool = True) -> 
     """
     fragments(description)  # raises when nothing is said
     wishes = _said(attributes(description)) if read else {}
+    if read:
+        wishes |= _occasional(description, wishes | dict(fixed))
     for name, value in fixed.items():
         if name not in _CHOICES:
             raise RequestError(f"a plan has no {name!r}: choose {', '.join(_CHOICES)}")
@@ -322,8 +331,7 @@ def _said(found: Attributes) -> dict[str, Any]:
     if "tempo" in found:
         wishes["tempo"] = found["tempo"]
     elif "tempo_class" in found:
-        low, high = {"slow": (50, 80), "medium": (80, 110), "fast": (112, 180)}[found["tempo_class"]]
-        wishes["tempo"] = tuple(tempo for tempo in t.TEMPI if low <= tempo <= high)
+        wishes["tempo"] = _tempi(found["tempo_class"])
     if "key" in found:
         key = Key.parse(found["key"])
         wishes |= {"tonic": key.tonic, "scale": key.scale}
@@ -339,6 +347,40 @@ def _said(found: Attributes) -> dict[str, Any]:
         elif refused:
             wishes[role] = tuple(i for i in t.PLAN_FIELDS[role] if i not in refused)
     return wishes
+
+
+def _occasional(description: str, decided: Mapping[str, Any]) -> dict[str, Any]:
+    """Where no theme is named: those that suit the occasion, or else the singer and the mood."""
+    if decided.get("theme") is not None:
+        return {}
+    found = occasion(description)
+    if found is None:
+        fitting = suited(decided.get("singer"), decided.get("mood"))
+        return {"theme": fitting} if len(fitting) < len(THEMES) else {}
+    wishes: dict[str, Any] = {"theme": found[1].themes}
+    if found[1].moods and decided.get("mood") is None:
+        wishes["mood"] = found[1].moods
+    if found[1].tempo and decided.get("tempo") is None:
+        wishes["tempo"] = _tempi(found[1].tempo)
+    return wishes
+
+
+def _say_nearest(description: str, sketch: SongSketch) -> None:
+    """That the words aren't of what the song is for, where that has no theme of its own."""
+    if sketch.singer == "none" or "theme" in attributes(description):
+        return
+    found = occasion(description)
+    if found is not None and sketch.theme in found[1].themes:
+        logger.warning(
+            "the lyric model has no theme for %s: it writes of %s, the nearest that it knows",
+            found[0], sketch.theme,
+        )  # fmt: skip
+
+
+def _tempi(name: str) -> tuple[float, ...]:
+    """The tempi of the vocabulary that are slow, medium or fast."""
+    low, high = {"slow": (50, 80), "medium": (80, 110), "fast": (112, 180)}[name]
+    return tuple(tempo for tempo in t.TEMPI if low <= tempo <= high)
 
 
 def _scales_felt(found: Attributes) -> tuple[str, ...]:

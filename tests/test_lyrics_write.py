@@ -9,9 +9,11 @@ import torch
 from common.errors import CheckpointError, LyricsError, RequestError
 from common.lyrics import Lyrics
 from common.theory import Key
-from lyrics_llm import model
+from corpus.words import THEMES
+from lyrics_llm import model, tokens
 from lyrics_llm.config import ModelConfig
 from lyrics_llm.evaluate import distinct, form_agreement, rhyme_rate
+from lyrics_llm.occasions import OCCASIONS, occasion
 from lyrics_llm.sample import Temper, write
 from lyrics_llm.sequence import lyrics_tokens, plan_tokens
 from lyrics_llm.tokens import LYRICS, PAD, Vocabulary, build
@@ -195,3 +197,58 @@ def test_a_clear_mood_decides_between_major_and_minor() -> None:
     assert scales("欢快的歌", key="A minor") == "minor"
     assert scales("温柔的歌") is None  # neither bright nor dark
     assert not scales("伤感的民谣")  # which has no minor scale here
+
+
+# ---- occasions -----------------------------------------------------------------------------
+
+
+def test_every_occasion_is_sung_of_by_a_known_theme_in_a_known_mood():
+    words = [word for one in OCCASIONS for word in one.words]
+    assert len(words) == len(set(words)) and all(len(word) > 1 for word in words)
+    for one in OCCASIONS:
+        assert one.themes and set(one.themes) <= set(THEMES), one
+        assert set(one.moods) <= set(tokens.PLAN_FIELDS["mood"]), one
+        assert one.tempo in (None, "slow", "medium", "fast")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("给爷爷的生日歌，热闹一点", "生日"),
+        ("哄宝宝睡觉的摇篮曲", "摇篮曲"),
+        ("跑步时听的歌，不要爱情", "跑步"),
+        ("不是圣诞歌，要安静", None),
+        ("一首慢歌，女声", None),
+    ],
+)
+def test_an_occasion_is_read(text: str, word: str | None):
+    found = occasion(text)
+    assert (found and found[0]) == word
+
+
+def test_what_is_named_is_sung_of_whatever_the_occasion():
+    assert wishes_of("下雨天的生日歌", {})["theme"] == "下雨天"
+    assert wishes_of("生日歌", {"theme": "江湖"})["theme"] == "江湖"
+    assert set(wishes_of("生日歌", {})["theme"]) == {"友情", "童年", "春天", "日常"}
+    lullaby = wishes_of("摇篮曲", {})
+    assert max(lullaby["tempo"]) <= 80 and lullaby["mood"] == ("宁静", "温柔")
+    assert wishes_of("伤感的摇篮曲，100 BPM", {})["mood"] == "伤感"
+    assert wishes_of("伤感的摇篮曲，100 BPM", {})["tempo"] == 100
+    assert "theme" not in wishes_of("生日歌", {}, read=False)
+
+
+def test_children_and_clear_moods_keep_away_from_what_doesnt_suit_them():
+    assert not {"失恋", "打工", "告白"} & set(wishes_of("儿歌，童声", {})["theme"])
+    assert "失恋" not in wishes_of("欢快的流行歌", {})["theme"]
+    assert (
+        "婚礼" not in wishes_of("忧郁的民谣", {})["theme"] and "失恋" in wishes_of("忧郁的民谣", {})["theme"]
+    )
+    assert "theme" not in wishes_of("流行歌，女声", {})
+
+
+def test_a_theme_that_only_comes_near_is_said(writer: Writer, caplog: pytest.LogCaptureFixture):
+    sketch = writer.plan("生日歌，女声", seed=3, duration=12)
+    assert sketch.theme in {"友情", "童年", "春天", "日常"}
+    assert not caplog.records, "nothing is said where the words are the user's own"
+    writer.write("生日歌，女声", sketch, seed=3)
+    assert f"no theme for 生日: it writes of {sketch.theme}" in caplog.text
