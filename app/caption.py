@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from common.lyrics import Lyrics
 from common.score import Score
-from corpus.attributes import Attributes, attributes, tempo_class
+from corpus.attributes import Attributes, attributes, substitutes, tempo_class
 from corpus.prompts import in_short
 from lyrics_llm.sketch import SongSketch
 from lyrics_llm.tokens import PLAN_FIELDS
@@ -68,6 +68,9 @@ def arrangement(
         known: names of each role (`SongTransformer.known`).
     """
     said = attributes(description)
+    for name, nearest in substitutes(description).items():
+        if nearest in said.get("instruments", ()):
+            logger.warning("the models know no %s: they are told %s, which comes nearest", name, nearest)
     whole = _merged(said, planned)
     found = {role: str(named[role]) for role in _PLAYERS if named.get(role) in known.get(role, ())}
     for role in _PLAYERS[len(_ROLES) :]:  # of the others `of_score` speaks

@@ -157,6 +157,12 @@ class Pairs(Dataset[Batch]):
         alone = replace(self.config, batch_size=songs)
         return Pairs(self.records, self.files, self.audio, alone, self.seed, augment=self.augment)[0]
 
+    def said(self, most: int) -> tuple[list[str], Tensor]:
+        """One text of each song, at most so many, and (n, values) of 0 and 1: the labels that each names."""
+        some = range(min(most, len(self.records)))
+        texts = [self.teller.say(song, generator(self.seed, "said", song))[0] for song in some]
+        return texts, torch.tensor([self.labels.row(of_text(text)) for text in texts])
+
     def __getitem__(self, step: int) -> Batch:
         everyone = self.songs(step)
         seconds = generator(self.seed, "crop", step).uniform(*self.config.crop)

@@ -81,6 +81,21 @@ class Prototypes(nn.Module):
         self.slices, self.scale = vocabulary.slices, scale
         self.vectors = nn.Parameter(torch.randn(max(1, len(vocabulary)), dim))
 
+    @torch.no_grad()
+    def place(self, texts: Tensor, named: Tensor) -> None:
+        """Put the prototypes where a trained text tower has what it reads, instead of anywhere.
+
+        Random ones take about as many steps to get there as a training has, and until then draw songs
+        to nowhere. A value that no text names stays random.
+
+        Args:
+            texts: unit vectors (N, dim).
+            named: (N, values) of 0 and 1, the values that each text names.
+        """
+        rest = texts.float() - texts.float().mean(0)
+        found = F.normalize(named.T @ rest, dim=-1) * self.vectors.norm(dim=-1, keepdim=True)
+        self.vectors.copy_(torch.where(named.sum(0)[:, None] > 0, found, self.vectors))
+
     def forward(self, vectors: Tensor, targets: Tensor) -> Tensor:
         """Mean over kinds of the cross-entropy between a softmax over prototypes and the named values.
 

@@ -1,8 +1,9 @@
 """What is sung in a song: its phones, moment by moment, and from them a vector of its words.
 
 A song's theme is in its words and not in its sound. `Words` is a small recogniser of initials and
-finals, taught by the times at which a corpus knows them to be sung, and behind it detectors of what
-is spelled by them: a syllable, a word, a few words, each counted where it fits best.
+finals, taught by the times at which a corpus knows them to be sung; of each Mandarin syllable it then
+says how likely it is sung somewhere, and these likelihoods make the vector. Detectors of words that were
+learned instead, convolutions over the phones, heard no theme after as long a training (docs/LOG.md).
 """
 
 import numpy as np
@@ -11,14 +12,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from chinmu.config import AudioConfig
-from common.phones import BLANK, TOKENS
+from common.phones import BLANK, SPELLINGS, TOKENS
 from common.timedelay import Block
 from corpus.record import SongRecord
 from corpus.sung import UNKNOWN, frame_labels, sung_lines
 
 STRIDE = 2  # frames of features to one of phones: 21.5 Hz at the demo's hop
 _STEPS = (1, 2, 4, 1, 2, 4)  # frames between the three that each block of the recogniser sees
-_SPANS = (1, 2, 4)  # frames between the five that each detector sees: 0.2 s, then 0.6 s, then 1.3 s
+_LEAD = 3  # frames before a final in which its initial is looked for: 0.14 s
+
+
+_SPELLED = (
+    [tokens[0] if len(tokens) == 2 else BLANK for tokens in SPELLINGS.values()],
+    [tokens[-1] for tokens in SPELLINGS.values()],
+)
+_INITIALS = sorted({token for token in _SPELLED[0] if token != BLANK})
 
 
 class Words(nn.Module):
@@ -31,12 +39,7 @@ class Words(nn.Module):
         self.blocks = nn.ModuleList(Block(width, 2 * width, step) for step in _STEPS)
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, len(TOKENS))
-        inputs = [len(TOKENS) - 1, *[2 * width] * (len(_SPANS) - 1)]
-        self.detectors = nn.ModuleList(
-            nn.Conv1d(size, 2 * width, 5, dilation=span, padding=2 * span)
-            for size, span in zip(inputs, _SPANS, strict=True)
-        )
-        self.outward = nn.Linear(2 * width * len(_SPANS), 2 * width)
+        self.outward = nn.Linear(len(SPELLINGS), 2 * width)
         self.out_norm = nn.LayerNorm(2 * width)
         self.out_features = 2 * width
 
@@ -48,12 +51,25 @@ class Words(nn.Module):
         for block in self.blocks:
             x = block(x)
         logits = self.head(self.norm(x))
-        spelled = logits.float().softmax(-1)[..., BLANK + 1 :].to(logits.dtype).transpose(1, 2)
-        found = []
-        for detector in self.detectors:
-            spelled = F.gelu(detector(spelled))
-            found.append(spelled.amax(-1))
-        return logits, self.out_norm(self.outward(torch.cat(found, dim=1)))
+        found = syllables(logits.float().softmax(-1)).amax(1)
+        return logits, self.out_norm(self.outward(found.to(logits.dtype)))
+
+
+def syllables(phones: Tensor) -> Tensor:
+    """How likely each syllable's final begins, or goes on, at each moment behind its initial.
+
+    Args:
+        phones: (W, T, len(TOKENS)) probabilities.
+    Returns:
+        (W, T, len(SPELLINGS)), in the order of `common.phones.SPELLINGS`. A syllable without an initial
+        begins where its final didn't sound just before, nor any initial.
+    """
+    initials, finals = (torch.tensor(part, device=phones.device) for part in _SPELLED)
+    shifted = [F.pad(phones, (0, 0, k, 0))[:, : phones.shape[1]] for k in range(1, _LEAD + 1)]
+    before = torch.stack(shifted).amax(0)
+    behind = before[..., initials]
+    anew = (1 - before[..., _INITIALS].amax(-1, keepdim=True)) * (1 - before[..., finals])
+    return phones[..., finals] * torch.where(initials == BLANK, anew, behind)
 
 
 def phones(record: SongRecord, config: AudioConfig, count: int) -> np.ndarray:

@@ -48,6 +48,8 @@ from corpus.sung import UNKNOWN
 
 logger = logging.getLogger(__name__)
 
+_PLACED = 4000  # texts by which a trained model's prototypes are found
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -108,6 +110,10 @@ def prepare(config: TrainConfig, accelerator: Accelerator, pairs: Pairs) -> Stat
     model = begun(config, pairs)
     train_only(model, config.only)
     prototypes = Prototypes(pairs.labels, config.model.dim)
+    if config.init is not None:
+        with torch.no_grad():
+            texts, named = pairs.said(_PLACED)
+            prototypes.place(model.embed_text(texts), named)
     groups = [
         *decay_groups(model, config.weight_decay),
         {"params": [prototypes.vectors], "weight_decay": 0.0},

@@ -41,9 +41,24 @@ _MORE: dict[str, dict[str, str]] = {
         "none": "轻音乐 背景音乐 bgm 交响乐 交响曲 协奏曲 奏鸣曲 圆舞曲 进行曲 小夜曲 夜曲 器乐曲 只要伴奏"
     },
     "scene": {"女朋友": "女朋友 男朋友 朋友圈"},
-    "instrument": {"架子鼓": "鼓 打击乐", "木吉他": "吉他", "电吉他": "电吉它", "弦乐": "提琴组"},
+    "instrument": {
+        "架子鼓": "鼓 打击乐 drums", "木吉他": "吉他 吉它 结他 guitar", "电吉他": "电吉它",
+        "弦乐": "提琴组 管弦乐团 交响乐团", "钢琴": "piano", "小提琴": "提琴 violin", "大提琴": "cello",
+        "贝斯": "bass", "萨克斯": "sax saxophone", "长笛": "flute", "笛子": "笛", "小号": "trumpet",
+        "二胡": "erhu", "古筝": "guzheng", "琵琶": "pipa",
+    },
 }  # fmt: skip
-_SINGLE = "慢快燃酷雨哭鼓箫"  # one-character names that may be trusted
+# Instruments that the corpus doesn't have, behind the one it has that sounds most like them.
+_LIKE = {
+    "双簧管": "唢呐 风笛", "箫": "葫芦丝 巴乌 埙 陶笛", "口琴": "笙", "长笛": "口哨 竖笛 短笛",
+    "单簧管": "巴松 大管", "长号": "圆号", "大提琴": "马头琴 中提琴", "二胡": "京胡 高胡 板胡",
+    "古筝": "古琴 箜篌 扬琴", "琵琶": "三弦 柳琴 月琴 中阮 大阮", "竖琴": "里拉琴",
+    "木吉他": "尤克里里 ukulele 曼陀林",
+    "颤音琴": "木琴 马林巴 手碟 钢鼓", "音乐盒": "卡林巴 拇指琴", "钢片琴": "编钟 风铃",
+    "电钢琴": "电子琴 键盘", "沙锤与打击乐": "手鼓 非洲鼓 铃鼓", "中国鼓": "镲 锣 定音鼓",
+}  # fmt: skip
+NEAREST = {name: near for near, names in _LIKE.items() for name in names.split()}
+_SINGLE = "慢快燃酷雨哭鼓箫笛埙笙镲锣"  # one-character names that may be trusted
 _NOT = "不太|不那么|不要|不用|不需要|没有|不带|不含|去掉|不想要|别用|别加|别有|无|别"
 _NEGATION = re.compile(rf"(?:{_NOT})[^，,。；;、\s]{{0,2}}$")
 _AND = ("和", "跟", "与", "、", "及", "或", "也不要")  # a refusal goes on behind these
@@ -113,6 +128,13 @@ def attributes(text: str) -> Attributes:
     if piece and "singer" not in found and not _WORDS.search(text):
         found["singer"] = "none"
     return _with_numbers(text, found, instruments, refused)
+
+
+def substitutes(text: str) -> dict[str, str]:
+    """The instruments that a description names and the corpus doesn't have, with the nearest that it has."""
+    text = normalise(text)
+    found = (text[start:end].lower() for start, end in _names(text))
+    return {name: NEAREST[name] for name in found if name in NEAREST}
 
 
 def _said(text: str) -> list[tuple[str, str, bool]]:
@@ -187,6 +209,8 @@ def _lexicon() -> dict[str, tuple[tuple[str, str], ...]]:
         for value, names in rows.items():
             for name in names.split():
                 add(name, kind, value, 99)
+    for name, value in NEAREST.items():
+        add(name, "instrument", value, 99)
     for row in read("speech")["scene"].values():
         for name in (name for kind in SCENES for name in words(row[kind]) if len(name) > 2):
             if name.lower() not in meanings:

@@ -104,3 +104,12 @@ def test_words_are_sung_though_a_plan_has_no_singer() -> None:
     sketch = tiny_pipeline().writer.plan("纯音乐", seed=3, duration=12)
     assert of_sketch(sketch, Lyrics(()))["singer"] == "none"
     assert "singer" not in of_sketch(sketch, Lyrics.parse("<verse>\n细雨敲着窗"))
+
+
+def test_an_instrument_that_nobody_knows_is_told_as_the_nearest(caplog: pytest.LogCaptureFixture) -> None:
+    found = arrangement("古风，葫芦丝", {}, {}, {"lead": ("箫", "笛子")})
+    assert found == {"lead": "箫"}
+    assert "know no 葫芦丝: they are told 箫" in caplog.text
+    caplog.clear()
+    arrangement("古风，不要葫芦丝", {}, {}, {"lead": ("箫", "笛子")})
+    assert not caplog.text

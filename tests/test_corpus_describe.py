@@ -9,6 +9,7 @@ from common.description import Audience
 from common.score import ChordChange, Groove, Note, Score, Section
 from common.seeds import generator
 from common.theory import Key
+from corpus.attributes import NEAREST, substitutes
 from corpus.describe import attributes, describe, prompt, tempo_class
 from corpus.facts import Facts, key_names, tempo_term
 from corpus.genres import GENRES
@@ -384,3 +385,13 @@ def test_a_song_in_short_is_read_back():
 def test_pick_takes_each_option():
     rng = generator(1, "pick")
     assert {pick(rng, "abc") for _ in range(50)} == set("abc")
+
+
+def test_instruments_that_the_corpus_lacks_are_read_as_the_nearest():
+    known = set(read("speech")["instrument"])
+    assert set(NEAREST.values()) <= known and not set(NEAREST) & known
+    assert attributes("古风，唢呐和古琴")["instruments"] == ("双簧管", "古筝")
+    assert substitutes("古风，唢呐和古琴") == {"唢呐": "双簧管", "古琴": "古筝"}
+    assert attributes("不要唢呐，要二胡")["instruments"] == ("二胡",)
+    assert attributes("Guitar and piano")["instruments"] == ("木吉他", "钢琴")
+    assert substitutes("长笛、笛子和洞箫") == {}
