@@ -96,3 +96,22 @@ def test_standardising_is_measured_once_and_then_fixed():
     torch.testing.assert_close(out.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(out.std(0), torch.ones(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(layer(batch[:1]), out[:1])
+
+
+def test_prototypes_begin_where_texts_are():
+    songs = [
+        record(n, theme=theme, singer="male") for n, theme in enumerate(("月亮", "过年", "月亮", "海边"))
+    ]
+    vocabulary = Vocabulary(songs)
+    torch.manual_seed(0)
+    prototypes = Prototypes(vocabulary, 4)
+    before = prototypes.vectors.detach().clone()
+    rows = [vocabulary.row({"theme": (name,)}) for name in ("月亮", "月亮", "过年")]
+    texts = torch.eye(4)[[0, 0, 1]]
+    prototypes.place(texts, torch.tensor(rows))
+    moon, year, sea = (vocabulary.columns["theme", name] for name in ("月亮", "过年", "海边"))
+    placed = torch.nn.functional.normalize(prototypes.vectors.detach(), dim=-1)
+    assert placed[moon].argmax() == 0 and placed[year].argmax() == 1
+    assert float(placed[moon] @ placed[year]) == pytest.approx(-1.0), "what all texts share tells nothing"
+    assert torch.equal(prototypes.vectors.detach()[sea], before[sea])
+    assert float(prototypes.vectors.detach()[moon].norm()) == pytest.approx(float(before[moon].norm()))

@@ -15,12 +15,12 @@ from chinmu.config import AudioConfig, ModelConfig, TextConfig
 from chinmu.data import DataConfig, Pairs, cache, pieces
 from chinmu.model import ChinMu, build
 from chinmu.prototypes import of_song
-from chinmu.sung import STRIDE, Words, phones, spelling
+from chinmu.sung import STRIDE, Words, phones, spelling, syllables
 from chinmu.telling import TellConfig
 from chinmu.text import character_tokenizer
 from common.description import Audience, Description
 from common.errors import ConfigError
-from common.phones import BLANK, TOKENS, spell
+from common.phones import BLANK, SPELLINGS, TOKENS, spell
 from common.seeds import generator
 from corpus import manifest
 from corpus.record import SongRecord, TimedLine, TimedSyllable
@@ -100,6 +100,23 @@ def test_crops_carry_their_phones(tmp_path: Path):
     short = phones(record(0), AUDIO, 50)
     windows, sung = songs._crop(1, 2.5, generator(0, "crop"))
     assert np.array_equal(sung.numpy()[0], np.resize(short, windows.shape[-1])[::STRIDE])
+
+
+def test_a_syllable_is_as_likely_as_its_final_behind_its_initial():
+    names = list(SPELLINGS)
+    (m, a), (o,) = spell("ma"), spell("o")
+    probabilities = torch.zeros(1, 8, len(TOKENS))
+    probabilities[..., BLANK] = 1.0
+    probabilities[0, 1, m], probabilities[0, 2, a], probabilities[0, 3, a] = 0.8, 0.9, 0.5
+    found = syllables(probabilities)[0]
+    assert found[2, names.index("ma")] == pytest.approx(0.8 * 0.9)
+    assert found[3, names.index("ma")] == pytest.approx(0.8 * 0.5), "a long vowel still belongs to it"
+    assert found[:, names.index("ba")].max() == 0 and found[0].max() == 0
+    assert found[2, names.index("a")] == pytest.approx(0.2 * 0.9), "behind an initial it isn't alone"
+    probabilities[0, 6, o] = 0.7
+    assert syllables(probabilities)[0, 6, names.index("o")] == pytest.approx(0.7)
+    probabilities[0, 7, o] = 0.7
+    assert syllables(probabilities)[0, 7, names.index("o")] == pytest.approx(0.7 * 0.3), "it has begun before"
 
 
 # ---- the recogniser ------------------------------------------------------------------------
