@@ -1,4 +1,4 @@
-"""What an encoder hears without being taught to: each song's genre, mood, … by the nearest prompt.
+"""What an encoder hears without being taught to: each song's genre, mood, theme, … by the nearest prompt.
 
     python -m eval.zero_shot --model runs/chinmu/model --manifest data/corpus/pool/manifest.jsonl \
         --picture confusion.png
@@ -48,6 +48,7 @@ def _one(value: str | None) -> tuple[str, ...]:
 KINDS: dict[str, Callable[[SongRecord], tuple[str, ...]]] = {
     "genre": lambda r: _one(r.genre),
     "mood": lambda r: _one(r.mood),
+    "theme": lambda r: _one(r.theme),  # heard by the words: an instrumental has none
     "tempo": lambda r: _one(tempo_class(r.tempo) if r.tempo else None),
     "singer": lambda r: _one(r.singer),
     "instrument": lambda r: tuple(r.instruments or ()),

@@ -15,7 +15,7 @@ def test_each_stage_runs_modules_of_the_project_and_shares_its_folders() -> None
     assert commands["latents"][0][-1] == commands["dit"][0][commands["dit"][0].index("--data") + 1]
     heard = commands["chinmu"][1]
     assert heard[heard.index("--init") + 1] == "w/chinmu/model"
-    assert heard[heard.index("--also") + 1] == "[w/corpus/short/manifest.jsonl]"
+    assert heard[heard.index("--also") + 1] == "[w/corpus/short/manifest.jsonl, w/corpus/ears/manifest.jsonl]"
     assert (
         "w/chinmu_audio/model" in commands["latents"][0] and "w/chinmu_audio/model" in commands["bundle"][0]
     )
