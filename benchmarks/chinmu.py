@@ -34,11 +34,11 @@ TEXTS = (
     "一首下雨天想家的慢歌，女声，钢琴伴奏",
     "中板（119 BPM）贯穿全曲，架子鼓组律动，副歌进入后弦乐铺底",
 )
-# HTSAT with about the parameters of the demo's tower (1.8 M).
+# HTSAT with about the parameters of the demo's tower (2.8 M).
 _SMALL_HTSAT = {
     "depths": [2, 2, 2, 2],
-    "patch_embeds_hidden_size": 28,
-    "hidden_size": 224,
+    "patch_embeds_hidden_size": 36,
+    "hidden_size": 288,
     "num_attention_heads": [2, 4, 4, 8],
 }
 
