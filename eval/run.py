@@ -189,6 +189,27 @@ class Heard:
     answers: dict[str, dict[str, Prompt]]  # system → song → prompt
 
 
+def _audible(systems: dict[str, list[Path]], scores: Scores) -> dict[str, list[Path]]:
+    """The systems of which at least one file can be opened; the others are named.
+
+    Raises:
+        RequestError: none is left.
+    """
+    found = {name: files for name, files in systems.items() if any(map(_opens, files))}
+    for name in systems.keys() - found.keys():
+        scores.warn(f"the system {name} is left out: none of its {len(systems[name])} files is audio")
+    if not found:
+        raise RequestError("none of the songs can be heard")
+    return found
+
+
+def _opens(file: Path) -> bool:
+    try:
+        return soundfile.info(str(file)).frames > 0
+    except (OSError, RuntimeError):
+        return False
+
+
 def _hear(
     name: str,
     settings: Settings,
@@ -502,6 +523,8 @@ def measure(settings: Settings) -> Scores:
         )
     scores = Scores()
     systems = systems_of(settings.songs)
+    if settings.allow_missing:
+        systems = _audible(systems, scores)
     references = reference_files(settings.references) if settings.references else []
     asked = prompts.read(settings.prompts) if settings.prompts else {}
     _describe(scores, settings, systems, asked, references)

@@ -228,6 +228,9 @@ def measure(settings: Settings) -> dict[str, dict[str, Estimate]]:
 def _summary(rows: Sequence[dict[str, float]]) -> dict[str, Estimate]:
     columns = dict.fromkeys(name for row in rows for name in row)
     known = {name: [row[name] for row in rows if math.isfinite(row.get(name, math.nan))] for name in columns}
+    for name, values in known.items():
+        if asked := sum(name in row for row in rows) - len(values):
+            logger.warning("%s isn't finite in %d of %d songs: they don't count", name, asked, len(rows))
     return {name: bootstrap(values) for name, values in known.items() if values}
 
 

@@ -225,6 +225,19 @@ def test_files_that_are_left_out_are_named_and_not_shown(few: run.Settings):
     assert page.count("<audio") == 2 and "song2-amateur.wav of songs is left out" in page
 
 
+def test_a_system_without_any_audio_is_left_out_and_named(few: run.Settings, tmp_path: Path):
+    home = tmp_path / "systems"
+    shutil.copytree(few.songs, home / "good")
+    (home / "torn").mkdir()
+    (home / "torn/song0-amateur.wav").write_bytes(b"RIFF nothing")
+    scores = run.measure(replace(few, songs=str(home)))
+    assert set(scores.files) == {"good"}
+    assert "the system torn is left out: none of its 1 files is audio" in scores.warnings
+    (home / "good").rename(tmp_path / "elsewhere")
+    with pytest.raises(RequestError, match="none of the songs can be heard"):
+        run.measure(replace(few, songs=str(home)))
+
+
 class OneWindow(Pitch):
     """Hears a song as one window."""
 
