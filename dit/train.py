@@ -28,6 +28,7 @@ from common.run import Run
 from common.seeds import derive_seed, generator
 from common.training import decay_groups, train_only, warm_cosine
 from dit import arrangement, phones
+from dit.conditions import ROLES
 from dit.config import TrainConfig
 from dit.data import Batch, Batches, LatentSongs
 from dit.discriminants import Discriminants, fit
@@ -142,19 +143,18 @@ def begin_from(model: SongTransformer, folder: str) -> None:
     """Take over the weights of a trained song model, all of them.
 
     The trained one may lack the road of the sung phones or the arrangement, which change nothing at their
-    start.
+    start, or players that have joined the corpus since: these are new, and the others keep what they learned.
 
     Raises:
-        CheckpointError: no readable song model is there, or it has another shape or other names of players.
+        CheckpointError: no readable song model is there, or it has another shape or players unknown here.
     """
     try:
         source = SongTransformer.from_pretrained(folder, torch_dtype=torch.float32)
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{folder} holds no readable song model: {error}") from error
-    # Numbers stand for names: as many others would fit the tables, and be taken for each other.
-    if source.known and model.known and source.known != model.known:
-        raise CheckpointError(f"the song model in {folder} knows its players by other names")
     trained = source.state_dict()
+    if source.known and model.known:
+        trained |= _by_name(source, model, folder)
     for part in ("voice.", "players."):
         if not any(name.startswith(part) for name in trained):
             trained |= {name: value for name, value in model.state_dict().items() if name.startswith(part)}
@@ -162,6 +162,21 @@ def begin_from(model: SongTransformer, folder: str) -> None:
     if differs := sorted({name for name, _ in shapes[0].items() ^ shapes[1].items()}):
         raise CheckpointError(f"the song model in {folder} has another shape, first at {differs[0]}")
     model.load_state_dict(trained)
+
+
+def _by_name(source: SongTransformer, model: SongTransformer, folder: str) -> dict[str, torch.Tensor]:
+    """The tables of players of a trained model, its rows at the numbers that their names have here."""
+    own, trained = model.state_dict(), source.state_dict()
+    found = {}
+    for number, role in enumerate(ROLES):
+        here, there = model.known.get(role, ()), source.known.get(role, ())
+        if strange := [name for name in there if name not in here]:
+            raise CheckpointError(f"the song model in {folder} has the {role} {strange[0]}, unknown here")
+        rows = torch.tensor([0, *(1 + here.index(name) for name in there)])
+        for table in (f"players.whole.{number}.weight", f"players.near.{number}.weight"):
+            if own[table].shape[1:] == trained[table].shape[1:]:
+                found[table] = own[table].clone().index_copy_(0, rows, trained[table])
+    return found
 
 
 def valid_batches(

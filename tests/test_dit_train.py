@@ -10,6 +10,8 @@ from processes import in_two
 
 from common.config import parse
 from common.errors import CheckpointError, ConfigError
+from dit import arrangement
+from dit.conditions import ROLES
 from dit.config import FlowConfig, ModelConfig, TrainConfig
 from dit.data import Batch, Batches, LatentSongs
 from dit.flow import Bezier
@@ -83,12 +85,38 @@ def test_training_goes_on_from_trained_weights_of_the_same_shape_only(folder: Pa
     assert turned["lead"] != list(model.known["lead"])
     model.register_to_config(arrangement=turned)
     model.save_pretrained(str(tmp_path / "turned"))
-    with pytest.raises(CheckpointError, match="by other names"):
-        train(replace(settings, out=str(tmp_path / "fourth"), init=str(tmp_path / "turned")))
+    third = train(replace(settings, out=str(tmp_path / "back"), init=str(tmp_path / "turned")))
+    back = SongTransformer.from_pretrained(str(third))
+    assert back.known == SongTransformer.from_pretrained(str(first)).known
+    lead = ROLES.index("lead")
+    rows, was = (m.players.whole[lead].weight for m in (back, model))
+    assert torch.equal(rows[0], was[0]) and torch.equal(rows[1:], was[1:].flip(0)), "numbers follow names"
+    model.register_to_config(arrangement=turned | {"lead": ["尺八", *turned["lead"][1:]]})
+    model.save_pretrained(str(tmp_path / "strange"))
+    with pytest.raises(CheckpointError, match="has the lead 尺八, unknown here"):
+        train(replace(settings, out=str(tmp_path / "fourth"), init=str(tmp_path / "strange")))
     with pytest.raises(CheckpointError, match="another shape"):
         train(replace(settings, out=str(tmp_path / "third"), model=ModelConfig("tiny", patch=4)))
     with pytest.raises(CheckpointError, match="no readable song model"):
         train(replace(settings, out=str(tmp_path / "fourth"), init=str(tmp_path)))
+
+
+def test_players_who_joined_since_are_new_and_the_others_keep_what_they_learned(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = arrangement.names()
+    fewer = names | {"lead": names["lead"][1:]}
+    with monkeypatch.context() as patched:
+        patched.setattr(arrangement, "names", lambda: fewer)
+        first = train(config(folder, tmp_path / "first", 2))
+    second = train(replace(config(folder, tmp_path / "second", 1), init=str(first), lr=0.0))
+    old, new = (SongTransformer.from_pretrained(str(f)) for f in (first, second))
+    lead = ROLES.index("lead")
+    assert new.known["lead"] == names["lead"] and len(old.known["lead"]) == len(names["lead"]) - 1
+    for table in ("whole", "near"):
+        was, now = (getattr(m.players, table)[lead].weight for m in (old, new))
+        assert torch.equal(now[0], was[0]) and torch.equal(now[2:], was[1:])
+    assert not new.players.whole[lead].weight[1].any()
 
 
 def test_accumulated_batches_are_one_step(folder: Path, tmp_path: Path) -> None:
