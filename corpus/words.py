@@ -20,7 +20,7 @@ from common.errors import LyricsError
 from common.lyrics import Lyrics, LyricSection, SectionTag
 from common.rhyme import group
 from corpus.moods import feeling
-from corpus.phrases import joints, pick, templates
+from corpus.phrases import expand, joints, pick, templates
 
 THEMES: tuple[str, ...] = (
     "思乡", "下雨天", "离别", "初恋", "夏天", "青春", "城市夜晚", "旅行", "友情", "母亲",
@@ -388,6 +388,52 @@ def is_familiar(line: str) -> bool:
     pairs, ends = _known()
     strange = sum(a + b not in pairs for a, b in zip(line, line[1:]))
     return strange <= 1 and (len(line) < 2 or line[-2:] in ends)
+
+
+def strangeness(line: str) -> int:
+    """How many runs of three characters stand in no clause of the book; a line's ends count as characters.
+
+    0 for the book's own clauses, also behind one of its openers, with an adverb behind 我, and two in a long
+    line; what only sounds like them (我们不怕风里, 拔剑向天见) has one or more.
+    """
+    ways = [line]
+    for adverb in _ADVERBS:
+        ways += [who + line[len(who + adverb) :] for who in ("我", "我们") if line.startswith(who + adverb)]
+    return min(_strange(a) + _strange(b) for way in ways for a, b in (("", way), *_halves(way)))
+
+
+def _halves(line: str) -> Iterator[tuple[str, str]]:
+    """An opener and the rest, or two clauses of a long line."""
+    opening = _triples()[1]
+    for place in range(1, len(line) - 2):
+        if line[:place] in opening:
+            yield "", line[place:]
+        elif len(line) >= _TWO and 3 <= place <= len(line) - 3:
+            yield line[:place], line[place:]
+
+
+def _strange(clause: str) -> int:
+    marked = f"^{clause}$" if clause else ""
+    return sum(marked[i : i + 3] not in _triples()[0] for i in range(len(marked) - 2))
+
+
+@cache
+def _triples() -> tuple[frozenset[str], frozenset[str]]:
+    """(runs of three characters with the ends of clauses, openers) of the book."""
+    runs: set[str] = set()
+    opening: set[str] = set()
+    for block in (*_read("shared").values(), *map(_theme, THEMES)):
+        for role, text in block.items():
+            if role not in _SPOKEN:
+                continue
+            clauses = [clause for template in templates(text) for clause in expand(template.pattern)]
+            if role in OPENERS.values():
+                opening.update(clauses)
+                continue
+            for clause in clauses:
+                marked = f"^{clause}$"
+                runs.update(marked[i : i + 3] for i in range(len(marked) - 2))
+    return frozenset(runs), frozenset(opening)
 
 
 @cache

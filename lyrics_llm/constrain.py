@@ -22,7 +22,7 @@ from common.score import DRUMS, HOLD, TICKS, ChordChange, Groove, Note, Section
 from common.theory import Chord, Key
 from corpus.genres import GENRES
 from corpus.styles import bars_of
-from corpus.words import is_familiar
+from corpus.words import is_familiar, strangeness
 from lyrics_llm import tokens as t
 from lyrics_llm.sketch import BAR_TICKS, SongSketch, slots
 from lyrics_llm.structure import FREE, OPEN, LineForm
@@ -43,6 +43,11 @@ class Choice(NamedTuple):
     good: Callable[[int], bool]
 
 
+def _strange(line: str) -> int:
+    """0 for what the book says, 1 for nearly so, 2 for what is made of its words, 3 for anything else."""
+    return min(2, strangeness(line)) if is_familiar(line) else 3
+
+
 @dataclass
 class Ahead:
     """What a grammar knows of the line that begins, for whoever drafts whole lines."""
@@ -52,13 +57,13 @@ class Ahead:
     last: Ids | None = None  # what the last one may be
     # Of a whole line: 0 where the grammar wouldn't let it pass, 1 where it would, 2 where it ends anew, too.
     fits: Callable[[Sequence[int]], int] = len
-    # Whether a whole line is made of words that the corpus's book knows: cheaper to ask than `fits`.
-    familiar: Callable[[Sequence[int]], bool] = bool
+    # How strange a whole line is to the corpus's book, from 0: cheaper to ask than `fits`.
+    strange: Callable[[Sequence[int]], int] = bool
 
     def take(self) -> "Ahead | None":
         """The line, once."""
         count, self.count = self.count, 0
-        return Ahead(count, self.body, self.last, self.fits, self.familiar) if count else None
+        return Ahead(count, self.body, self.last, self.fits, self.strange) if count else None
 
 
 class Words:
@@ -272,7 +277,7 @@ def _line(
 
     if ahead is not None:
         ahead.count, ahead.body, ahead.fits = count, everything, fits
-        ahead.familiar = lambda tokens: is_familiar("".join(words.names[token] for token in tokens))
+        ahead.strange = lambda tokens: _strange("".join(words.names[token] for token in tokens))
         ahead.last = rhyming if len(rhyming) else everything
     line = ""
     while len(line) < count:

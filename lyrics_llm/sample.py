@@ -139,8 +139,8 @@ def _draft(
     """Of several whole lines that the grammar lets pass, the likeliest with a new end; empty: it lets none.
 
     A line drawn token by token learns too late that its last character must rhyme, and that it copies
-    another; among whole lines the model's own likelihood tells which one got there by itself. Lines of
-    unknown words, such as those cut within their last one, come after all others.
+    another; among whole lines the model's own likelihood tells which one got there by itself. The stranger
+    a line is to the corpus's book, the later it comes.
 
     Args:
         state: cache, mask (T,) and last position of a row, and its number.
@@ -174,10 +174,10 @@ def _draft(
             )
             logits = seen.logits[:, -1].float().cpu()
     lines = torch.stack(drawing, 1)[likelihood.argsort(descending=True, stable=True)].tolist()
-    known = [line.familiar(tokens) for tokens in lines]
-    for wanted in (True, False):
+    strange = [line.strange(tokens) for tokens in lines]
+    for degree in sorted(set(strange)):
         passed: list[int] = []
-        for tokens in (tokens for tokens, familiar in zip(lines, known) if familiar == wanted):
+        for tokens in (tokens for tokens, own in zip(lines, strange) if own == degree):
             fits = line.fits(tokens)
             if fits == 2:
                 return tokens

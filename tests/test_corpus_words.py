@@ -184,3 +184,13 @@ def test_the_books_own_lines_are_familiar_and_cut_ones_are_not(songs):
     cut = [line[:-1] for line in lines if len(line) > 4]
     assert sum(map(words.is_familiar, cut)) < 0.25 * len(cut)  # some say something still: 单车穿过街
     assert words.is_familiar("家") and not words.is_familiar("爱你真好抱")
+
+
+def test_what_the_book_says_is_not_strange_and_what_sounds_like_it_is(songs):
+    lines = [line for _, lyrics in songs for line in lyrics.lines]
+    own = [words.strangeness(line) for line in lines]
+    assert sum(value == 0 for value in own) > 0.95 * len(lines)
+    long = [line for line in lines if len(line) > 4]
+    mixed = [a[: len(a) // 2] + b[len(b) // 2 :] for a, b in zip(long, long[1:])]
+    assert sum(words.strangeness(line) > 0 for line in mixed) > 0.75 * len(mixed)
+    assert words.strangeness("拔剑向天见") > 0 and words.strangeness("我们不怕风里") > 0

@@ -196,9 +196,8 @@ def test_a_whole_line_is_known_to_pass_before_it_is_written(vocabulary: Vocabula
     assert line is not None and line.count == 5 and ahead.take() is None
     expected = {"风吹过山岗": 2, "灯还没点亮": 1, "风吹过山河": 0, "我等到天亮": 0}
     assert {text: line.fits([ids[c] for c in text]) for text in expected} == expected
-    assert line.familiar([ids[c] for c in "你是我的答案"]) and not line.familiar(
-        [ids[c] for c in "你是我的答"]
-    )
+    ranked = ("你是我的答案", "我们不怕风里", "剑鸣如霜", "你是我的答")
+    assert [line.strange([ids[c] for c in text]) for text in ranked] == [0, 1, 2, 3]
 
 
 def test_the_likeliest_draft_that_passes_is_taken() -> None:
@@ -220,9 +219,9 @@ def test_the_likeliest_draft_that_passes_is_taken() -> None:
     assert _draft(Likes(), state, scores, line, draws, Temper(1.0, 0.0), 64) == [3, 1]  # type: ignore[arg-type]
     line = Ahead(2, everything, everything, lambda tokens: min(fits(tokens), 1))
     assert _draft(Likes(), state, scores, line, draws, Temper(1.0, 0.0), 64) == [3, 2]  # type: ignore[arg-type]
-    line = Ahead(2, everything, everything, fits, lambda tokens: tokens[-1] == 2)
+    line = Ahead(2, everything, everything, fits, lambda tokens: int(tokens[-1] != 2))
     assert _draft(Likes(), state, scores, line, draws, Temper(1.0, 0.0), 64) == [3, 2]  # type: ignore[arg-type]
-    line = Ahead(2, everything, everything, fits, lambda tokens: tokens[-1] == 3)
+    line = Ahead(2, everything, everything, fits, lambda tokens: int(tokens[-1] != 3))
     assert _draft(Likes(), state, scores, line, draws, Temper(1.0, 0.0), 64) == [3, 1]  # type: ignore[arg-type]
     line = Ahead(2, everything, everything, lambda tokens: 0)
     assert _draft(Likes(), state, scores, line, draws, Temper(1.0, 0.0), 8) == []  # type: ignore[arg-type]
