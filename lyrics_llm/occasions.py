@@ -1,4 +1,4 @@
-"""What to sing of where a description names no theme that the writer knows.
+"""Whether to sing, and of what, where a description says neither.
 
 People ask for a song for a birthday, a lullaby, a song to run to. The demo writer knows the themes of its
 corpus; for an occasion it may choose among those that suit it, so that a child isn't sung to sleep with
@@ -64,6 +64,8 @@ OCCASIONS: tuple[Occasion, ...] = (
     _occasion("抑郁 焦虑 压力 压抑 难受 解压", "失眠 孤独 日常"),
 )  # fmt: skip
 
+_SUNG = re.compile("[歌唱词]")
+_PLAYED = re.compile("曲(?!风|调|式|目|线|艺)|音乐|[器弦管民配]乐|旋律|铃声|片头|片尾|背景|[伴独合演]奏")
 _REFUSED = re.compile("(?:不要|不是|不想|不用|别|没有|无关|不谈)[^，,。；;、]{0,2}$")
 
 _GROWN = frozenset(
@@ -71,6 +73,14 @@ _GROWN = frozenset(
 )
 _SAD = frozenset(["失恋", "离别", "孤独", "失眠"])
 _MERRY = frozenset(["婚礼", "过年", "宠物", "夏天"])
+
+
+def is_to_be_sung(description: str) -> bool:
+    """Whether somebody is expected to sing: a song is asked for, or nothing that instruments may play alone.
+
+    What asks for an instrumental outright is read by `corpus.attributes`.
+    """
+    return bool(_SUNG.search(description)) or not _PLAYED.search(description)
 
 
 def occasion(description: str) -> tuple[str, Occasion] | None:

@@ -37,7 +37,7 @@ from lyrics_llm import model as models
 from lyrics_llm import tokens as t
 from lyrics_llm.constrain import Ahead, Words, lyrics_grammar, plan_grammar, score_grammar
 from lyrics_llm.limits import Limit, finished
-from lyrics_llm.occasions import occasion, suited
+from lyrics_llm.occasions import is_to_be_sung, occasion, suited
 from lyrics_llm.sample import Temper, write
 from lyrics_llm.sequence import lyrics_tokens, plan_tokens, prompt_tokens
 from lyrics_llm.sketch import FAST, SongSketch, counts_of, form_for
@@ -292,6 +292,8 @@ def wishes_of(description: str, fixed: Mapping[str, Any], read: bool = True) -> 
     fragments(description)  # raises when nothing is said
     wishes = _said(attributes(description)) if read else {}
     if read:
+        if "singer" not in wishes and is_to_be_sung(description):
+            wishes["singer"] = tuple(singer for singer in t.PLAN_FIELDS["singer"] if singer != "none")
         wishes |= _occasional(description, wishes | dict(fixed))
     for name, value in fixed.items():
         if name not in _CHOICES:

@@ -252,3 +252,13 @@ def test_a_theme_that_only_comes_near_is_said(writer: Writer, caplog: pytest.Log
     assert not caplog.records, "nothing is said where the words are the user's own"
     writer.write("生日歌，女声", sketch, seed=3)
     assert f"no theme for 生日: it writes of {sketch.theme}" in caplog.text
+
+
+def test_a_song_is_sung_unless_it_is_asked_otherwise(writer: Writer):
+    plain = ["下雨天想家的慢歌", "一首热血的摇滚", "安静一点的", "适合看书的歌曲"]
+    sketches = writer.plans(plain * 5, range(20), [14.0] * 20)
+    assert all(sketch.singer != "none" and any(s.lines for s in sketch.form) for sketch in sketches)
+    assert "none" not in wishes_of("快乐的爵士曲风", {})["singer"]
+    assert "singer" not in wishes_of("适合看书的音乐", {}) and wishes_of("纯音乐", {})["singer"] == "none"
+    assert writer.plan("慢歌", singer="none").singer == "none"
+    assert wishes_of("慢歌，男声", {})["singer"] == "male"
