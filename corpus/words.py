@@ -417,6 +417,11 @@ def _strange(clause: str) -> int:
     return sum(marked[i : i + 3] not in _triples()[0] for i in range(len(marked) - 2))
 
 
+def clause_runs() -> frozenset[str]:
+    """The runs of three characters that stand in clauses of the book; `^` begins and `$` ends a clause."""
+    return _triples()[0]
+
+
 @cache
 def _triples() -> tuple[frozenset[str], frozenset[str]]:
     """(runs of three characters with the ends of clauses, openers) of the book."""

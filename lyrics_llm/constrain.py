@@ -24,6 +24,7 @@ from corpus.genres import GENRES
 from corpus.styles import bars_of
 from corpus.words import is_familiar, strangeness
 from lyrics_llm import tokens as t
+from lyrics_llm.chains import Chains, Ways
 from lyrics_llm.sketch import BAR_TICKS, SongSketch, slots
 from lyrics_llm.structure import FREE, OPEN, LineForm
 from lyrics_llm.tokens import Vocabulary
@@ -59,11 +60,12 @@ class Ahead:
     fits: Callable[[Sequence[int]], int] = len
     # How strange a whole line is to the corpus's book, from 0: cheaper to ask than `fits`.
     strange: Callable[[Sequence[int]], int] = bool
+    ways: Ways | None = None  # how the line can be written as the book's clauses are
 
     def take(self) -> "Ahead | None":
         """The line, once."""
         count, self.count = self.count, 0
-        return Ahead(count, self.body, self.last, self.fits, self.strange) if count else None
+        return Ahead(count, self.body, self.last, self.fits, self.strange, self.ways) if count else None
 
 
 class Words:
@@ -105,6 +107,10 @@ class Words:
     @cached_property
     def han(self) -> Ids:
         return np.array(self.vocabulary.han, np.int64)
+
+    @cached_property
+    def chains(self) -> Chains:
+        return Chains(self.ids)
 
     def pitches(self, low: int, high: int, base: int, classes: Container[int]) -> Ids:
         """Pitch tokens of MIDI notes `low` to `high` of some pitch classes."""
@@ -279,6 +285,7 @@ def _line(
         ahead.count, ahead.body, ahead.fits = count, everything, fits
         ahead.strange = lambda tokens: _strange("".join(words.names[token] for token in tokens))
         ahead.last = rhyming if len(rhyming) else everything
+        ahead.ways = words.chains.ways(count, everything, ahead.last)
     line = ""
     while len(line) < count:
         line += words.names[(yield allowed(line))]

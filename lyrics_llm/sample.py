@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
+from lyrics_llm.chains import Drafts
 from lyrics_llm.constrain import Ahead, Choice, Ids
 from lyrics_llm.limits import Limit
 
@@ -139,8 +140,9 @@ def _draft(
     """Of several whole lines that the grammar lets pass, the likeliest with a new end; empty: it lets none.
 
     A line drawn token by token learns too late that its last character must rhyme, and that it copies
-    another; among whole lines the model's own likelihood tells which one got there by itself. The stranger
-    a line is to the corpus's book, the later it comes.
+    another; among whole lines the model's own likelihood tells which one got there by itself. Half of them
+    keep to the book's runs of characters, where these lead to such an end (`lyrics_llm.chains`); the
+    stranger a line is to the book, the later it comes.
 
     Args:
         state: cache, mask (T,) and last position of a row, and its number.
@@ -155,11 +157,18 @@ def _draft(
     mask = mask.expand(drafts, -1)
     logits = scores.expand(drafts, -1)
     likelihood, drawing = torch.zeros(drafts), []
+    chained = Drafts(line.ways, drafts // 2) if line.ways is not None else None
     for place in range(count):
-        ids = last if place + 1 == count else body
-        chances = torch.softmax(logits[:, ids] / max(temper.temperature, 1e-4), 1)
+        allowed = torch.zeros(logits.shape, dtype=torch.bool)
+        allowed[:, last if place + 1 == count else body] = True
+        for row, some in enumerate(chained.allowed() if chained else ()):
+            allowed[row] = False
+            allowed[row, torch.from_numpy(some)] = True
+        chances = torch.softmax(logits.masked_fill(~allowed, -torch.inf) / max(temper.temperature, 1e-4), 1)
         likely = torch.where(chances >= temper.min_p * chances.amax(1, keepdim=True), chances, 0.0)
-        drawn = ids[torch.multinomial(likely, 1, generator=generator)[:, 0]]
+        drawn = torch.multinomial(likely, 1, generator=generator)[:, 0]
+        if chained:
+            chained.take(drawn[: chained.count].tolist())
         likelihood += logits.gather(1, drawn[:, None])[:, 0] - logits[:, body].logsumexp(1)
         drawing.append(drawn)
         if place + 1 < count:
