@@ -92,6 +92,8 @@ class Prototypes(nn.Module):
             texts: unit vectors (N, dim).
             named: (N, values) of 0 and 1, the values that each text names.
         """
+        if not named.shape[1]:
+            return
         rest = texts.float() - texts.float().mean(0)
         found = F.normalize(named.T @ rest, dim=-1) * self.vectors.norm(dim=-1, keepdim=True)
         self.vectors.copy_(torch.where(named.sum(0)[:, None] > 0, found, self.vectors))

@@ -371,3 +371,17 @@ def test_calibrated_towers_tell_songs_and_texts_apart_before_any_training():
     model.calibrate(texts, windows)
     assert before > 0.7 and likeness() < before - 0.3
     assert not any(m.training for m in model.modules())
+
+
+def test_a_text_is_read_whole_and_by_its_fragments(model: ChinMu):
+    text = "安静的慢歌，女声，钢琴"
+    parts, mask = model.embed_fragments([text])
+    assert int(mask.sum()) == 3
+    alone = model.embed_text(["安静的慢歌", "女声", "钢琴"])
+    torch.testing.assert_close(parts[0], alone, atol=1e-5, rtol=1e-4)
+    whole = model._wholes([text])
+    both = torch.nn.functional.normalize(whole + torch.nn.functional.normalize(alone.sum(0), dim=-1), dim=-1)
+    torch.testing.assert_close(model.embed_text([text, "女声"])[:1], both, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        model.embed_text(["女声，！"]), model.embed_text(["女声"]), atol=1e-4, rtol=1e-3
+    )
