@@ -417,17 +417,21 @@ def _strange(clause: str) -> int:
     return sum(marked[i : i + 3] not in _triples()[0] for i in range(len(marked) - 2))
 
 
-def clause_runs() -> frozenset[str]:
-    """The runs of three characters that stand in clauses of the book; `^` begins and `$` ends a clause."""
-    return _triples()[0]
+def clause_runs(theme: str | None = None) -> frozenset[str]:
+    """The runs of three characters that stand in clauses of the book; `^` begins and `$` ends a clause.
+
+    Args:
+        theme: of its clauses and those that themes share alone; None: of all.
+    """
+    return _triples(theme)[0]
 
 
 @cache
-def _triples() -> tuple[frozenset[str], frozenset[str]]:
+def _triples(theme: str | None = None) -> tuple[frozenset[str], frozenset[str]]:
     """(runs of three characters with the ends of clauses, openers) of the book."""
     runs: set[str] = set()
     opening: set[str] = set()
-    for block in (*_read("shared").values(), *map(_theme, THEMES)):
+    for block in (*_read("shared").values(), *map(_theme, (theme,) if theme else THEMES)):
         for role, text in block.items():
             if role not in _SPOKEN:
                 continue

@@ -17,10 +17,10 @@ Ids = np.ndarray
 
 
 class Chains:
-    """The book's runs of three characters, in the tokens of a vocabulary."""
+    """The book's runs of three characters, in the tokens of a vocabulary; of one theme, or of all."""
 
-    def __init__(self, ids: Mapping[str, int]) -> None:
-        runs = [run for run in sorted(clause_runs()) if all(c in ids or c in "^$" for c in run)]
+    def __init__(self, ids: Mapping[str, int], theme: str | None = None) -> None:
+        runs = [run for run in sorted(clause_runs(theme)) if all(c in ids or c in "^$" for c in run)]
         pairs = sorted({run[:2] for run in runs} | {run[1:] for run in runs if run[2] != "$"})
         place = {pair: i for i, pair in enumerate(pairs)}
         steps = np.array(

@@ -22,7 +22,7 @@ from common.score import DRUMS, HOLD, TICKS, ChordChange, Groove, Note, Section
 from common.theory import Chord, Key
 from corpus.genres import GENRES
 from corpus.styles import bars_of
-from corpus.words import is_familiar, strangeness
+from corpus.words import THEMES, is_familiar, strangeness
 from lyrics_llm import tokens as t
 from lyrics_llm.chains import Chains, Ways
 from lyrics_llm.sketch import BAR_TICKS, SongSketch, slots
@@ -53,6 +53,7 @@ def _strange(line: str) -> int:
 class Ahead:
     """What a grammar knows of the line that begins, for whoever drafts whole lines."""
 
+    theme: str | None = None  # what the song is about, where that is known
     count: int = 0  # characters; 0 where no line begins
     body: Ids | None = None  # what any of them may be
     last: Ids | None = None  # what the last one may be
@@ -65,7 +66,11 @@ class Ahead:
     def take(self) -> "Ahead | None":
         """The line, once."""
         count, self.count = self.count, 0
-        return Ahead(count, self.body, self.last, self.fits, self.strange, self.ways) if count else None
+        return (
+            Ahead(self.theme, count, self.body, self.last, self.fits, self.strange, self.ways)
+            if count
+            else None
+        )
 
 
 class Words:
@@ -75,6 +80,7 @@ class Words:
         self.vocabulary = vocabulary
         self.ids = vocabulary.ids
         self.names = vocabulary.names
+        self._chains: dict[str | None, Chains] = {}
 
     def only(self, *tokens: str) -> Ids:
         return np.array([self.ids[token] for token in tokens], np.int64)
@@ -108,9 +114,12 @@ class Words:
     def han(self) -> Ids:
         return np.array(self.vocabulary.han, np.int64)
 
-    @cached_property
-    def chains(self) -> Chains:
-        return Chains(self.ids)
+    def chains(self, theme: str | None) -> Chains:
+        """Of a theme of the book, or of all."""
+        theme = theme if theme in THEMES else None
+        if theme not in self._chains:
+            self._chains[theme] = Chains(self.ids, theme)
+        return self._chains[theme]
 
     def pitches(self, low: int, high: int, base: int, classes: Container[int]) -> Ids:
         """Pitch tokens of MIDI notes `low` to `high` of some pitch classes."""
@@ -285,7 +294,10 @@ def _line(
         ahead.count, ahead.body, ahead.fits = count, everything, fits
         ahead.strange = lambda tokens: _strange("".join(words.names[token] for token in tokens))
         ahead.last = rhyming if len(rhyming) else everything
-        ahead.ways = words.chains.ways(count, everything, ahead.last)
+        for theme in dict.fromkeys((ahead.theme, None)):  # its own way of speaking, else anybody's
+            if (ways := words.chains(theme).ways(count, everything, ahead.last)) is not None:
+                break
+        ahead.ways = ways
     line = ""
     while len(line) < count:
         line += words.names[(yield allowed(line))]

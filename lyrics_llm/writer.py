@@ -201,7 +201,7 @@ class Writer:
         forms = structures or [Structure.of(sketch.shape) for sketch in sketches]
         keeps = keep or [None] * len(forms)
         done: list[list[list[str]]] = [[] for _ in forms]
-        aheads = [Ahead() for _ in forms]
+        aheads = [Ahead(sketch.theme) for sketch in sketches]
         grammars = [
             lyrics_grammar(
                 self.words,

@@ -18,7 +18,7 @@ EVERYTHING = np.array(sorted(IDS.values()))
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Chains:
     runs = {f"^{c}$"[i : i + 3] for c in CLAUSES for i in range(len(c))}
-    monkeypatch.setattr(chains, "clause_runs", lambda: frozenset(runs))
+    monkeypatch.setattr(chains, "clause_runs", lambda theme: frozenset(runs))
     return Chains(IDS)
 
 
@@ -78,7 +78,7 @@ def test_the_books_chains_lead_to_its_rhymes():
     words = Words(Vocabulary(build()))
     for track in ("江阳", "一七", "言前"):
         last = words.rhyming[track]
-        ways = words.chains.ways(5, words.han, last)
+        ways = words.chains(None).ways(5, words.han, last)
         assert ways is not None
         drafts, line = Drafts(ways, 1), ""
         rng = np.random.default_rng(1)
@@ -88,3 +88,8 @@ def test_the_books_chains_lead_to_its_rhymes():
             line += words.names[token]
         assert strangeness(line) == 0 and token in last
     assert "^我" in {run[:2] for run in clause_runs()}
+
+
+def test_a_theme_speaks_in_its_own_way():
+    own, all_of_them = clause_runs("江湖"), clause_runs()
+    assert own < all_of_them and "一壶酒" in own and "一壶酒" not in clause_runs("宠物")

@@ -215,15 +215,15 @@ def test_the_likeliest_draft_that_passes_is_taken() -> None:
 
     state = (DynamicCache(), torch.ones(5, dtype=torch.long), 4, 0)
     draws = torch.Generator().manual_seed(0)
-    line = Ahead(2, everything, everything, fits)
+    line = Ahead(None, 2, everything, everything, fits)
     assert _draft(Likes(), state, scores, line, draws, Temper(1.0, 0.0), 64) == [3, 1]  # type: ignore[arg-type]
-    line = Ahead(2, everything, everything, lambda tokens: min(fits(tokens), 1))
+    line = Ahead(None, 2, everything, everything, lambda tokens: min(fits(tokens), 1))
     assert _draft(Likes(), state, scores, line, draws, Temper(1.0, 0.0), 64) == [3, 2]  # type: ignore[arg-type]
-    line = Ahead(2, everything, everything, fits, lambda tokens: int(tokens[-1] != 2))
+    line = Ahead(None, 2, everything, everything, fits, lambda tokens: int(tokens[-1] != 2))
     assert _draft(Likes(), state, scores, line, draws, Temper(1.0, 0.0), 64) == [3, 2]  # type: ignore[arg-type]
-    line = Ahead(2, everything, everything, fits, lambda tokens: int(tokens[-1] != 3))
+    line = Ahead(None, 2, everything, everything, fits, lambda tokens: int(tokens[-1] != 3))
     assert _draft(Likes(), state, scores, line, draws, Temper(1.0, 0.0), 64) == [3, 1]  # type: ignore[arg-type]
-    line = Ahead(2, everything, everything, lambda tokens: 0)
+    line = Ahead(None, 2, everything, everything, lambda tokens: 0)
     assert _draft(Likes(), state, scores, line, draws, Temper(1.0, 0.0), 8) == []  # type: ignore[arg-type]
 
 
