@@ -7,7 +7,7 @@ pitches lie in the singer's range. Fed with `lyrics_llm.sequence`'s rows it is t
 """
 
 from collections.abc import Callable, Container, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -66,11 +66,7 @@ class Ahead:
     def take(self) -> "Ahead | None":
         """The line, once."""
         count, self.count = self.count, 0
-        return (
-            Ahead(self.theme, count, self.body, self.last, self.fits, self.strange, self.ways)
-            if count
-            else None
-        )
+        return replace(self, count=count) if count else None
 
 
 class Words:
