@@ -1,8 +1,9 @@
 """Spoken syllables from espeak-ng, through ctypes on the library of the espeakng-loader package.
 
 The library keeps oscillator phases and noise positions from one utterance to the next, so that what it
-says depends on what it said before. Here it is loaded afresh for every utterance (5 ms): the same text
-gives the same samples in any order, process and forked worker. One utterance at a time in a process.
+says depends on what it said before, and seeds its noise from the clock. Here it is loaded afresh for every
+utterance (5 ms) and seeded alike: the same text gives the same samples in any order, process, forked worker
+and second. One utterance at a time in a process.
 """
 
 import _ctypes
@@ -125,6 +126,7 @@ def _say(library: ctypes.CDLL, text: str, voice: str, pitch: int, rate: int) -> 
     for parameter, value in ((_RATE, rate), (_VOLUME, 100), (_PITCH, pitch), (_RANGE, 0)):
         library.espeak_SetParameter(parameter, value, 0)
     data = text.encode()
+    library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # initialising took the clock's second, for breath
     library.espeak_Synth(data, len(data) + 1, 0, 1, 0, _UTF8 | _BRACKETS, None, None)
     library.espeak_Synchronize()
     if not pieces or not phonemes:

@@ -25,7 +25,7 @@ from corpus import espeak
 log = logging.getLogger(__name__)
 
 FRAME = 0.005  # s
-_FORMAT = 3  # raise it when what a template holds changes
+_FORMAT = 4  # raise it when what a template holds changes
 _FFT = 1024
 _GLIDE = 12  # frames: a glide (y, w, the u of zhuang) is spoken longer than it is sung
 _FLOOR = -14.0  # log power below the vowel's, where a frame counts as silent
