@@ -17,26 +17,30 @@ _KINDS = ("genre", "mood", "tempo", "singer", "theme", "scale")
 # Said by users, though no description of the corpus says them.
 _MORE: dict[str, dict[str, str]] = {
     "singer": {
-        "female": "女生 女孩 女人唱 姐姐唱 女嗓 女音",
-        "male": "男生 男孩 男人唱 哥哥唱 男嗓 男音 大叔",
-        "child": "小孩 小朋友 孩子的声音 儿童唱",
+        "female": "女生 女孩 女人唱 姐姐唱 女嗓 女音 female woman girl",
+        "male": "男生 男孩 男人唱 哥哥唱 男嗓 男音 大叔 male man boy",
+        "child": "小孩 小朋友 孩子的声音 儿童唱 child children kid kids",
         "none": "无歌词 不要歌词 不要有人唱 不带人声 不要唱歌 器乐 伴奏带 instrumental",
     },
     "tempo": {
-        "slow": "慢歌 慢一些 舒缓 缓慢 慢板 柔板 广板",
+        "slow": "慢歌 慢一些 舒缓 缓慢 慢板 柔板 广板 slow",
         "medium": "行板 中等速度 中速的歌",
-        "fast": "快歌 快一些 快板 急板 节奏感强",
+        "fast": "快歌 快一些 快板 急板 节奏感强 fast upbeat",
     },
     "mood": {
-        "欢快": "欢乐 愉快 高兴 喜庆", "伤感": "想哭 哭 悲 伤心 心碎 心痛 失落 崩溃 emo", "忧郁": "郁闷",
-        "宁静": "安宁 平和", "激昂": "励志 澎湃 鼓舞 兴奋",
+        "欢快": "欢乐 愉快 高兴 喜庆 happy cheerful", "忧郁": "郁闷",
+        "伤感": "想哭 哭 悲 伤心 心碎 心痛 失落 崩溃 emo sad",
+        "宁静": "安宁 平和 calm peaceful", "激昂": "励志 澎湃 鼓舞 兴奋 epic",
+        "浪漫": "romantic", "梦幻": "dreamy", "怀旧": "nostalgic", "热血": "energetic",
     },
     "theme": {
         "下雨天": "雨", "思乡": "家乡 老家", "母亲": "母亲节", "父亲": "父亲节", "告白": "情人节",
         "失恋": "前女友 前男友", "婚礼": "结婚纪念日 婚庆", "打工": "搬砖 外卖小哥 农民工 社畜",
         "月亮": "中秋节", "过年": "大年三十", "宠物": "我的猫 我的狗 狗狗 小动物 喵星人", "草原": "呼伦贝尔",
     },
-    "genre": {"节奏布鲁斯": "rnb 蓝调", "嘻哈": "hiphop rap", "电子": "electronic", "流行": "pop"},
+    "genre": {
+        "节奏布鲁斯": "rnb 蓝调", "嘻哈": "hiphop rap", "电子": "electronic", "流行": "pop", "抒情": "ballad",
+    },
     "piece": {
         "none": "轻音乐 背景音乐 bgm 交响乐 交响曲 协奏曲 奏鸣曲 圆舞曲 进行曲 小夜曲 夜曲 器乐曲 只要伴奏"
     },
@@ -60,7 +64,9 @@ _LIKE = {
 NEAREST = {name: near for near, names in _LIKE.items() for name in names.split()}
 _SINGLE = "慢快燃酷雨哭鼓箫笛埙笙镲锣"  # one-character names that may be trusted
 _NOT = "不太|不那么|不要|不用|不需要|没有|不带|不含|去掉|不想要|别用|别加|别有|无|别"
-_NEGATION = re.compile(rf"(?:{_NOT})[^，,。；;、\s]{{0,2}}$")
+_NEGATION = re.compile(
+    rf"(?:{_NOT})[^，,。；;、\s]{{0,2}}$|(?<![a-z])(?:no|not|without)\s+(?:an?\s+|any\s+)?$", re.IGNORECASE
+)
 _AND = ("和", "跟", "与", "、", "及", "或", "也不要")  # a refusal goes on behind these
 _TIMBRE = re.compile("(?:音色|质感|音响)$")  # what follows describes an instrument, not the song
 _THEME_BEFORE = re.compile(r"(?:关于|讲的是|讲|写|说|主题[为是]?|唱的是|说的是|围绕|取材于|以)[^，,。]{0,1}$")
@@ -71,6 +77,9 @@ _OCCASION_AFTER = re.compile(r"(?:的时候)?(?:听|放|单曲循环)")
 # 钢琴曲, 古筝独奏曲: a piece for an instrument. Where neither a singer nor words are mentioned nobody sings.
 _PIECE_OF = re.compile("(?:独奏)?曲(?!风|调|式|目|线|艺)")
 _WORDS = re.compile("唱|歌|词")
+_NO_VOICE = re.compile(
+    r"(?<![a-z])(?:no|without)\s+(?:any\s+)?(?:vocals?|singing|voices?|lyrics|words)(?![a-z])"
+)
 _BPM = re.compile(r"(\d{2,3})(?:\.\d+)?\s*(?:bpm|拍)|(?:bpm|速度)\s*[为是:]?\s*(\d{2,3})", re.IGNORECASE)
 # In small letters too, as people type; but "in a minor key" names no tonic, and "am" no chord.
 _KEY = re.compile(
@@ -111,7 +120,7 @@ def attributes(text: str) -> Attributes:
     Longer names win over shorter ones they contain; 不要鼓 and 没有人声 are understood as refusals. Of two
     values of one attribute the first is kept, as people name the main thing first.
     """
-    text = normalise(text)
+    text = re.sub("hip hop", "hip-hop", normalise(text), flags=re.IGNORECASE)
     found: Attributes = {}
     instruments: list[str] = []
     refused: list[str] = []
@@ -125,7 +134,7 @@ def attributes(text: str) -> Attributes:
             found.setdefault("mode", FAMILY[value])
         elif not negated and kind != "scene":
             found.setdefault({"tempo": "tempo_class"}.get(kind, kind), value)  # type: ignore[misc]
-    if piece and "singer" not in found and not _WORDS.search(text):
+    if (piece and "singer" not in found and not _WORDS.search(text)) or _NO_VOICE.search(text.lower()):
         found["singer"] = "none"
     return _with_numbers(text, found, instruments, refused)
 

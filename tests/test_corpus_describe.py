@@ -395,3 +395,22 @@ def test_instruments_that_the_corpus_lacks_are_read_as_the_nearest():
     assert attributes("不要唢呐，要二胡")["instruments"] == ("二胡",)
     assert attributes("Guitar and piano")["instruments"] == ("木吉他", "钢琴")
     assert substitutes("长笛、笛子和洞箫") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a slow piano ballad, female voice", {"genre": "抒情", "tempo_class": "slow", "singer": "female"}),
+        ("Happy folk song for kids, guitar, no drums", {"genre": "民谣", "mood": "欢快", "singer": "child"}),
+        ("epic rock, male", {"genre": "摇滚", "mood": "激昂", "singer": "male"}),
+        ("something calm without a violin", {"mood": "宁静"}),
+        ("Hip Hop, no vocals", {"genre": "嘻哈", "singer": "none"}),
+    ],
+)
+def test_plain_english_is_read(text: str, expected: dict):
+    found = attributes(text)
+    assert {key: found[key] for key in expected} == expected
+    if "no drums" in text:
+        assert found["without"] == ("架子鼓",) and found["instruments"] == ("木吉他",)
+    if "without" in text:
+        assert found["without"] == ("小提琴",) and "instruments" not in found
