@@ -69,8 +69,7 @@ def arrangement(
     """
     said = attributes(description)
     for name, nearest in substitutes(description).items():
-        if nearest in said.get("instruments", ()):
-            logger.warning("the models know no %s: they are told %s, which comes nearest", name, nearest)
+        logger.warning("the models know no %s: they are told %s, which comes nearest", name, nearest)
     whole = _merged(said, planned)
     found = {role: str(named[role]) for role in _PLAYERS if named.get(role) in known.get(role, ())}
     for role in _PLAYERS[len(_ROLES) :]:  # of the others `of_score` speaks

@@ -29,6 +29,7 @@ from common.errors import ConfigError
 from common.seeds import generator
 from corpus.record import SongRecord
 from corpus.songs import song_audio
+from corpus.sung import UNKNOWN
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Batch:
 
     texts: list[str]
     windows: Tensor  # (W, bands, frames)
-    sung: Tensor  # (W, ceil(frames / 2)) the phone of every second frame, or (W, 0) where no tower asks
+    sung: Tensor  # (W, ceil(frames / 2)) the phone of every second frame, or corpus.sung.UNKNOWN
     owner: Tensor  # (W,) row of the song
     holds: Tensor  # (n, n · processes) bool: text i of this process holds for song j of all
     named: Tensor  # (n, values) of 0 and 1: the labels that each text names
@@ -200,14 +201,12 @@ class Pairs(Dataset[Batch]):
         if self.augment:
             self._disturb(crop, rng)
         windows = covering(torch.from_numpy(np.ascontiguousarray(crop)), window)
-        if not self.audio.sung:
-            return windows, torch.zeros(len(windows), 0, dtype=torch.long)
         return windows, covering(torch.from_numpy(sung)[None], window)[:, 0, ::STRIDE].long()
 
     def _phones(self, song: int, count: int) -> np.ndarray:
-        """(count,) the phone of each frame of a song; zeros where no tower asks."""
+        """(count,) the phone of each frame of a song; all UNKNOWN where no tower asks."""
         if not self.audio.sung:
-            return np.zeros(count, dtype=np.int16)
+            return np.full(count, UNKNOWN, dtype=np.int16)
         if song not in self._sung:
             self._sung[song] = phones(self.records[song], self.audio, count).astype(np.int16)
         return self._sung[song]

@@ -14,13 +14,17 @@ from corpus.speech import SCENES, forms, instrument_names, read, words
 
 SLOW, FAST = 80, 110  # quarter notes a minute: below is slow, above is fast
 _KINDS = ("genre", "mood", "tempo", "singer", "theme", "scale")
-# Said by users, though no description of the corpus says them.
+# Said by users, though no description of the corpus says them. "_" stands for a space.
 _MORE: dict[str, dict[str, str]] = {
     "singer": {
         "female": "女生 女孩 女人唱 姐姐唱 女嗓 女音 female woman girl",
         "male": "男生 男孩 男人唱 哥哥唱 男嗓 男音 大叔 male man boy",
         "child": "小孩 小朋友 孩子的声音 儿童唱 child children kid kids",
-        "none": "无歌词 不要歌词 不要有人唱 不带人声 不要唱歌 器乐 伴奏带 instrumental",
+        "none": (
+            "无歌词 不要歌词 不要有人唱 不带人声 不要唱歌 器乐 伴奏带 instrumental no_vocals no_vocal "
+            "no_voice no_singing no_lyrics no_words "
+            "without_vocals without_singing without_lyrics without_words"
+        ),
     },
     "tempo": {
         "slow": "慢歌 慢一些 舒缓 缓慢 慢板 柔板 广板 slow",
@@ -39,7 +43,8 @@ _MORE: dict[str, dict[str, str]] = {
         "月亮": "中秋节", "过年": "大年三十", "宠物": "我的猫 我的狗 狗狗 小动物 喵星人", "草原": "呼伦贝尔",
     },
     "genre": {
-        "节奏布鲁斯": "rnb 蓝调", "嘻哈": "hiphop rap", "电子": "electronic", "流行": "pop", "抒情": "ballad",
+        "节奏布鲁斯": "rnb 蓝调", "嘻哈": "hiphop hip_hop rap", "电子": "electronic", "流行": "pop",
+        "抒情": "ballad",
     },
     "piece": {
         "none": "轻音乐 背景音乐 bgm 交响乐 交响曲 协奏曲 奏鸣曲 圆舞曲 进行曲 小夜曲 夜曲 器乐曲 只要伴奏"
@@ -77,9 +82,6 @@ _OCCASION_AFTER = re.compile(r"(?:的时候)?(?:听|放|单曲循环)")
 # 钢琴曲, 古筝独奏曲: a piece for an instrument. Where neither a singer nor words are mentioned nobody sings.
 _PIECE_OF = re.compile("(?:独奏)?曲(?!风|调|式|目|线|艺)")
 _WORDS = re.compile("唱|歌|词")
-_NO_VOICE = re.compile(
-    r"(?<![a-z])(?:no|without)\s+(?:any\s+)?(?:vocals?|singing|voices?|lyrics|words)(?![a-z])"
-)
 _BPM = re.compile(r"(\d{2,3})(?:\.\d+)?\s*(?:bpm|拍)|(?:bpm|速度)\s*[为是:]?\s*(\d{2,3})", re.IGNORECASE)
 # In small letters too, as people type; but "in a minor key" names no tonic, and "am" no chord.
 _KEY = re.compile(
@@ -120,7 +122,7 @@ def attributes(text: str) -> Attributes:
     Longer names win over shorter ones they contain; 不要鼓 and 没有人声 are understood as refusals. Of two
     values of one attribute the first is kept, as people name the main thing first.
     """
-    text = re.sub("hip hop", "hip-hop", normalise(text), flags=re.IGNORECASE)
+    text = normalise(text)
     found: Attributes = {}
     instruments: list[str] = []
     refused: list[str] = []
@@ -128,22 +130,24 @@ def attributes(text: str) -> Attributes:
     for kind, value, negated in _said(text):
         if kind == "instrument":
             (refused if negated else instruments).append(value)
+        elif kind == "nearest":
+            if not negated:  # who refuses what the corpus lacks doesn't refuse its likeness
+                instruments.append(NEAREST[value])
         elif kind == "piece":
             piece |= not negated
         elif kind == "scale" and not negated:
             found.setdefault("mode", FAMILY[value])
         elif not negated and kind != "scene":
             found.setdefault({"tempo": "tempo_class"}.get(kind, kind), value)  # type: ignore[misc]
-    if (piece and "singer" not in found and not _WORDS.search(text)) or _NO_VOICE.search(text.lower()):
+    if piece and "singer" not in found and not _WORDS.search(text):
         found["singer"] = "none"
     return _with_numbers(text, found, instruments, refused)
 
 
 def substitutes(text: str) -> dict[str, str]:
-    """The instruments that a description names and the corpus doesn't have, with the nearest that it has."""
-    text = normalise(text)
-    found = (text[start:end].lower() for start, end in _names(text))
-    return {name: NEAREST[name] for name in found if name in NEAREST}
+    """The instruments that a description asks for and the corpus lacks, with the nearest that it has."""
+    said = _said(normalise(text))
+    return {name: NEAREST[name] for kind, name, negated in said if kind == "nearest" and not negated}
 
 
 def _said(text: str) -> list[tuple[str, str, bool]]:
@@ -165,7 +169,7 @@ def _said(text: str) -> list[tuple[str, str, bool]]:
             occasions.append((*themes[0], negated))
         elif len(meanings) == 1:
             clear.append((*meanings[0], negated))
-            if meanings[0][0] == "instrument" and _PIECE_OF.match(after):
+            if meanings[0][0] in ("instrument", "nearest") and _PIECE_OF.match(after):
                 clear.append(("piece", "none", negated))
         else:
             double.append((*_first_free(meanings, clear + double), negated))
@@ -217,14 +221,14 @@ def _lexicon() -> dict[str, tuple[tuple[str, str], ...]]:
     for kind, rows in _MORE.items():
         for value, names in rows.items():
             for name in names.split():
-                add(name, kind, value, 99)
-    for name, value in NEAREST.items():
-        add(name, "instrument", value, 99)
+                add(name.replace("_", " "), kind, value, 99)
+    for name in NEAREST:
+        add(name, "nearest", name, 99)
     for row in read("speech")["scene"].values():
         for name in (name for kind in SCENES for name in words(row[kind]) if len(name) > 2):
             if name.lower() not in meanings:
                 add(name, "scene", name, 0)  # so that no mood or theme is read out of a likeness
-    order = ("instrument", "singer", "genre", "tempo", "mood", "theme", "scale", "piece", "scene")
+    order = ("instrument", "nearest", "singer", "genre", "tempo", "mood", "theme", "scale", "piece", "scene")
     return {
         name: tuple(sorted(found, key=lambda m: (found[m] > 0, order.index(m[0]), found[m])))
         for name, found in meanings.items()

@@ -7,7 +7,7 @@ turn in the middle of a word to reach their rhyme (我们不怕风里).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -69,22 +69,22 @@ class Ways:
 
 @dataclass
 class Drafts:
-    """Several lines on their way."""
+    """Several lines on their way: `allowed`, then `take`, for every character."""
 
     ways: Ways
-    count: int
-    place: int = 0
-    states: Sequence[int] = ()
+    count: int  # of lines
+    place: int = 0  # of the next character
+    states: list[int] = field(default_factory=list)  # of each line's last character
+    onward: list[np.ndarray] = field(default_factory=list)  # of each line: the states that may come next
 
     def allowed(self) -> list[Ids]:
         """The tokens that may come next in each."""
-        self._next = [self.ways.after(state, self.place) for state in self.states] or [
-            self.ways.first
-        ] * self.count
-        return [self.ways.tokens(states) for states in self._next]
+        begun = [self.ways.after(state, self.place) for state in self.states]
+        self.onward = begun or [self.ways.first] * self.count
+        return [self.ways.tokens(states) for states in self.onward]
 
     def take(self, tokens: Sequence[int]) -> None:
         """The tokens that came."""
-        found = [states[self.ways.tokens(states) == token] for states, token in zip(self._next, tokens)]
+        found = [states[self.ways.tokens(states) == token] for states, token in zip(self.onward, tokens)]
         self.states = [int(states[0]) for states in found]
         self.place += 1

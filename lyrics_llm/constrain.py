@@ -44,7 +44,7 @@ class Choice(NamedTuple):
     good: Callable[[int], bool]
 
 
-def _strange(line: str) -> int:
+def _degree(line: str) -> int:
     """0 for what the book says, 1 for nearly so, 2 for what is made of its words, 3 for anything else."""
     return min(2, strangeness(line)) if is_familiar(line) else 3
 
@@ -288,7 +288,7 @@ def _line(
 
     if ahead is not None:
         ahead.count, ahead.body, ahead.fits = count, everything, fits
-        ahead.strange = lambda tokens: _strange("".join(words.names[token] for token in tokens))
+        ahead.strange = lambda tokens: _degree("".join(words.names[token] for token in tokens))
         ahead.last = rhyming if len(rhyming) else everything
         for theme in dict.fromkeys((ahead.theme, None)):  # its own way of speaking, else anybody's
             if (ways := words.chains(theme).ways(count, everything, ahead.last)) is not None:

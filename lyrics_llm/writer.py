@@ -290,16 +290,15 @@ def wishes_of(description: str, fixed: Mapping[str, Any], read: bool = True) -> 
         RequestError: nothing is described, or a field or its value is unknown.
     """
     fragments(description)  # raises when nothing is said
+    fixed = {name: value for name, value in fixed.items() if value is not None}
     wishes = _said(attributes(description)) if read else {}
     if read:
         if "singer" not in wishes and is_to_be_sung(description):
             wishes["singer"] = tuple(singer for singer in t.PLAN_FIELDS["singer"] if singer != "none")
-        wishes |= _occasional(description, wishes | dict(fixed))
+        wishes |= _occasional(description, wishes | fixed)
     for name, value in fixed.items():
         if name not in _CHOICES:
             raise RequestError(f"a plan has no {name!r}: choose {', '.join(_CHOICES)}")
-        if value is None:
-            continue
         if name == "key":
             key = Key.parse(value) if isinstance(value, str) else value
             wishes |= {"tonic": key.tonic, "scale": key.scale}
@@ -353,16 +352,16 @@ def _said(found: Attributes) -> dict[str, Any]:
 
 def _occasional(description: str, decided: Mapping[str, Any]) -> dict[str, Any]:
     """Where no theme is named: those that suit the occasion, or else the singer and the mood."""
-    if decided.get("theme") is not None:
+    if "theme" in decided:
         return {}
     found = occasion(description)
     if found is None:
         fitting = suited(decided.get("singer"), decided.get("mood"))
         return {"theme": fitting} if len(fitting) < len(THEMES) else {}
     wishes: dict[str, Any] = {"theme": found[1].themes}
-    if found[1].moods and decided.get("mood") is None:
+    if found[1].moods and "mood" not in decided:
         wishes["mood"] = found[1].moods
-    if found[1].tempo and decided.get("tempo") is None:
+    if found[1].tempo and "tempo" not in decided:
         wishes["tempo"] = _tempi(found[1].tempo)
     return wishes
 

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from tiny_encoder import encoder
 
 from app.pipeline import SongPipeline
 from chinmu.config import AudioConfig, ModelConfig, TextConfig
@@ -22,15 +23,6 @@ from lyrics_llm.writer import Writer
 from vae.spectral import SpectralVAE
 
 PROMPT = "一首下雨天想家的慢歌，女声，钢琴"
-ENCODER = {
-    "model_type": "bert",
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "max_position_embeddings": 258,
-    "type_vocab_size": 1,
-}
 
 
 def tiny_parts() -> dict[str, object]:
@@ -65,7 +57,10 @@ def tiny_writer() -> Writer:
 
 def tiny_chinmu() -> ChinMu:
     audio = AudioConfig(channels=(4, 4, 4, 4), width=16, depth=1, heads=2)
-    return build(ModelConfig(audio, TextConfig(encoder=ENCODER)), character_tokenizer([PROMPT]))
+    return build(
+        ModelConfig(audio, TextConfig(encoder=encoder(places=258) | {"type_vocab_size": 1})),
+        character_tokenizer([PROMPT]),
+    )
 
 
 @functools.cache

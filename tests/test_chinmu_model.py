@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_encoder import encoder
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from chinmu.audio import summary
@@ -19,17 +20,9 @@ from chinmu.text import canonical, character_tokenizer, parts
 from common.errors import AudioError, CheckpointError, ConfigError, RequestError
 
 CHARACTERS = "一首安静的钢琴曲流行摇滚慢歌女声男声温柔悲伤快乐的夏天,。0123456789bpmr&"
-ENCODER = {
-    "model_type": "bert",
-    "hidden_size": 32,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 64,
-    "max_position_embeddings": 64,
-}
 TINY = ModelConfig(
     audio=AudioConfig(window=2.0, channels=(4, 8), width=32, depth=1, heads=2),
-    text=TextConfig(encoder=ENCODER, longest=64),
+    text=TextConfig(encoder=encoder(32, 64), longest=64),
 )
 
 

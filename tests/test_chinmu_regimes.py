@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import in_two
+from tiny_encoder import encoder
 
 from chinmu import data, train
 from chinmu.config import AudioConfig, ModelConfig, TextConfig
@@ -23,17 +24,9 @@ from common.seeds import generator
 from corpus import manifest
 from corpus.record import SongRecord
 
-ENCODER = {
-    "model_type": "bert",
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "max_position_embeddings": 64,
-}
 MODEL = ModelConfig(
     audio=AudioConfig(window=1.0, channels=(4,), width=16, depth=1, heads=2),
-    text=TextConfig(encoder=ENCODER, longest=64, dropout=0.0),
+    text=TextConfig(encoder=encoder(), longest=64, dropout=0.0),
 )
 GENRES = ("流行", "摇滚", "爵士", "民谣")
 

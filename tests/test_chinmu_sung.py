@@ -9,6 +9,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from processes import in_two
+from tiny_encoder import encoder
 
 from chinmu import train
 from chinmu.config import AudioConfig, ModelConfig, TextConfig
@@ -27,15 +28,7 @@ from corpus.record import SongRecord, TimedLine, TimedSyllable
 from corpus.sung import LEAD, UNKNOWN
 
 AUDIO = AudioConfig(window=2.0, channels=(4, 4), width=16, depth=1, heads=2, sung=8)
-ENCODER = {
-    "model_type": "bert",
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "max_position_embeddings": 64,
-}
-MODEL = ModelConfig(audio=AUDIO, text=TextConfig(encoder=ENCODER, longest=64, dropout=0.0))
+MODEL = ModelConfig(audio=AUDIO, text=TextConfig(encoder=encoder(), longest=64, dropout=0.0))
 TIMES = (TimedSyllable("妈", 0.5, 1.0, "ma1"), TimedSyllable("爸", 1.1, 1.6, "ba4"))
 LINE = TimedLine("妈爸", 0.5, 1.6, TIMES)
 

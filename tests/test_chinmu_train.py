@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from tiny_encoder import encoder
 
 from chinmu import data, train
 from chinmu.config import AudioConfig, ModelConfig, TextConfig
@@ -29,17 +30,9 @@ RATE = 44100
 PITCHES = {"低": 110.0, "中低": 196.0, "中": 349.2, "中高": 622.3, "高": 1108.7}
 PULSES = {"平稳": 0.0, "快速跳动": 6.0}
 KINDS = [(pitch, pulse) for pitch in PITCHES for pulse in PULSES]
-ENCODER = {
-    "model_type": "bert",
-    "hidden_size": 32,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 64,
-    "max_position_embeddings": 64,
-}
 MODEL = ModelConfig(
     audio=AudioConfig(window=3.0, channels=(4, 8), width=32, depth=1, heads=2),
-    text=TextConfig(encoder=ENCODER, longest=64),
+    text=TextConfig(encoder=encoder(32, 64), longest=64),
 )
 DATA = DataConfig(batch_size=5, crop=(1.0, 4.0), workers=0, tell=TellConfig(anew=False))
 

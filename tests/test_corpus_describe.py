@@ -395,6 +395,8 @@ def test_instruments_that_the_corpus_lacks_are_read_as_the_nearest():
     assert attributes("不要唢呐，要二胡")["instruments"] == ("二胡",)
     assert attributes("Guitar and piano")["instruments"] == ("木吉他", "钢琴")
     assert substitutes("长笛、笛子和洞箫") == {}
+    assert attributes("要古筝，不要古琴") == {"instruments": ("古筝",)}, "its likeness isn't refused with it"
+    assert substitutes("要古筝，不要古琴") == {} and attributes("唢呐独奏曲")["singer"] == "none"
 
 
 @pytest.mark.parametrize(

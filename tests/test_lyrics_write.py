@@ -229,6 +229,10 @@ def test_an_occasion_is_read(text: str, word: str | None):
 def test_what_is_named_is_sung_of_whatever_the_occasion():
     assert wishes_of("下雨天的生日歌", {})["theme"] == "下雨天"
     assert wishes_of("生日歌", {"theme": "江湖"})["theme"] == "江湖"
+    undecided = {"theme": None, "singer": None, "mood": None}
+    assert wishes_of("伤感的歌，下雨天，童声", undecided) == wishes_of("伤感的歌，下雨天，童声", {})
+    assert wishes_of("伤感的歌，下雨天，童声", undecided)["theme"] == "下雨天"
+    assert "失恋" not in wishes_of("儿歌，童声", undecided)["theme"]
     assert set(wishes_of("生日歌", {})["theme"]) == {"友情", "童年", "春天", "日常"}
     lullaby = wishes_of("摇篮曲", {})
     assert max(lullaby["tempo"]) <= 80 and lullaby["mood"] == ("宁静", "温柔")
