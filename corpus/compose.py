@@ -35,7 +35,7 @@ _CONTOURS: dict[str, tuple[float, float]] = {
 # Lead instruments that don't lie between MIDI 62 and 81.
 _LEAD_RANGES = {
     42: (48, 67), 57: (50, 69), 66: (54, 73), 26: (57, 76), 27: (57, 76), 29: (57, 76), 30: (55, 74),
-    71: (57, 76), 72: (69, 88), 106: (60, 79), 61: (58, 77),
+    71: (57, 76), 72: (69, 88), 106: (60, 79), 61: (58, 77), 24: (55, 76), 25: (55, 76), 105: (57, 76),
 }  # fmt: skip
 _STEP_COSTS = (0.75, 0.0, 0.4, 1.0, 1.5, 2.3, 3.2, 4.0)  # by scale steps between two notes
 

@@ -109,7 +109,7 @@ class SongPlan:
 
 
 def _choices(genre: Genre) -> tuple[list[str], list[str]]:
-    """Names of the harmony and of the lead instruments, each once."""
+    """Names of the harmony instruments and of the leads of sung songs, each once."""
     harmony = dict.fromkeys(c.instrument.name for c in genre.comping)
     return list(harmony), list(dict.fromkeys(i.name for i in genre.leads))
 
@@ -163,14 +163,15 @@ def _instruments(
     kept = _kept(genre.name, singer)
     use_kept = split == "test" and rng.random() < 0.5
     harmony = [c for c in genre.comping if c.instrument.name != kept]
-    leads = [i for i in genre.leads if i.name != kept]
+    may_lead = genre.soloists if singer == "none" else genre.leads
+    leads = [i for i in may_lead if i.name != kept]
     if use_kept:
         harmony = [c for c in genre.comping if c.instrument.name == kept] or harmony
-        leads = [i for i in genre.leads if i.name == kept] or leads
+        leads = [i for i in may_lead if i.name == kept] or leads
     if wanted[0]:
         harmony = [c for c in genre.comping if c.instrument.name == wanted[0]]
     if wanted[1]:
-        leads = [i for i in genre.leads if i.name == wanted[1]]
+        leads = [i for i in may_lead if i.name == wanted[1]]
     if split != "test" and kept in wanted:
         raise ConfigError(
             f"{genre.name} × {singer} × {kept} is kept for evaluation: "
@@ -246,7 +247,8 @@ def plan(
     Args:
         seed: the same seed, split and overrides give the same plan in any process.
         genre, singer, mood, theme, tempo, duration, key: what is given isn't drawn.
-        harmony, lead: names of instruments, such as 钢琴; one of the genre's.
+        harmony, lead: names of instruments, such as 钢琴; one of the genre's. Where nobody sings, an
+            instrument of the harmony may lead, too.
         durations: seconds; the shortest and longest song when `duration` isn't given.
     Raises:
         ConfigError: an override names something unknown, or a combination that the split keeps out.
@@ -258,8 +260,9 @@ def plan(
     _check("theme", theme, THEMES)
     row = GENRES[genre or _pick(rng, list(GENRES))]
     _check(f"harmony of {row.name}", harmony, tuple(_choices(row)[0]))
-    _check(f"lead of {row.name}", lead, tuple(_choices(row)[1]))
     who = singer or _singer(rng)
+    tunes = row.soloists if who == "none" else row.leads
+    _check(f"lead of {row.name}", lead, tuple(dict.fromkeys(i.name for i in tunes)))
     mood = mood or _pick(rng, row.moods)
     drawn_tempo = _tempo(rng, row, feeling(mood))
     drawn_key = Key(int(rng.integers(12)), _scale(rng, row, feeling(mood)))

@@ -103,6 +103,8 @@ class Speaker:
 
     def _instruments(self) -> None:
         heard = self.facts.instruments
+        if heard.get("lead") == heard["harmony"]:
+            del heard["harmony"]  # who has the tune also accompanies it, and is named once
         for role, name in heard.items():
             self.slots[role] = lambda role=role, name=name: self._framed(role, name)  # type: ignore[misc]
         for slot, role in _NAME_SLOTS.items():

@@ -17,6 +17,8 @@ from common.theory import SCALES, Chord, Key
 PARENTS = {"gong": "major", "yu": "minor", "blues": "mixolydian"}
 _DEGREES = {"i": 0, "ii": 1, "iii": 2, "iv": 3, "v": 4, "vi": 5, "vii": 6}
 _NUMERAL = re.compile(r"(b?)([iv]+|[IV]+)(.*)")
+# They mark chords well, and a tune badly.
+_CHORDS_ONLY = ("闷音吉他", "击弦键琴", "失真吉他", "拨弦")
 
 
 class Instrument(NamedTuple):
@@ -89,12 +91,19 @@ class Genre:
     drumless: float = 0.1  # share of quiet verses without drums
 
     @property
+    def soloists(self) -> tuple[Instrument, ...]:
+        """Who may have the tune where nobody sings: the leads, and of the harmony whoever carries one."""
+        passed = {*_CHORDS_ONLY, *(i.name for i in self.leads)}
+        more = {c.instrument.name: c.instrument for c in self.comping if c.instrument.name not in passed}
+        return (*self.leads, *more.values())
+
+    @property
     def players(self) -> dict[str, tuple[str, ...]]:
         """Names of the instruments that may play each role."""
         named: dict[str, Sequence[Instrument | Kit]] = {
             "harmony": [comping.instrument for comping in self.comping],
             "bass": self.basses,
-            "lead": self.leads,
+            "lead": self.soloists,
             "pad": [pad for pad in self.pads if pad is not None],
             "drums": self.kits,
         }

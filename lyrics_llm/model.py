@@ -39,6 +39,37 @@ def load(folder: str | Path) -> tuple[Qwen3ForCausalLM, Vocabulary]:
     return model.eval(), vocabulary
 
 
+def moved(network: Qwen3ForCausalLM, known: Vocabulary, vocabulary: Vocabulary) -> Qwen3ForCausalLM:
+    """The model with another vocabulary: its vectors of tokens go by their names.
+
+    A value that its field hadn't (`<lead:钢琴>`) begins as the mean of those that it had, any other token
+    as the mean of all. The same model where the vocabularies are the same.
+    """
+    if known.names == vocabulary.names:
+        return network
+    old = network.model.embed_tokens.weight.data
+    rows = [
+        old[known.ids[name]] if name in known.ids else old[_kin(name, known)].mean(0)
+        for name in vocabulary.names
+    ]
+    grown = Qwen3ForCausalLM(Qwen3Config.from_dict(network.config.to_dict() | _special(vocabulary)))
+    both = ("model.embed_tokens.weight", "lm_head.weight")  # one and the same
+    grown.load_state_dict(network.state_dict() | dict.fromkeys(both, torch.stack(rows)))
+    return grown.eval()
+
+
+def _kin(name: str, known: Vocabulary) -> list[int]:
+    field, colon, _ = name.partition(":")
+    same = known.matching(field + ":") if colon and field.startswith("<") else []
+    return same or list(range(len(known)))
+
+
+def _special(vocabulary: Vocabulary) -> dict[str, int]:
+    """What the settings of a network say of its vocabulary."""
+    names = {"pad_token_id": t.PAD, "bos_token_id": t.BEGIN, "eos_token_id": t.END}
+    return {"vocab_size": len(vocabulary)} | {setting: vocabulary.ids[w] for setting, w in names.items()}
+
+
 def save(model: Qwen3ForCausalLM, vocabulary: Vocabulary, folder: str | Path) -> None:
     """Weights, configuration and tokenizer in one folder."""
     model.save_pretrained(str(folder))

@@ -28,7 +28,7 @@ from common.run import Run
 from common.training import warm_cosine
 from lyrics_llm import data, model
 from lyrics_llm.config import TrainConfig
-from lyrics_llm.tokens import Vocabulary
+from lyrics_llm.tokens import Vocabulary, corpus_characters
 from lyrics_llm.tokens import build as tokenizer
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,9 @@ def prepare(config: TrainConfig, accelerator: Accelerator) -> State:
         vocabulary = _vocabulary(Path(config.out), accelerator)
         network = model.build(config.model, vocabulary, config.seed)
     else:
-        network, vocabulary = model.load(config.init)
+        network, known = model.load(config.init)
+        vocabulary = _vocabulary(Path(config.out), accelerator, known)
+        network = model.moved(network, known, vocabulary)
     optimizer = torch.optim.AdamW(_groups(network, config.weight_decay), lr=config.lr, betas=(0.9, 0.95))
     ema = EMA(network, config.ema_decay)
     network, optimizer = accelerator.prepare(network, optimizer)
@@ -64,14 +66,18 @@ def prepare(config: TrainConfig, accelerator: Accelerator) -> State:
     return State(config, accelerator, run, network, optimizer, ema, vocabulary)
 
 
-def _vocabulary(folder: Path, accelerator: Accelerator) -> Vocabulary:
-    """The vocabulary of the run: that of its first day, though the corpus may have grown since."""
+def _vocabulary(folder: Path, accelerator: Accelerator, known: Vocabulary | None = None) -> Vocabulary:
+    """The vocabulary of the run: that of its first day, though the corpus may have grown since.
+
+    On the first day it is the corpus's, with the characters of a `known` one that it goes on from.
+    """
     kept = next(
         (folder / n for n in ("tokenizer", "model") if (folder / n / "tokenizer.json").is_file()), None
     )
     if kept is not None:
         return Vocabulary.load(kept)
-    vocabulary = Vocabulary(tokenizer())
+    characters = set() if known is None else {name for name in known.names if len(name) == 1}
+    vocabulary = Vocabulary(tokenizer(characters.union(corpus_characters())))
     if accelerator.is_main_process:
         vocabulary.tokenizer.save_pretrained(str(folder / "tokenizer"))
     accelerator.wait_for_everyone()

@@ -14,7 +14,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -291,7 +291,7 @@ def wishes_of(description: str, fixed: Mapping[str, Any], read: bool = True) -> 
     """
     fragments(description)  # raises when nothing is said
     fixed = {name: value for name, value in fixed.items() if value is not None}
-    wishes = _said(attributes(description)) if read else {}
+    wishes = _said(attributes(description), fixed.get("singer")) if read else {}
     if read:
         if "singer" not in wishes and is_to_be_sung(description):
             wishes["singer"] = tuple(singer for singer in t.PLAN_FIELDS["singer"] if singer != "none")
@@ -322,8 +322,12 @@ def _check_swing(value: object) -> float:
     return swing
 
 
-def _said(found: Attributes) -> dict[str, Any]:
-    """The attributes that a description names, as plan fields; names that aren't fields are passed over."""
+def _said(found: Attributes, singer: object = None) -> dict[str, Any]:
+    """The attributes that a description names, as plan fields; names that aren't fields are passed over.
+
+    Args:
+        singer: the caller's, who wins over the description's.
+    """
     wishes: dict[str, Any] = {
         name: found[name]  # type: ignore[literal-required]
         for name in ("genre", "mood", "theme", "singer")
@@ -340,14 +344,34 @@ def _said(found: Attributes) -> dict[str, Any]:
         wishes["scale"] = tuple(s for s in SCALES if FAMILY[s] == found["mode"] and s in _scales_of(found))
     elif scales := _scales_felt(found):
         wishes["scale"] = scales
-    for role in ("harmony", "lead"):
-        wished = [i for i in found.get("instruments", ()) if i in t.PLAN_FIELDS[role]]
+    return wishes | _players(found, sung=(singer or found.get("singer")) != "none")
+
+
+def _players(found: Attributes, sung: bool) -> dict[str, Any]:
+    """Who plays of the instruments that a description names, or anybody but those that it refuses.
+
+    The first named plays the chords, the last one the tune: where nobody sings anybody may, also one who
+    plays the chords if no other is named (钢琴曲), behind a singer only who leads songs.
+    """
+    tunes = _sung_leads() if sung else t.PLAN_FIELDS["lead"]
+    wishes: dict[str, Any] = {}
+    for role, known in (("harmony", t.PLAN_FIELDS["harmony"]), ("lead", tunes)):
+        wished = [i for i in found.get("instruments", ()) if i in known]
         refused = found.get("without", ())
-        if wished:
-            wishes[role] = wished[0] if role == "harmony" else wished[-1]
+        if wished and role == "harmony":
+            wishes[role] = wished[0]
+        elif wished:
+            others = [i for i in wished if i != wishes.get("harmony")]
+            wishes[role] = (others or wished)[-1]
         elif refused:
-            wishes[role] = tuple(i for i in t.PLAN_FIELDS[role] if i not in refused)
+            wishes[role] = tuple(i for i in known if i not in refused)
     return wishes
+
+
+@cache
+def _sung_leads() -> tuple[str, ...]:
+    """The instruments that have the tune between the lines of sung songs."""
+    return tuple(sorted({i.name for genre in GENRES.values() for i in genre.leads}))
 
 
 def _occasional(description: str, decided: Mapping[str, Any]) -> dict[str, Any]:

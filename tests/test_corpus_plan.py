@@ -112,6 +112,22 @@ def test_combinations_are_kept_for_evaluation():
     assert 430 < test_share < 570
 
 
+def test_whoever_carries_a_tune_leads_where_nobody_sings():
+    genre = GENRES["流行"]
+    sung, played = (
+        {plan(s, genre="流行", singer=who, duration=20).instruments["lead"].name for s in range(120)}
+        for who in ("female", "none")
+    )
+    assert sung <= {i.name for i in genre.leads} and "钢琴" not in sung
+    assert "钢琴" in played and played <= {i.name for i in genre.soloists} == set(genre.players["lead"])
+    assert plan(1, genre="流行", singer="none", lead="木吉他").instruments["lead"].name == "木吉他"
+    with pytest.raises(ConfigError, match="lead of 流行"):
+        plan(1, genre="流行", singer="male", lead="木吉他")
+    names = [i.name for i in GENRES["电子"].soloists]
+    assert "钢琴" in names and names.count("合成器") == [i.name for i in GENRES["电子"].leads].count("合成器")
+    assert not {"闷音吉他", "击弦键琴"} & {i.name for i in GENRES["放克"].soloists}
+
+
 def test_about_an_eighth_of_the_combinations_is_kept():
     triples = [
         (genre.name, singer, name)

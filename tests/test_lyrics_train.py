@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from common import config as configs
 from common.errors import CheckpointError
-from lyrics_llm import data
+from lyrics_llm import data, model, tokens
 from lyrics_llm.config import DataConfig, TrainConfig
 from lyrics_llm.model import load
 from lyrics_llm.tokens import PAD, PLAN_FIELDS, Vocabulary, build
@@ -97,6 +97,30 @@ def test_every_configuration_is_read() -> None:
         path = Path(__file__).parent.parent / "lyrics_llm" / "configs" / f"{name}.yaml"
         config = configs.parse(TrainConfig, ["--config", str(path), "--out", "x"])
         assert config.data.songs >= 1
+
+
+def test_a_trained_writer_takes_a_grown_vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [word for word in tokens.words() if word not in ("<lead:钢琴>", "<lead:古筝>")]
+    with monkeypatch.context() as before:
+        before.setattr(tokens, "words", lambda: words)
+        old = Vocabulary(build(["家", "想", "鱻"]))
+    network = model.build(settings(tmp_path, 1).model, old, seed=1)
+    model.save(network, old, tmp_path / "old")
+    config = replace(settings(tmp_path / "run", 1), init=str(tmp_path / "old"), lr=0.0)
+    folder = train(config)
+    assert folder is not None
+    grown, vocabulary = load(folder)
+    assert set(vocabulary.names) == {*Vocabulary(build()).names, "鱻"}
+    prompt = ["<genre:民谣>", "想", "鱻"]
+    was = network(torch.tensor([old.encode(prompt)])).logits[0]
+    now = grown(torch.tensor([vocabulary.encode(prompt)])).logits[0][:, vocabulary.encode(old.names)]
+    torch.testing.assert_close(now, was, atol=0.02, rtol=0.02)  # kept in bfloat16
+    leads = [i for name, i in vocabulary.ids.items() if name.startswith("<lead:")]
+    vectors = grown.get_input_embeddings().weight
+    new = vocabulary.ids["<lead:钢琴>"]
+    rest = [i for i in leads if vocabulary.names[i] in old.ids]
+    torch.testing.assert_close(vectors[new], vectors[rest].mean(0), atol=2e-3, rtol=0.02)
+    assert grown.config.pad_token_id == vocabulary.ids[PAD]
 
 
 def test_training_goes_on_from_a_trained_writer(tmp_path: Path) -> None:

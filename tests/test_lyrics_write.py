@@ -241,6 +241,20 @@ def test_what_is_named_is_sung_of_whatever_the_occasion():
     assert "theme" not in wishes_of("生日歌", {}, read=False)
 
 
+def test_who_has_the_tune() -> None:
+    def players(text: str, **fixed: object) -> tuple[object, object]:
+        found = wishes_of(text, fixed)
+        return found.get("harmony"), found.get("lead")
+
+    assert players("钢琴曲") == ("钢琴", "钢琴") == players("钢琴，安静的", singer="none")
+    assert players("古筝独奏，纯音乐") == ("古筝", "古筝")
+    assert players("小提琴和钢琴的纯音乐") == ("钢琴", "小提琴") == players("纯音乐，钢琴，小提琴")
+    assert players("民谣，男声，钢琴") == ("钢琴", None) == players("钢琴曲", singer="female")
+    assert players("民谣，男声，钢琴和口琴") == ("钢琴", "口琴")
+    _, lead = players("纯音乐，不要钢琴")
+    assert "钢琴" not in lead and "木吉他" in lead  # type: ignore[operator]
+
+
 def test_children_and_clear_moods_keep_away_from_what_doesnt_suit_them():
     assert not {"失恋", "打工", "告白"} & set(wishes_of("儿歌，童声", {})["theme"])
     assert "失恋" not in wishes_of("欢快的流行歌", {})["theme"]
