@@ -131,3 +131,69 @@ def test_half_precision_keeps_the_analysis_exact(codec: SpectralVAE, tmp_path: P
 def test_mono_is_refused(codec: SpectralVAE) -> None:
     with pytest.raises(AudioError, match="batch, 2, time"):
         codec.encode(torch.zeros(1, 1, 5000))
+
+
+# ---- axes that are chosen otherwise ------------------------------------------------------------
+
+
+def struck(seed: int, seconds: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Any chord, with a faint high note or without, and which of the two it is on every frame."""
+    rng, which = generator(seed, "struck"), seed % 2
+    notes = list(rng.integers(40, 70, 3))
+    wav = chord(notes, seconds, rng.uniform(-0.4, 0.4), seed) + which * 0.05 * chord([100], seconds)
+    return wav, torch.full((-(-wav.shape[-1] // 1024), 1), float(which))
+
+
+def small(**settings: float) -> SpectralVAE:
+    torch.manual_seed(0)
+    codec = SpectralVAE(latent_dim=6, width=4, depth=1, expansion=1, iterations=2)
+    wavs, told = zip(*(struck(seed) for seed in range(40)))
+    codec.calibrate(list(wavs), told=told, **settings)
+    return codec.eval()
+
+
+def test_without_wishes_axes_are_principal_ones() -> None:
+    features = torch.randn(400, 5, dtype=torch.float64) @ torch.randn(5, 5, dtype=torch.float64)
+    covariance = features.T @ features / 400
+    vectors = torch.linalg.eigh(covariance)[1].flip(1)
+    axes, worth = spectral._axes(covariance, None, 0.0)
+    torch.testing.assert_close(axes.abs(), vectors.abs())
+    torch.testing.assert_close(worth, (features @ axes).square().mean(0).sqrt())
+    changed, _ = spectral._axes(covariance, torch.diag(torch.arange(1.0, 6.0).double()), 2.0)
+    rest = changed.T @ covariance @ changed  # latents stay uncorrelated
+    torch.testing.assert_close(rest, torch.diag(rest.diagonal()), atol=1e-9, rtol=0)
+
+
+def test_slow_axes_change_less() -> None:
+    def change(codec: SpectralVAE) -> float:
+        """Of the latents, from frame to frame, beside their variance."""
+        songs = [codec.encode(struck(seed)[0][None]).mode()[0] for seed in range(40, 56)]
+        return float(sum(z.diff(dim=1).square().sum() for z in songs) / torch.cat(songs, 1).var(1).sum())
+
+    assert change(small(smooth=20.0)) < 0.8 * change(small())
+
+
+def test_distilled_axes_hold_more_of_what_is_told() -> None:
+    def explained(codec: SpectralVAE) -> float:
+        """Of the latents' variance, by the triad that sounds."""
+        songs = [struck(seed) for seed in range(40, 56)]
+        latents = torch.cat([codec.encode(wav[None]).mode()[0].T for wav, _ in songs])
+        which = torch.cat([told[:, 0] for _, told in songs]) > 0
+        between = (latents[which].mean(0) - latents[~which].mean(0)).square() / 4
+        return float(between.sum() / latents.var(0).sum())
+
+    assert explained(small(distil=4.0)) > explained(small()) + 0.02
+
+
+def test_slower_latents() -> None:
+    torch.manual_seed(0)
+    codec = SpectralVAE(latent_dim=32, width=8, depth=1, expansion=1, iterations=4, subframes=4).eval()
+    rng = generator(1, "notes")
+    codec.calibrate([chord(list(rng.integers(40, 84, 3)), 0.5, seed=seed) for seed in range(90)])
+    wav = chord([57, 64], seed=99)
+    latents = codec.encode(wav[None]).mode()
+    assert latents.shape == (1, 32, -(-wav.shape[-1] // 2048)) and codec.hop_length == 2048
+    copy = codec.decode(latents, wav.shape[-1])[0]
+    assert abs(12 * np.log2(loudest(copy, 220.0) / 220.0)) < 0.5
+    parts = torch.cat(list(codec.decode_tiles(latents)), dim=2)
+    assert torch.equal(parts[..., : wav.shape[-1]], codec.decode(latents, wav.shape[-1]))

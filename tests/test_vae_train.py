@@ -14,14 +14,18 @@ from safetensors.torch import load_file
 from common.audio import Audio, read_audio, write_audio
 from common.config import parse
 from common.errors import AudioError, ConfigError, ManifestError
+from common.frames import render
+from common.pinyin import FINALS
 from common.seeds import generator
 from corpus import manifest
 from corpus.record import SongRecord
+from corpus.synth import sheet
 from vae import train as train_module
 from vae.config import EarWeights, Phase, TrainConfig
 from vae.data import Crops, SongFile, read_crop, song_files
 from vae.load import load
-from vae.train import DivergedError, learning_rate, phase_at, prepare, schedule, step, train
+from vae.spectral import SpectralVAE
+from vae.train import DivergedError, learning_rate, phase_at, prepare, schedule, scores_at, step, train
 from vae.watch import picture
 
 ROOT = Path(__file__).parent.parent
@@ -395,3 +399,16 @@ def test_a_tiny_codec_overfits_a_second(tmp_path: Path) -> None:
         losses.append(float(step(state)["loss/magnitude"]))
         state.run.advance()
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
+
+
+def test_what_scores_say_of_crops(tmp_path: Path) -> None:
+    score = sheet(3, duration=12.0).score
+    codec = SpectralVAE(latent_dim=4, width=4, depth=1, expansion=1)
+    song = SongFile(tmp_path / "a.flac", 12.0, score)
+    (told,) = scores_at([(song, 3.0)], codec, 2.0)
+    whole = render(score, codec.frame_rate, 400)
+    first = round(3.0 * codec.frame_rate)
+    assert torch.equal(told[:, :12], torch.from_numpy(whole.channels[first : first + len(told), :12]))
+    assert len(told) == codec.frames(2 * 44100) and told[:, -len(FINALS) :].sum(1).eq(1).all()
+    with pytest.raises(ConfigError, match="the score of"):
+        scores_at([(SongFile(tmp_path / "b.flac", 12.0), 0.0)], codec, 2.0)

@@ -3,7 +3,7 @@
 Three views of a stereo waveform, one row of features per latent frame:
 
 - pitch: bands a semitone apart (A1 … B7) of the mid channel, n_fft 8192;
-- onsets: mel bands of the mid channel, n_fft 2048, in two sub-frames per latent;
+- onsets: mel bands of the mid channel, n_fft 2048, in every sub-frame of a latent;
 - width: in coarse bands, the level of side over mid and of left over right.
 
 Long windows say which note sounds, short ones when it starts; a sum of both needs no phase, so the
@@ -20,7 +20,7 @@ from vae.phase import frame_transform
 
 LOWEST, HIGHEST = 33, 107  # MIDI numbers of the outer semitone bands: 55 Hz and 3,951 Hz
 LONG, SHORT = 8192, 2048  # window lengths
-SUBFRAMES = 2
+HOP = SHORT // 4  # samples between two STFTs; a latent has several
 
 
 def mel_edges(bands: int, low: float, high: float) -> list[float]:
@@ -49,7 +49,7 @@ def triangles(edges: list[float], n_fft: int, sample_rate: int) -> Float[Tensor,
 
 
 class Analysis(nn.Module):
-    """Waveform (B, 2, hop · frames) → features (B, `size`, frames), natural logarithms of magnitude."""
+    """Waveform (B, 2, HOP · subframes · frames) → features (B, `size`, frames), logarithms of magnitude."""
 
     long_window: Tensor
     short_window: Tensor
@@ -58,9 +58,9 @@ class Analysis(nn.Module):
     coarse: Tensor
     weight: Tensor
 
-    def __init__(self, sample_rate: int, hop_length: int, n_mels: int, n_width: int, floor: float) -> None:
+    def __init__(self, sample_rate: int, subframes: int, n_mels: int, n_width: int, floor: float) -> None:
         super().__init__()
-        self.hop_length, self.floor = hop_length, floor
+        self.subframes, self.floor = subframes, floor
         top = 0.36 * sample_rate
         filters = {
             "long_window": torch.hann_window(LONG),
@@ -71,23 +71,23 @@ class Analysis(nn.Module):
         }
         n_pitch = HIGHEST - LOWEST + 1
         # Shares of attention: a note's pitch first, then its onset, then the width of the image.
-        shares = ((n_pitch, 1.0), (SUBFRAMES * n_mels, 0.6), (2 * n_width, 0.45))
+        shares = ((n_pitch, 1.0), (subframes * n_mels, 0.6), (2 * n_width, 0.45))
         filters["weight"] = torch.cat([torch.full((count, 1), share) for count, share in shares])
         for name, value in filters.items():
             self.register_buffer(name, value, persistent=False)
-        self.size = n_pitch + SUBFRAMES * n_mels + 2 * n_width
+        self.size = n_pitch + subframes * n_mels + 2 * n_width
 
     def forward(self, wav: Float[Tensor, "batch 2 time"]) -> Float[Tensor, "batch size frames"]:
         left, right = wav.float().unbind(1)
         mid, side = (left + right) / 2, (left - right) / 2
         # A sinusoid's magnitude grows with the window, so levels are brought to the short one's.
-        long = frame_transform(mid, self.long_window, self.hop_length).abs() * (SHORT / LONG)
+        long = frame_transform(mid, self.long_window, HOP * self.subframes).abs() * (SHORT / LONG)
         views = torch.stack([mid, side, left, right], dim=1)
-        short = frame_transform(views, self.short_window, self.hop_length // SUBFRAMES).abs()
+        short = frame_transform(views, self.short_window, HOP).abs()
         pitch = self._levels(long, self.semitones)
-        onset = self._levels(short[:, 0], self.mels).unflatten(1, (-1, SUBFRAMES)).flatten(2)
+        onset = self._levels(short[:, 0], self.mels).unflatten(1, (-1, self.subframes)).flatten(2)
         mid_, side_, left_, right_ = self._levels(
-            short.unflatten(2, (-1, SUBFRAMES)).square().mean(3).sqrt(), self.coarse
+            short.unflatten(2, (-1, self.subframes)).square().mean(3).sqrt(), self.coarse
         ).unbind(1)
         features = torch.cat([pitch, onset, side_ - mid_, left_ - right_], dim=-1)
         return features.transpose(1, 2) * self.weight

@@ -16,6 +16,7 @@ class SpectralSize:
     expansion: int = 3  # of the MLP in a block
     posterior_std: float = 0.1  # noise on the latents in training
     iterations: int = 16  # of fast Griffin–Lim when decoding
+    subframes: int = 2  # STFTs of a latent, 512 samples apart
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,8 @@ class TrainConfig:
     accumulation: int = 1  # batches of an update
     readers: int = 0  # threads that read the crops of the next step; 0: read when needed
     calibration: int = 160  # crops for the closed-form encoder
+    smooth: float = 0.0  # how much change from latent to latent counts against its axes
+    distil: float = 0.0  # how much more of an axis counts that the songs' scores explain
     lr: float = 1e-3
     warmup: int = 50  # steps
     final_lr: float = 0.05  # share of lr at the end of the run
@@ -130,6 +133,8 @@ class TrainConfig:
             raise ConfigError("every phase needs at least one step")
         if self.start is not None and self.kind == "spectral" and self.calibration:
             raise ConfigError("a codec that goes on from `start` keeps its encoder: set calibration to 0")
+        if self.smooth < 0 or self.distil < 0:
+            raise ConfigError(f"smooth and distil are at least 0, but got {self.smooth} and {self.distil}")
         if self.seconds <= 0 or self.batch_size < 1 or self.accumulation < 1:
             raise ConfigError(
                 f"crops need a length: got {self.accumulation} × {self.batch_size} crops of {self.seconds} s"

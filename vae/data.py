@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from common.errors import AudioError, ManifestError
+from common.score import Score
 from common.seeds import generator
 from corpus.manifest import read
 from vae.scan import is_list, kept, scan
@@ -35,6 +36,7 @@ class SongFile:
 
     path: Path
     duration: float  # seconds
+    score: Score | None = None  # where a manifest knows it
 
 
 def song_files(path: str | Path, split: str, stage: int = 0) -> list[SongFile]:
@@ -52,7 +54,7 @@ def song_files(path: str | Path, split: str, stage: int = 0) -> list[SongFile]:
         files = [SongFile(path.parent / v.path, v.duration or 0.0) for v in kept(path)]
     else:
         records = [r for r in read(path) if r.audio is not None and r.split == split]
-        files = [SongFile(path.parent / str(r.audio), r.duration) for r in records]
+        files = [SongFile(path.parent / str(r.audio), r.duration, r.score) for r in records]
     if not files:
         raise ManifestError(
             f"{path} names no audio file of split {split!r}: a codec trains on rendered songs"
@@ -128,6 +130,11 @@ class Crops:
         return torch.from_numpy(
             np.stack([self._crop(i, s, (*place, n)) for n, i, s in _of(picks, starts, part)])
         )
+
+    def places(self, size: int, part: slice, *place: object) -> list[tuple[SongFile, float]]:
+        """The song of each crop of `batch` and where it begins in it, in seconds."""
+        picks, starts = self._draw(size, place)
+        return [(self.songs[pick], start) for _, pick, start in _of(picks, starts, part)]
 
     def prepare(self, size: int, part: slice, *place: object) -> None:
         """Begin to read what `batch` will be asked for."""

@@ -25,7 +25,7 @@ from common.statistics import Estimate, bootstrap
 from corpus.manifest import read
 from corpus.record import SongRecord
 from vae import measures
-from vae.analysis import SHORT, SUBFRAMES, mel_edges, triangles
+from vae.analysis import HOP, SHORT, mel_edges, triangles
 from vae.load import Codec, load
 from vae.measures import SungNote
 from vae.phase import frame_transform, griffin_lim, initial_phase, overlap_add
@@ -48,17 +48,16 @@ def mel_baseline(
 
     Same frames and the same phases as the spectral codec's, so that only the latents differ.
     """
-    hop = SHORT // 2 // SUBFRAMES
     window = torch.hann_window(SHORT)
-    padded = torch.nn.functional.pad(wav, (0, -wav.shape[-1] % hop))
+    padded = torch.nn.functional.pad(wav, (0, -wav.shape[-1] % HOP))
     edges = mel_edges(bands, 40, 0.45 * sample_rate)
-    power = frame_transform(padded, window, hop).abs().square() @ triangles(edges, SHORT, sample_rate).T
+    power = frame_transform(padded, window, HOP).abs().square() @ triangles(edges, SHORT, sample_rate).T
     frequencies = torch.arange(SHORT // 2 + 1) * (sample_rate / SHORT)
     nearest = (frequencies[:, None] - torch.tensor(edges[1:-1])).abs().argmin(dim=1)
     sizes = power.sqrt()[..., nearest]
     mid = sizes.mean(dim=0)
-    phasors = griffin_lim(mid, initial_phase(mid, SHORT, hop), window, hop, iterations)
-    return overlap_add(sizes * phasors, window, hop)[..., : wav.shape[-1]]
+    phasors = griffin_lim(mid, initial_phase(mid, SHORT, HOP), window, HOP, iterations)
+    return overlap_add(sizes * phasors, window, HOP)[..., : wav.shape[-1]]
 
 
 def sung_notes(record: SongRecord) -> list[SungNote]:

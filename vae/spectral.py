@@ -7,7 +7,8 @@ trained part, predicts the log magnitudes of the left and right STFT; phases are
 peak picking and fast Griffin–Lim (`vae.phase`), shared by both channels.
 
 - Principal axes are divided by the root of their deviation, not the deviation itself: faint
-  dimensions stay faint (they matter less to the ear), loud ones don't drown the rest.
+  dimensions stay faint (they matter less to the ear), loud ones don't drown the rest. Axes that change
+  slowly, or that songs' scores explain, can be asked for instead (`calibrate`).
 - The posterior's std is one constant: it is the noise that the decoder learns to live with, so that
   it accepts the slightly wrong latents of a song model.
 - What is lost: the waveform's phase, so SI-SDR is meaningless here, and width beyond panning.
@@ -15,7 +16,7 @@ peak picking and fast Griffin–Lim (`vae.phase`), shared by both channels.
 Sources: Liu et al. 2022 "A ConvNet for the 2020s" and Siuzdak 2024 "Vocos" (the block).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -24,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vae.analysis import LONG, SHORT, SUBFRAMES, Analysis
+from vae.analysis import HOP, LONG, SHORT, Analysis
 from vae.phase import frame_transform, griffin_lim, overlap_add, to_phase, turns
 from vae.posterior import Posterior, check_stereo
 
@@ -51,12 +52,12 @@ class Block(nn.Module):
 class MagnitudeDecoder(nn.Module):
     """Latents → log magnitudes of left and right: a linear map plus a correction by ConvNeXt blocks.
 
-    The output holds, for both sub-frames, the mean of the channels and half their difference.
+    The output holds, for every sub-frame, the mean of the channels and half their difference.
     """
 
-    def __init__(self, latent_dim: int, width: int, depth: int, expansion: int) -> None:
+    def __init__(self, latent_dim: int, subframes: int, width: int, depth: int, expansion: int) -> None:
         super().__init__()
-        out = SUBFRAMES * 2 * BINS
+        self.subframes, out = subframes, subframes * 2 * BINS
         self.margin = 1 + 3 * depth  # latents on each side that a frame depends on
         self.straight = nn.Linear(latent_dim, out)
         self.enter = nn.Conv1d(latent_dim, width, 3, padding=1)
@@ -71,7 +72,7 @@ class MagnitudeDecoder(nn.Module):
     ) -> Float[Tensor, "batch 2 subframes bins"]:
         y = self.norm(self.blocks(self.enter(latents)).transpose(1, 2))
         out = self.straight(latents.transpose(1, 2)) + self.leave(y)
-        mean, half = out.float().unflatten(2, (SUBFRAMES, 2, BINS)).flatten(1, 2).unbind(2)
+        mean, half = out.float().unflatten(2, (self.subframes, 2, BINS)).flatten(1, 2).unbind(2)
         return torch.stack([mean + half, mean - half], dim=1)
 
 
@@ -86,6 +87,7 @@ class SpectralVAE(ModelMixin, ConfigMixin):
         floor: magnitude added before every logarithm (a full-scale sine has 512).
         posterior_std: noise on the latents in training, in units of their overall deviation.
         iterations: of fast Griffin–Lim.
+        subframes: STFTs of a latent, 512 samples apart: 2 make latents at 43 Hz, 4 at 21.5 Hz.
     """
 
     @register_to_config
@@ -101,14 +103,15 @@ class SpectralVAE(ModelMixin, ConfigMixin):
         floor: float = 0.03,
         posterior_std: float = 0.1,
         iterations: int = 16,
+        subframes: int = 2,
     ) -> None:
         super().__init__()
-        self.sample_rate, self.latent_dim = sample_rate, latent_dim
-        self.hop_length = SHORT // 2
+        self.sample_rate, self.latent_dim, self.subframes = sample_rate, latent_dim, subframes
+        self.hop_length = HOP * subframes
         self.floor, self.posterior_std, self.iterations = floor, posterior_std, iterations
-        self.analysis = Analysis(sample_rate, self.hop_length, n_mels, n_width, floor)
+        self.analysis = Analysis(sample_rate, subframes, n_mels, n_width, floor)
         self.encoder = nn.Linear(self.analysis.size, latent_dim).requires_grad_(False)
-        self.decoder = MagnitudeDecoder(latent_dim, width, depth, expansion)
+        self.decoder = MagnitudeDecoder(latent_dim, subframes, width, depth, expansion)
 
     @property
     def frame_rate(self) -> float:
@@ -140,8 +143,8 @@ class SpectralVAE(ModelMixin, ConfigMixin):
 
     def magnitudes(self, wav: Float[Tensor, "batch 2 time"]) -> Float[Tensor, "batch 2 subframes bins"]:
         """What the decoder is to predict: ln(|STFT| + floor) of left and right."""
-        window, hop = self.analysis.short_window, self.hop_length // SUBFRAMES
-        return (frame_transform(self._padded(wav).float(), window, hop).abs() + self.floor).log()
+        window = self.analysis.short_window
+        return (frame_transform(self._padded(wav).float(), window, HOP).abs() + self.floor).log()
 
     def _padded(self, wav: Tensor) -> Tensor:
         return F.pad(wav, (0, -wav.shape[-1] % self.hop_length))
@@ -182,20 +185,20 @@ class SpectralVAE(ModelMixin, ConfigMixin):
         self, latents: Float[Tensor, "latent_dim frames"], tile: int
     ) -> Iterator[Float[Tensor, "2 time"]]:
         """Both channels with the phases of their mean."""
-        window, hop = self.analysis.short_window, self.hop_length // SUBFRAMES
-        reach = -(-(SHORT // hop - 1) * (self.iterations + 2) // SUBFRAMES)
+        window = self.analysis.short_window
+        reach = -(-(SHORT // HOP - 1) * (self.iterations + 2) // self.subframes)
         before = torch.zeros(BINS, dtype=torch.float64, device=latents.device)
         for start in range(0, latents.shape[1], tile):
             stop = min(latents.shape[1], start + tile)
             first, last = max(0, start - reach), min(latents.shape[1], stop + reach)
             sizes = self._sizes(latents, first, last)
             mid = sizes.mean(dim=0)
-            made = turns(mid, SHORT, hop, before)
+            made = turns(mid, SHORT, HOP, before)
             # The next tile goes on from where this one's turns stand when its own begin.
-            done = (max(0, stop - reach) - first) * SUBFRAMES
+            done = (max(0, stop - reach) - first) * self.subframes
             before = made[done - 1] if done else before
-            phasors = griffin_lim(mid, to_phase(made), window, hop, self.iterations)
-            wav = overlap_add(sizes * phasors, window, hop)
+            phasors = griffin_lim(mid, to_phase(made), window, HOP, self.iterations)
+            wav = overlap_add(sizes * phasors, window, HOP)
             yield wav[:, (start - first) * self.hop_length : (stop - first) * self.hop_length]
 
     def _sizes(self, latents: Tensor, first: int, last: int) -> Float[Tensor, "2 subframes bins"]:
@@ -203,24 +206,43 @@ class SpectralVAE(ModelMixin, ConfigMixin):
         margin = self.decoder.margin
         low, high = max(0, first - margin), min(latents.shape[1], last + margin)
         logs = self.decoder(latents[None, :, low:high])[0]
-        logs = logs[:, (first - low) * SUBFRAMES : (last - low) * SUBFRAMES]
+        logs = logs[:, (first - low) * self.subframes : (last - low) * self.subframes]
         return (logs.exp() - self.floor).clamp(min=0)
 
     # ---- the closed form -----------------------------------------------------------------
 
     @torch.no_grad()
-    def calibrate(self, crops: list[Float[Tensor, "2 time"]]) -> dict[str, float]:
+    def calibrate(
+        self,
+        crops: list[Float[Tensor, "2 time"]],
+        smooth: float = 0.0,
+        told: Sequence[Float[Tensor, "frames channels"]] = (),
+        distil: float = 0.0,
+    ) -> dict[str, float]:
         """Set the encoder, and the decoder's linear part, from some minutes of music.
 
         The encoder becomes weighted principal components with unit variance over all dimensions
         together; the linear part their ridge regression on the magnitudes. Returns what was found:
         share of the features' variance kept, and of the magnitudes' variance explained.
+
+        Args:
+            smooth: how much a change from frame to frame counts against an axis (Wiskott & Sejnowski
+                2002, slow features); 0 leaves variance alone to choose.
+            told: what the scores say of each crop's frames.
+            distil: how much more of an axis's variance counts that `told` explains.
         """
-        features = torch.cat([self.analysis(self._padded(c[None]))[0].T.double() for c in crops])
+        parts = [self.analysis(self._padded(c[None]))[0].T.double() for c in crops]
+        features = torch.cat(parts)
         centre = features.mean(dim=0)
-        _, deviation, axes = _principal(features - centre, self.latent_dim)
-        kept = float(deviation.square().sum() / (features - centre).square().sum() * len(features))
-        scale = deviation.rsqrt() / deviation.mean().sqrt()
+        wanted = _covariance(features - centre)
+        if distil:
+            known = _explained(features - centre, torch.cat([t.double() for t in told]))
+            wanted = wanted + distil * known * (wanted.trace() / known.trace())
+        changes = _covariance(torch.cat([part.diff(dim=0) for part in parts])) if smooth else None
+        axes, worth = (found[..., : self.latent_dim] for found in _axes(wanted, changes, smooth))
+        deviation = ((features - centre) @ axes).square().mean(dim=0).clamp(min=1e-24).sqrt()
+        kept = _share_in(features - centre, axes)
+        scale = (worth / worth.mean()).sqrt() / deviation
         weight = (axes * scale).T
         # Rounded to what the file will hold, so latents made now and after loading are the same.
         weight, bias = _rounded(weight), _rounded(-(weight @ centre))
@@ -233,8 +255,8 @@ class SpectralVAE(ModelMixin, ConfigMixin):
         """Ridge regression of the decoder's outputs on the latents, by normal equations."""
         size = self.latent_dim + 1
         gram = torch.zeros(size, size, dtype=torch.float64)
-        cross = torch.zeros(size, SUBFRAMES * 2 * BINS, dtype=torch.float64)
-        square = torch.zeros(SUBFRAMES * 2 * BINS, dtype=torch.float64)
+        cross = torch.zeros(size, self.subframes * 2 * BINS, dtype=torch.float64)
+        square = torch.zeros(self.subframes * 2 * BINS, dtype=torch.float64)
         for crop in crops:
             latents = self.encode(crop[None]).mode()[0].T.double()
             inputs = F.pad(latents, (0, 1), value=1.0)
@@ -250,16 +272,44 @@ class SpectralVAE(ModelMixin, ConfigMixin):
         return 1 - float(left.sum() / total.sum())
 
     def _targets(self, crop: Tensor) -> Float[Tensor, "frames outputs"]:
-        left, right = self.magnitudes(crop[None])[0].unflatten(1, (-1, SUBFRAMES))
+        left, right = self.magnitudes(crop[None])[0].unflatten(1, (-1, self.subframes))
         return torch.stack([(left + right) / 2, (left - right) / 2], dim=2).flatten(1)
 
 
-def _principal(centred: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(all variances, deviations of the first `count` axes, the axes as columns), signs fixed."""
-    variances, axes = torch.linalg.eigh(centred.T @ centred / len(centred))
-    variances, axes = variances.flip(0), axes.flip(1)[:, :count]
-    axes = axes * axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()
-    return variances, variances[:count].clamp(min=1e-12).sqrt(), axes
+def _covariance(centred: Tensor) -> Tensor:
+    return centred.T @ centred / len(centred)
+
+
+def _explained(centred: Tensor, told: Tensor) -> Tensor:
+    """The part of the features' covariance that a ridge regression on what is told explains."""
+    told = F.pad(told, (0, 1), value=1.0)
+    gram = told.T @ told + torch.eye(told.shape[1], dtype=told.dtype)
+    return _covariance(told @ torch.linalg.solve(gram, told.T @ centred))
+
+
+def _axes(wanted: Tensor, changes: Tensor | None, smooth: float) -> tuple[Tensor, Tensor]:
+    """Unit columns, those first that have most of what is wanted beside how they change, and how much.
+
+    A generalised eigenproblem, wanted · a = λ (1 + smooth · changes) a, with changes of a mean of 1:
+    without them the principal axes. An axis's worth is the root of λ, a deviation; signs are fixed.
+    """
+    metric = torch.eye(len(wanted), dtype=wanted.dtype)
+    if changes is not None:
+        metric = metric + smooth * changes * (len(changes) / changes.trace())
+    root = torch.linalg.cholesky(metric)
+    within = torch.linalg.solve_triangular(root, wanted, upper=False)
+    within = torch.linalg.solve_triangular(root, within.T, upper=False)
+    shares, vectors = torch.linalg.eigh(within)
+    axes = torch.linalg.solve_triangular(root.T, vectors.flip(1), upper=True)
+    axes = axes / axes.norm(dim=0)
+    worth = shares.flip(0).clamp(min=1e-24).sqrt()
+    return axes * axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign(), worth
+
+
+def _share_in(centred: Tensor, axes: Tensor) -> float:
+    """Of the features' variance, what lies in the space of the axes."""
+    basis = torch.linalg.qr(axes)[0]
+    return float((centred @ basis).square().sum() / centred.square().sum())
 
 
 def _rounded(values: Tensor) -> Tensor:

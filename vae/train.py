@@ -29,18 +29,21 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from common.config import parse
 from common.ema import EMA
 from common.errors import ConfigError, ManifestError, SongError, run_command
 from common.files import whole_folder
+from common.frames import render
+from common.pinyin import FINALS, INITIALS
 from common.run import Run
 from common.seeds import derive_seed
 from common.training import warm_cosine
 from vae import losses as terms
 from vae import watch
 from vae.config import EarWeights, Phase, SpectralWeights, TrainConfig
-from vae.data import Crops, is_manifest, song_files
+from vae.data import Crops, SongFile, is_manifest, song_files
 from vae.discriminator import Critic, Opinions, SpectrogramCritic
 from vae.load import Codec, load
 from vae.model import EarVAE
@@ -178,9 +181,30 @@ def begin(objective: Objective, crops: Crops, config: TrainConfig) -> None:
         return
     rate = objective.codec.sample_rate
     long = Crops(crops.songs, 4 * rate, rate, config.seed)
-    wavs = long.batch(config.calibration, slice(0, config.calibration), "calibration")
-    found = objective.codec.calibrate(list(wavs))
+    of = (config.calibration, slice(0, config.calibration), "calibration")
+    wavs = long.batch(*of)
+    told = scores_at(long.places(*of), objective.codec, 4.0) if config.distil else []
+    found = objective.codec.calibrate(list(wavs), config.smooth, told, config.distil)
     logger.info("calibrated: %s", {k: round(v, 4) for k, v in found.items()})
+
+
+def scores_at(places: Sequence[tuple[SongFile, float]], codec: SpectralVAE, seconds: float) -> list[Tensor]:
+    """(frames, channels) of what the scores say of crops: chords, metre, melody, drums, syllables.
+
+    Raises:
+        ConfigError: a song's score isn't known.
+    """
+    told = []
+    frames = codec.frames(round(seconds * codec.sample_rate))
+    for song, start in places:
+        if song.score is None:
+            raise ConfigError(f"the score of {song.path} isn't known: set distil to 0, or take other songs")
+        first = round(start * codec.frame_rate)
+        whole = render(song.score, codec.frame_rate, first + frames)
+        spoken = [torch.from_numpy(ids[first:]) for ids in (whole.initial, whole.final)]
+        sung = [F.one_hot(ids, count) for ids, count in zip(spoken, (len(INITIALS), len(FINALS)))]
+        told.append(torch.cat([torch.from_numpy(whole.channels[first:]), *sung], dim=1))
+    return told
 
 
 # ---- phases ----------------------------------------------------------------------------------
