@@ -366,7 +366,8 @@ class _Reader:
 
     def _chord_changes(self, melody: _Track, bars: int, key: Key) -> list[ChordChange]:
         """The chord of every half bar whose notes name one, from the tracks beside the melody."""
-        others = [t for t in self.tracks if t is not melody and not t.drums] or [melody]
+        others = [t for t in self.tracks if t is not melody and not t.drums]
+        others = others or ([melody] if _in_chords(melody) else [])
         half = self.bar_ticks // 2 if self.bar_ticks % 24 == 0 else self.bar_ticks
         heard = np.zeros((bars * self.bar_ticks // half + 1, 12))
         lowest = np.full(len(heard), 128)
@@ -383,6 +384,16 @@ class _Reader:
             if symbol and (not changes or changes[-1].symbol != symbol):
                 changes.append(ChordChange(slot * half, symbol))
         return changes
+
+
+def _in_chords(track: _Track) -> bool:
+    """Whether three notes ever sound at once: a melody alone names no chord."""
+    ends: list[float] = []
+    for start, end, *_ in sorted(track.notes):
+        ends = [e for e in ends if e > start] + [end]
+        if len(ends) > 2:
+            return True
+    return False
 
 
 def _said(text: str) -> dict[str, Any]:

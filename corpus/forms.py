@@ -77,12 +77,13 @@ def check_duration(duration: object) -> float:
     return value
 
 
-def fit(duration: float, tempo: float, metre: tuple[int, int] = (4, 4)) -> Fit:
+def fit(duration: float, tempo: float, metre: tuple[int, int] = (4, 4), exact: bool = False) -> Fit:
     """The tempo nearest to the asked one (±3 %) with which whole bars fill the duration.
 
     Args:
         duration: seconds, 5 … 600.
         tempo: quarter notes a minute, 30 … 300.
+        exact: rather let the ring-out be short or long, within its bounds, than bend the tempo.
     Raises:
         RequestError: the duration or the tempo is out of range, or the duration is shorter than a bar
             and its ring-out.
@@ -91,19 +92,23 @@ def fit(duration: float, tempo: float, metre: tuple[int, int] = (4, 4)) -> Fit:
     bar = bar_seconds(tempo, metre)
     room = duration - _LEAD_IN
     most = int((room - _TAIL[0] / 2) // (bar * (1 - TEMPO_SHARE)))
-    options = [_bend(room, bar, bars) for bars in range(max(1, most - 3), most + 1)]
+    least = int((room - _TAIL[2]) // bar) if exact else most - 3
+    options = [_bend(room, bar, bars, exact) for bars in range(max(1, least), most + 1)]
     if not options:
         raise RequestError(f"{duration:g} s is too short for one bar at {tempo:g} quarter notes a minute")
     _, bars, stretch = min(options)
     return Fit(tempo / stretch, bars, _LEAD_IN, room - bars * bar * stretch)
 
 
-def _bend(room: float, bar: float, bars: int) -> tuple[float, int, float]:
+def _bend(room: float, bar: float, bars: int, exact: bool) -> tuple[float, int, float]:
     """(cost, bars, stretch of the bar) of filling `room` seconds with so many bars and a tail."""
-    stretch = float(np.clip((room - _TAIL[1]) / (bars * bar), 1 - TEMPO_SHARE, 1 + TEMPO_SHARE))
+    shortest, wished, longest = ((room - tail) / (bars * bar) for tail in reversed(_TAIL))
+    wished = float(np.clip(1.0, shortest, longest)) if exact else wished
+    stretch = float(np.clip(wished, 1 - TEMPO_SHARE, 1 + TEMPO_SHARE))
     tail = room - bars * bar * stretch
     outside = max(0.0, _TAIL[0] - tail, tail - _TAIL[2])
-    return outside * 10 + abs(tail - _TAIL[1]) * 0.3 + abs(stretch - 1) * 20, bars, stretch
+    bending = 1000 if exact else 20
+    return outside * 10 + abs(tail - _TAIL[1]) * 0.3 + abs(stretch - 1) * bending, bars, stretch
 
 
 # ---- sections that add up to a number of bars ----------------------------------------------
@@ -261,6 +266,7 @@ def form(
     density: float = 1.0,
     sung: float = 0.0,
     solos: bool = False,
+    exact: bool = False,
 ) -> Form:
     """A form whose score lasts exactly `duration` seconds, from a hook to a whole song.
 
@@ -271,6 +277,7 @@ def form(
         instrumental: no section has lines.
         density: syllables a second beside those of an average song.
         sung: the least share of the bars that has words; where no form has it, the largest there is.
+        exact: as in `fit`.
         solos: leave room for the lead instrument, a section without words, where any form of the length has.
     Returns:
         The form; sections of the same tag have the same bars and lines.
@@ -278,7 +285,7 @@ def form(
         RequestError: the duration is out of range.
     """
     rng = np.random.default_rng(0) if rng is None else rng
-    fitted = fit(duration, tempo, metre)
+    fitted = fit(duration, tempo, metre, exact)
     drawn = sections(fitted.bars, fitted.tempo, metre, rng, sung, solos)
     rates = {"verse": 2.25, "pre-chorus": 2.3, "chorus": 2.0, "bridge": 1.9}
     lines: dict[str, tuple[int, ...]] = {}

@@ -151,7 +151,8 @@ def _held(notes: Sequence[Note], count: int) -> set[int]:
 def harmonised(score: Score) -> Score:
     """The score with chords where it has none: in each bar the key's triad that its melody is most in.
 
-    The first and the last bar of a section lean to the tonic chord.
+    Strong beats say more than weak ones; the first and the last bar of a section lean to the tonic chord,
+    and where two triads fit as well the tonic, subdominant and dominant go before the others.
     """
     if any(section.chords for section in score.sections):
         return score
@@ -160,17 +161,25 @@ def harmonised(score: Score) -> Score:
     return replace(score, sections=sections)
 
 
+def _stress(at: int, bar: int) -> float:
+    """How much a note says of the chord by where it begins in the bar, in ticks."""
+    return 1.5 if at <= 0 else 1.2 if 2 * at == bar else 1.0
+
+
 def _triads(section: Section, score: Score) -> tuple[ChordChange, ...]:
     triads = [Chord(root, quality) for root in score.key.classes for quality in ("", "m")]
     inside = [c for c in triads if set(c.classes) <= set(score.key.classes)]
     tonic = Chord(score.key.tonic, "m" if score.key.family == "minor" else "")
-    options = [tonic, *(c for c in inside if c != tonic)]
+    primary = [(score.key.tonic + fifths) % 12 for fifths in (0, 5, 7)]
+    options = sorted(inside, key=lambda c: primary.index(c.root) if c.root in primary else len(primary))
+    options = [tonic, *(c for c in options if c != tonic)]
     changes: list[ChordChange] = []
     for bar in range(section.bars):
         start, end = bar * score.bar_ticks, (bar + 1) * score.bar_ticks
         weights = [0.0] * 12
         for n in section.notes:
-            weights[n.pitch % 12] += max(0, min(end, n.start + n.duration) - max(start, n.start))
+            sounding = max(0, min(end, n.start + n.duration) - max(start, n.start))
+            weights[n.pitch % 12] += sounding * _stress(n.start - start, score.bar_ticks)
         lean = score.bar_ticks / 4 if bar in (0, section.bars - 1) else 0.0
         best = max(options, key=lambda c: sum(weights[p] for p in c.classes) + lean * (c == tonic))
         if not changes or changes[-1].symbol != str(best):

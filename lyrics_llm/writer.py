@@ -12,6 +12,7 @@ among those that suit the occasion, the singer and the mood (`lyrics_llm.occasio
 
 import logging
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
@@ -53,6 +54,10 @@ _TEMPERS = {"plan": Temper(0.7, 0.05), "lyrics": Temper(0.75, 0.08), "score": Te
 _DRAFTS = 48  # of a line of words
 _CLEARLY = 0.55  # valence from which a mood decides between major and minor
 _SUNG = 0.6  # least share of a song's bars that has words: who asks for a short song wants to hear it sung
+_OTHER_METRE = re.compile(
+    r"[三五六七35679]拍子|四三拍|八六拍|八九拍|圆舞曲|华尔兹|(?<!\d)(?:[35679]|12)\s*/\s*[48](?!\d)|waltz",
+    re.IGNORECASE,
+)
 _CHOICES = ("genre", "mood", "theme", "singer", "tempo", "key", "swing", "harmony", "lead")
 
 
@@ -293,6 +298,8 @@ def wishes_of(description: str, fixed: Mapping[str, Any], read: bool = True) -> 
     fixed = {name: value for name, value in fixed.items() if value is not None}
     wishes = _said(attributes(description), fixed.get("singer")) if read else {}
     if read:
+        if metre := _OTHER_METRE.search(description):
+            logger.warning("songs are written in 4/4: %s isn't followed", metre[0])
         if "singer" not in wishes and is_to_be_sung(description):
             wishes["singer"] = tuple(singer for singer in t.PLAN_FIELDS["singer"] if singer != "none")
         wishes |= _occasional(description, wishes | fixed)
@@ -453,6 +460,7 @@ def made_sketch(
         density=GENRES[fields["genre"]].density if fields["genre"] in GENRES else 1.0,
         sung=_SUNG,
         solos=isinstance(wishes.get("lead"), str),
+        exact="tempo" in exact,
     )
     return SongSketch(
         fields["genre"], fields["mood"], fields["theme"], fields["singer"], shape.fit.tempo,

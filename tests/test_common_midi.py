@@ -49,6 +49,22 @@ def foreign(path: Path, ppq: int = 96, late: int = 0) -> None:
     file.save(str(path))
 
 
+def test_a_melody_alone_names_no_chord(tmp_path: Path) -> None:
+    for name, notes in (("tune", (60, 60, 67, 67, 69, 69, 67)), ("piano", (48, 52, 55))):
+        track = mido.MidiTrack()
+        if name == "piano":
+            track += [mido.Message("note_on", note=n) for n in notes]
+            track += [mido.Message("note_off", note=n, time=1920 if n == notes[0] else 0) for n in notes]
+        else:
+            for n in notes:
+                track += [mido.Message("note_on", note=n), mido.Message("note_off", note=n, time=480)]
+        file = mido.MidiFile(ticks_per_beat=480)
+        file.tracks.append(track)
+        file.save(str(tmp_path / f"{name}.mid"))
+    (alone,), (chords,) = (from_midi(tmp_path / f"{n}.mid").sections for n in ("tune", "piano"))
+    assert alone.chords == () and chords.chords == (ChordChange(0, "C"),)
+
+
 def test_other_peoples_files(tmp_path: Path) -> None:
     foreign(tmp_path / "a.mid")
     score = from_midi(tmp_path / "a.mid")

@@ -96,6 +96,13 @@ def test_durations_out_of_range_are_told():
         form(3, 100)
 
 
+@given(duration=st.floats(12, 240), tempo=st.floats(84, 200))
+def test_an_exact_tempo_is_kept_where_the_ring_out_can_give(duration, tempo):
+    found = fit(duration, tempo, exact=True)
+    assert found.tempo == pytest.approx(tempo, abs=1e-9) and 1.0 - 1e-9 <= found.tail <= 4.0 + 1e-9
+    assert found.lead_in + found.bars * bar_seconds(found.tempo) + found.tail == pytest.approx(duration)
+
+
 def test_a_plan_comes_from_its_seed():
     assert plan(7) == plan(7) != plan(8)
     assert plan(7, genre="爵士", singer="male", tempo=100, duration=30).genre == "爵士"

@@ -362,6 +362,19 @@ def test_chords_fit_the_melody_and_given_ones_stay(caplog: pytest.LogCaptureFixt
     assert harmonised(score) is score
 
 
+def test_chords_follow_strong_beats() -> None:
+    """Twinkle, Twinkle, Little Star: A A G would otherwise stay on the tonic chord."""
+    pitches = ((60, 60, 67, 67), (69, 69, 67, 67), (65, 65, 64, 64), (62, 62, 60, 60))
+    notes = tuple(Note(48 * b + 12 * i, 12, p) for b, bar in enumerate(pitches) for i, p in enumerate(bar))
+    score = harmonised(Score(100.0, Key(0), (Section("verse", 5, (), (*notes, Note(192, 48, 60))),)))
+    assert [(c.start // 48, c.symbol) for c in score.sections[0].chords] == [
+        (0, "C"),
+        (1, "F"),
+        (3, "G"),
+        (4, "C"),
+    ]
+
+
 def test_given_melodies_keep_their_tempo(writer: Writer) -> None:
     with pytest.raises(RequestError, match="has its own duration"):
         lyrics_llm.compose(MINE, TEXT, melody=tune(), tempo=90, model=writer)

@@ -54,12 +54,27 @@ def test_what_is_said_outright_wins(writer: Writer) -> None:
     sketch = writer.plan("纯音乐，98bpm，A小调，古筝", seed=2, duration=30)
     assert sketch.singer == "none"
     assert sketch.key == Key(9, "minor")
-    assert sketch.tempo == pytest.approx(98, rel=0.031)
+    assert sketch.tempo == pytest.approx(98)
     assert sketch.harmony == "古筝"
     assert not any(section.lines for section in sketch.form)
     told = writer.plan("女声，98bpm", seed=2, singer="male", tempo=150, key="D major", genre="爵士")
     assert (told.singer, told.genre, told.key) == ("male", "爵士", Key(2))
-    assert told.tempo == pytest.approx(150, rel=0.031)
+    assert told.tempo == pytest.approx(150)
+
+
+def test_another_metre_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    for text, metre in (
+        ("华尔兹，女声", "华尔兹"),
+        ("3/4拍的民谣", "3/4"),
+        ("三拍子", "三拍子"),
+        ("慢Waltz", "Waltz"),
+    ):
+        caplog.clear()
+        wishes_of(text, {})
+        assert f"{metre} isn't followed" in caplog.text
+    caplog.clear()
+    wishes_of("4/4拍，每分钟90拍，13/4", {})
+    assert not caplog.text
 
 
 @pytest.mark.parametrize(("said", "drums"), [("不要鼓", False), ("没有打击乐", False), ("要有鼓点", True)])
