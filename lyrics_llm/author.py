@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from common.description import fragments
 from common.errors import LyricsError, RequestError
@@ -156,7 +156,9 @@ def _check_description(description: object) -> None:
 
 
 def _language(writer: Any, language: Language) -> dict[str, Any]:
-    """The language as an argument of a writer that knows several."""
+    """The language as an argument of a writer that knows several. Raises RequestError for any other."""
+    if language not in get_args(Language):
+        raise RequestError(f"the language is {', '.join(get_args(Language))}, but got {language!r}")
     if isinstance(writer, Writer):
         if language != "zh":
             raise RequestError("the demo writer knows Chinese only: name a Qwen3 for English or mixed lines")

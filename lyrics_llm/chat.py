@@ -230,7 +230,7 @@ class ChatWriter:
         prompt = prompt_ids(self.tokenizer, lyrics_messages(description, form, theme, language, replaced))
         words = self._run("lyrics", prompt, grammar, seed, limit)
         if words is None:
-            words = finished(form, done, theme or "", "", seed)
+            words = finished(form, done, theme or "", "", seed, english=language == "en")
             if keep is not None:
                 words = Lyrics(
                     tuple(

@@ -23,6 +23,20 @@ logger = logging.getLogger(__name__)
 
 _FIRST, _MORE = 8, 40  # draws of the whole form to choose from, and for a line that isn't there yet
 
+# Phrases of one word, of two, and so on.
+_ENGLISH: tuple[tuple[str, ...], ...] = tuple(
+    tuple(row.split(" / "))
+    for row in (
+        "listen / tomorrow / slowly / homeward",
+        "hold on / stay here / morning comes / look up",
+        "all night long / under the sky / here I am / wait for me",
+        "I still hear you / the road goes on / stay until the morning / and we begin again",
+        "I will wait for you / the lights are going out / somewhere the rain is falling / "
+        "every window has its song",
+        "and the night is ours now / I see you from the shore / nothing ever takes us far away",
+    )
+)
+
 
 @dataclass
 class Limit:
@@ -45,9 +59,21 @@ class Limit:
         return late or (self.tokens is not None and self.spent >= self.tokens)
 
 
-def finished(structure: Structure, done: Sequence[Sequence[str]], theme: str, mood: str, seed: int) -> Lyrics:
-    """The lines that are `done`, and for the rest of the structure phrases of its length and rhyme."""
-    pool = _Pool(structure, theme if theme in THEMES else THEMES[0], mood, seed)
+def finished(
+    structure: Structure,
+    done: Sequence[Sequence[str]],
+    theme: str,
+    mood: str,
+    seed: int,
+    english: bool = False,
+) -> Lyrics:
+    """The lines that are `done`, and for the rest of the structure phrases of its length and rhyme.
+
+    English lines of the structure's words don't rhyme: an English structure has no rhymes.
+    """
+    pool = (
+        _English(seed) if english else _Pool(structure, theme if theme in THEMES else THEMES[0], mood, seed)
+    )
     used = {line for section in done for line in section}
     sections, missing, total = [], 0, 0
     for number, (tag, forms) in enumerate(structure.sections):
@@ -70,6 +96,24 @@ def finished(structure: Structure, done: Sequence[Sequence[str]], theme: str, mo
             "the writer reached its limit: %d of %d lines come from the book of phrases", missing, total
         )
     return Lyrics(tuple(sections))
+
+
+class _English:
+    """Plain English phrases of so many words; longer ones are put together."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = generator(seed, "rest of the words")
+
+    def richest(self, counts: Sequence[int]) -> str:
+        raise RequestError("English lines have no rhyme marks")
+
+    def phrase(self, count: int, rhyme: str | None, used: set[str]) -> str:
+        """A phrase of so many words, one that isn't used yet where there is any."""
+        if count > len(_ENGLISH):
+            rest = count - len(_ENGLISH)
+            return f"{self.phrase(len(_ENGLISH), None, used)} {self.phrase(rest, None, used)}"
+        fresh = [line for line in _ENGLISH[count - 1] if line not in used] or _ENGLISH[count - 1]
+        return fresh[int(self.rng.integers(len(fresh)))]
 
 
 class _Pool:
