@@ -15,7 +15,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from corpus.facts import Facts
 from corpus.record import SongRecord
 from eval import descriptors, tempo
 from eval.hearing import mono
+from eval.singing import parting, silence, sung_share
 
 logger = logging.getLogger(__name__)
 
@@ -91,18 +92,22 @@ class Probes:
     network: Network
     answers: dict[str, list[str]]  # with those of `instruments`, if they were learned
     accuracy: dict[str, dict[str, Estimate]]  # question → kind of audio → share right
+    parted: float | None = None  # of `eval.singing`: nobody sings below it; None: the network says who does
 
     def judge(self, audio: Audio) -> Verdict:
         """The verdict on a song: the mean over windows that cover it.
 
-        An instrument plays in a song where it does in one of them.
+        An instrument plays in a song, and somebody sings, where this is so in one of them.
 
         Raises:
             AudioError: less than a tenth of a second of audio.
         """
         samples = mono(audio)
-        vectors = np.stack([descriptors.describe(window) for window in descriptors.windows(samples)])
-        each = self._shares(vectors)
+        windows = descriptors.windows(samples)
+        sung = (
+            np.array([sung_share(window) for window in windows]) if self.parted is not None else np.zeros(1)
+        )
+        each = self._shares(np.stack([descriptors.describe(window) for window in windows]), sung.max())
         shares = {name: p.max(0) if name == INSTRUMENTS else p.mean(0) for name, p in each.items()}
         best = {name: self.answers[name][int(p.argmax())] for name, p in shares.items()}
         named = {
@@ -112,19 +117,28 @@ class Probes:
         return Verdict(best["genre"], best["singer"], best["pace"], tempo.estimate(audio), named, heard)
 
     @torch.inference_mode()
-    def _shares(self, vectors: np.ndarray) -> dict[str, np.ndarray]:
+    def _shares(self, vectors: np.ndarray, sung: np.ndarray | float = 0.0) -> dict[str, np.ndarray]:
+        """Probabilities by question of vectors (N, 508), of whose songs a share of the frames is sung."""
         logits = self.network.eval()(torch.from_numpy(vectors))
-        return {
+        found = {
             name: (values.sigmoid() if name == INSTRUMENTS else values.softmax(1)).numpy()
             for name, values in logits.items()
         }
+        if self.parted is not None:
+            nobody = np.arange(len(self.answers["singer"])) == self.answers["singer"].index("none")
+            silent = np.broadcast_to(silence(np.asarray(sung), self.parted), len(vectors))[:, None]
+            singers = np.where(nobody, 0, found["singer"])
+            singers = singers / singers.sum(1, keepdims=True).clip(1e-9)
+            found["singer"] = np.where(nobody, silent, (1 - silent) * singers)
+        return found
 
     def save(self, folder: Path) -> None:
         """Write `probes.safetensors` and `probes.json`."""
         folder.mkdir(parents=True, exist_ok=True)
         save_file(self.network.state_dict(), folder / "probes.safetensors")
         kept = {q: {kind: asdict(e) for kind, e in row.items()} for q, row in self.accuracy.items()}
-        text = json.dumps({"answers": self.answers, "accuracy": kept}, ensure_ascii=False, indent=2)
+        about = {"answers": self.answers, "parted": self.parted, "accuracy": kept}
+        text = json.dumps(about, ensure_ascii=False, indent=2)
         (folder / "probes.json").write_text(text + "\n", encoding="utf-8")
 
     @classmethod
@@ -139,7 +153,7 @@ class Probes:
             accuracy = {q: {k: Estimate(**e) for k, e in row.items()} for q, row in rows}
         except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"no probes can be read from {folder}: {error}") from error
-        return cls(network, kept["answers"], accuracy)
+        return cls(network, kept["answers"], accuracy, kept.get("parted"))
 
 
 # ---- what they learn from ------------------------------------------------------------------
@@ -170,10 +184,11 @@ class Examples:
     songs: np.ndarray  # (N,) number of the song
     kinds: np.ndarray  # (N,) index into _KINDS
     labels: dict[str, np.ndarray]  # question → (N,) index of the answer or UNKNOWN; instruments (N, K) 0 or 1
+    sung: np.ndarray  # (N,) share of the frames in which somebody is heard to sing
 
     def where(self, rows: np.ndarray) -> "Examples":
         labels = {name: values[rows] for name, values in self.labels.items()}
-        return Examples(self.vectors[rows], self.songs[rows], self.kinds[rows], labels)
+        return Examples(self.vectors[rows], self.songs[rows], self.kinds[rows], labels, self.sung[rows])
 
 
 def answer(record: SongRecord, question: str) -> str | None:
@@ -230,13 +245,14 @@ def examples(records: Sequence[SongRecord], root: Path, config: TrainConfig) -> 
     """Describe random windows of every song: as they are, disturbed, and decoded by the codec."""
     through = round_trip(config.vae) if config.vae else None
     answers, instruments = known_answers(records), known_instruments(records)
-    vectors, songs, kinds, present = [], [], [], []
+    vectors, songs, kinds, present, sung = [], [], [], [], []
     for number, record in enumerate(records):
         if number % 50 == 0:
             logger.info("listening to song %d of %d", number + 1, len(records))
         facts = Facts.of_record(record)
-        for vector, kind, span in _heard(_audio(record, root), number, config, through):
-            vectors.append(vector)
+        for samples, kind, span in _heard(_audio(record, root), number, config, through):
+            vectors.append(descriptors.describe(samples))
+            sung.append(sung_share(samples))
             songs.append(number)
             kinds.append(kind)
             present.append(_presence(record, facts, span, instruments))
@@ -244,7 +260,7 @@ def examples(records: Sequence[SongRecord], root: Path, config: TrainConfig) -> 
     labels = {q: _indices([answer(r, q) for r in records], known)[rows] for q, known in answers.items()}
     if instruments:
         labels[INSTRUMENTS] = np.array(present)
-    return Examples(np.stack(vectors), rows, np.array(kinds), labels)
+    return Examples(np.stack(vectors), rows, np.array(kinds), labels, np.array(sung))
 
 
 _Span = tuple[float, float]  # seconds from the start of a song
@@ -253,16 +269,15 @@ _Span = tuple[float, float]  # seconds from the start of a song
 def _heard(
     audio: Audio, number: int, config: TrainConfig, through: Any
 ) -> list[tuple[np.ndarray, int, _Span]]:
-    """The vectors of one song with their kinds and places."""
+    """Windows of one song, mono at 22,050 Hz, with their kinds and places."""
     out = []
     for turn in range(config.crops):
         rng = generator(config.seed, "window", number, turn)
         start, piece = descriptors.crop(audio, rng)
         span, samples = (start, start + piece.duration), mono(piece)
-        out.append((descriptors.describe(samples), 0, span))
-        out.append((descriptors.describe(descriptors.disturb(samples, rng)), 1, span))
+        out += [(samples, 0, span), (descriptors.disturb(samples, rng), 1, span)]
         if through is not None:
-            out.append((descriptors.describe(mono(through(piece))), 2, span))
+            out.append((mono(through(piece)), 2, span))
     return out
 
 
@@ -383,8 +398,10 @@ def _singing_accuracy(probes: Probes, data: Examples) -> dict[str, dict[str, Est
 
 def _best(probes: Probes, part: Examples, question: str) -> np.ndarray:
     """The answer judged likeliest of each song, by rising number of the song: (songs,) indices."""
-    shares = probes._shares(part.vectors)[question]
-    return np.array([shares[part.songs == song].mean(0).argmax() for song in np.unique(part.songs)])
+    each, places = np.unique(part.songs, return_inverse=True)
+    most = np.array([part.sung[part.songs == song].max() for song in each])
+    shares = probes._shares(part.vectors, most[places])[question]
+    return np.array([shares[part.songs == song].mean(0).argmax() for song in each])
 
 
 def _share_right(probes: Probes, part: Examples, question: str) -> Estimate:
@@ -409,10 +426,19 @@ def train(config: TrainConfig) -> Probes:
     data = examples(records, Path(config.manifest).parent, config)
     order = generator(config.seed, "held out").permutation(len(records))
     kept = np.isin(data.songs, order[: max(1, round(config.held_out * len(records)))])
-    probes = Probes(fit(data.where(~kept), answers, config), answers, {})
-    probes = Probes(probes.network, answers, accuracy(probes, data.where(kept)))
+    learned = data.where(~kept)
+    probes = Probes(fit(learned, answers, config), answers, {}, _parted(learned, answers))
+    probes = replace(probes, accuracy=accuracy(probes, data.where(kept)))
     probes.save(Path(config.out))
     return probes
+
+
+def _parted(data: Examples, answers: dict[str, list[str]]) -> float | None:
+    """Where shares of sung frames part instrumentals from songs, if they do."""
+    if "none" not in answers.get("singer", ()):
+        return None
+    known = data.labels["singer"] != UNKNOWN
+    return parting(data.sung[known], data.labels["singer"][known] == answers["singer"].index("none"))
 
 
 def tempo_accuracy(records: Sequence[SongRecord], root: Path) -> dict[str, Estimate]:

@@ -14,7 +14,7 @@ from corpus import manifest
 from corpus.facts import Facts
 from corpus.record import SongRecord
 from corpus.synth import song
-from eval import descriptors, probes
+from eval import descriptors, probes, singing
 from eval.hearing import RATE, mono
 from eval.probes import Examples, Probes, TrainConfig
 
@@ -124,6 +124,30 @@ def test_whether_anybody_sings_has_its_own_accuracy(trained: Probes):
     assert 0 < silent.count < 12 and silent.count + sung.count == 12
 
 
+def test_songs_are_parted_from_instrumentals_where_they_can_be():
+    silent = np.array([True] * 5 + [False] * 20)
+    shares = np.where(silent, 0.1, 0.5) + np.linspace(-0.05, 0.05, 25)
+    found = singing.parting(shares, silent)
+    assert found is not None and 0.15 < found < 0.4
+    assert (singing.silence(shares, found) > 0.5).tolist() == silent.tolist()
+    assert singing.parting(shares[::-1], silent) is None
+    assert singing.parting(shares, np.zeros(25, bool)) is None
+    assert singing.parting(np.full(25, 0.3), silent) is None
+
+
+def test_who_sings_is_heard_by_syllables(trained: Probes):
+    """The buzzing voices of this file say no syllable, so the network decides; songs of the corpus do."""
+    assert trained.parted is None
+    audios = {who: song(5, duration=12.0, genre="流行", singer=who).audio for who in ("female", "none")}
+    shares = {who: singing.sung_share(mono(audio)) for who, audio in audios.items()}
+    assert shares["none"] < 0.15 < 0.3 < shares["female"]
+    judge = replace(trained, parted=0.21)
+    assert judge.judge(audios["none"]).singer == "none" != judge.judge(audios["female"]).singer
+    for audio in audios.values():
+        found = judge.judge(audio).shares["singer"]
+        assert sum(found.values()) == pytest.approx(1, abs=1e-5)
+
+
 def test_rare_answers_count_as_much_as_common_ones():
     labels = torch.tensor([0] * 90 + [1] * 10 + [probes.UNKNOWN] * 7)
     weights = probes._evened(labels, 3)
@@ -136,11 +160,11 @@ def test_instruments_are_labelled_by_what_plays_in_the_window():
     record, facts = made.record, Facts(made.sheet.plan, made.sheet.score)
     rate = made.audio.sample_rate
     config = TrainConfig("unused.jsonl", "unused", crops=3)
-    for vector, kind, (start, stop) in probes._heard(made.audio, 0, config, None):
+    for samples, kind, (start, stop) in probes._heard(made.audio, 0, config, None):
         assert stop - start == pytest.approx(16.0, abs=1e-3)
         if kind == 0:
             cut = Audio(made.audio.samples[:, round(start * rate) : round(stop * rate)], rate)
-            np.testing.assert_allclose(vector, descriptors.describe(mono(cut)), atol=1e-5)
+            np.testing.assert_allclose(samples, mono(cut), atol=1e-5)
     names = sorted(set(record.instruments or ()))
     silent = (facts.score.duration - 0.01, facts.score.duration)
     assert 0 in probes._presence(record, facts, silent, names)
@@ -151,7 +175,7 @@ def test_saved_probes_judge_alike(trained: Probes, folder: Path):
     loaded = Probes.load(folder / "out")
     audio = Audio(sound("抒情", "female", 98)[None], RATE)
     assert loaded.judge(audio) == trained.judge(audio)
-    assert loaded.accuracy == trained.accuracy
+    assert (loaded.accuracy, loaded.parted) == (trained.accuracy, trained.parted)
     with pytest.raises(CheckpointError, match="no probes"):
         Probes.load(folder / "nothing")
 
@@ -162,7 +186,7 @@ def test_unknown_labels_teach_nothing_and_break_nothing():
     labels = {q: np.full(24, probes.UNKNOWN) for q in probes.QUESTIONS}
     labels["genre"] = np.arange(24) % 2
     vectors[:, 0] += 5 * labels["genre"]
-    data = Examples(vectors, np.arange(24), np.zeros(24, dtype=int), labels)
+    data = Examples(vectors, np.arange(24), np.zeros(24, dtype=int), labels, np.zeros(24))
     answers = {q: ["a", "b"] for q in probes.QUESTIONS}
     network = probes.fit(data, answers, TrainConfig("", "", epochs=30))
     table = probes.accuracy(Probes(network, answers, {}), data)
