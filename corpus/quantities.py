@@ -1,0 +1,110 @@
+"""The numbers of a description: how fast, in which key, how long.
+
+Chinese and Arabic figures: 每分钟八十拍, 速度一百二, 90bpm; 降B小调, F sharp minor, 1=C; 两分半, 时长90秒.
+"""
+
+import re
+
+_DIGITS = {c: n for n, c in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
+_HAN = "零〇一二两三四五六七八九十百"
+_NUMBER = rf"(?:\d+(?:\.\d+)?|[{_HAN}]+)"
+
+# ---- tempo -----------------------------------------------------------------------------------
+
+# 16拍前奏 and 6/16拍 count beats of something else.
+_BPM = re.compile(
+    rf"(?<![/\d.,{_HAN}])({_NUMBER})\s*(?:bpm|beats\s+(?:per|a)\s+minute|拍(?!子|号|的?[前间尾过]奏|的?[前间尾]))"
+    rf"|(?:bpm|速度|tempo|每分钟)\s*(?:[为是约:=]|大约|大概|at|of|around)*\s*({_NUMBER})(?![\d.{_HAN}])",
+    re.IGNORECASE,
+)
+_SLOWEST = 10.0  # beats a minute that a number may mean at all
+
+
+def number(text: str) -> float:
+    """The value of a number in Arabic or Chinese figures: 八十 is 80, 一百二 is 120.
+
+    Raises:
+        ValueError: it can't be read.
+    """
+    if re.fullmatch(r"\d+(?:\.\d+)?", text):
+        return float(text)
+    if not re.fullmatch(rf"[{_HAN}]+", text):
+        raise ValueError(f"{text!r} is no number")
+    if not set(text) & set("十百"):
+        return float("".join(str(_DIGITS[c]) for c in text))
+    total, digit, unit = 0, 0, 1
+    for character in text:
+        if character in _DIGITS:
+            digit = _DIGITS[character]
+            unit = 1 if digit == 0 else unit
+        else:
+            unit = 100 if character == "百" else 10
+            total, digit = total + max(1, digit) * unit, 0
+    return float(total + digit * (10 if unit == 100 and text[-2:-1] == "百" else 1))
+
+
+def tempo(text: str) -> float | None:
+    """Quarter notes a minute that a normalised text asks for; None where it names none."""
+    for match in _BPM.finditer(text):
+        value = number(match[1] or match[2])
+        if value >= _SLOWEST:
+            return value
+    return None
+
+
+# ---- key -------------------------------------------------------------------------------------
+
+_SIGN = r"[#♯b♭]"
+# In small letters too, as people type; but "in a minor key" names no tonic, and "am" no chord.
+_KEY = re.compile(
+    r"(?<![A-Za-z/-])(?:"
+    rf"((?:[升降#♯♭]|b(?=[A-G]))?[A-Ga-g]{_SIGN}?)\s*(大调|小调|宫调式|羽调式|多利亚|混合利底亚|布鲁斯|调(?!式|性|子))|"
+    rf"((?:[升降#♯♭]|b(?=[A-G]))?(?:[A-Gb-g]{_SIGN}?|a{_SIGN})(?:[\s-]+(?:sharp|flat))?)\s*([Mm]ajor|[Mm]inor)|"
+    rf"([升降♯♭]?[A-G]{_SIGN}?)\s*(m(?![A-Za-z0-9/-]))|"
+    rf"1\s*=\s*((?:[升降#♯♭]|b(?=[A-G]))?[A-G]{_SIGN}?)())"
+)
+_SCALE_OF = {
+    "大调": "major", "小调": "minor", "宫调式": "gong", "羽调式": "yu", "多利亚": "dorian",
+    "混合利底亚": "mixolydian", "布鲁斯": "blues", "m": "minor", "调": "major", "": "major",
+}  # fmt: skip
+_SHARP, _FLAT = re.compile(r"升|#|♯|sharp", re.IGNORECASE), re.compile(r"降|♭|flat|(?<=[A-Ga-g])b|^b(?=[A-G])")
+
+
+def key(text: str) -> tuple[str, str] | None:
+    """(tonic, scale) that a normalised text asks for, as ("Bb", "minor"); None where it names none."""
+    match = _KEY.search(text)
+    if not match:
+        return None
+    named, scale = (part for part in match.groups() if part is not None)
+    bare = re.sub(r"sharp|flat|[升降#♯♭\s-]", "", named, flags=re.IGNORECASE)
+    letter = bare[-1] if re.fullmatch("b[A-G]", bare) else bare[0]
+    sign = "#" if _SHARP.search(named) else "b" if _FLAT.search(named.strip()) else ""
+    return letter.upper() + sign, _SCALE_OF.get(scale, scale).lower()
+
+
+# ---- duration --------------------------------------------------------------------------------
+
+# Neither 每分钟80拍 nor 三分钟热度, 最后一分钟, 五分钟后.
+_DURATION = re.compile(
+    rf"(?<![每后这那/第{_HAN}\d.:])(?:"
+    rf"({_NUMBER})\s*(?:分钟?|min(?:ute)?s?(?![a-z]))\s*(半|(?:零|{_NUMBER})\s*秒)"
+    rf"|({_NUMBER})\s*个?(半)?\s*(?:分钟|min(?:ute)?s?(?![a-z]))"
+    rf"|(半)分钟"
+    rf"|({_NUMBER})\s*(?:秒钟?|sec(?:ond)?s?(?![a-z])))(?!热度|之?后|之?前|[之以]?内|就|的路|拍)",
+    re.IGNORECASE,
+)
+
+
+def duration(text: str) -> float | None:
+    """Seconds that a normalised text asks for: 两分半 is 150; None where it names none."""
+    match = _DURATION.search(text)
+    if not match:
+        return None
+    minutes, rest, whole, half, half_minute, seconds = match.groups()
+    if half_minute:
+        return 30.0
+    if seconds:
+        return number(seconds)
+    if whole:
+        return 60 * number(whole) + (30 if half else 0)
+    return 60 * number(minutes) + (30 if rest == "半" else number(rest.rstrip("秒").strip()))
