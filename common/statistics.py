@@ -2,11 +2,12 @@
 
 Conventions: an interval is (low, high) at 95 % unless `confidence` says otherwise; NaN entries are
 refused rather than skipped; values that belong to one song are resampled together, because two
-measurements of a song are not two songs.
+measurements of a song are not two songs. One song tells nothing of others: its limits are NaN.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -20,14 +21,28 @@ class Estimate:
     """A figure with its count and its interval."""
 
     value: float
-    low: float
+    low: float  # NaN, as `high` is, where there is no interval
     high: float
     count: int  # songs, or trials of a share
     chance: float | None = None  # what guessing gives, where that is known
 
     def __str__(self) -> str:
         chance = "" if self.chance is None else f", chance {self.chance:.3g}"
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] (n = {self.count}{chance})"
+        interval = f"[{self.low:.3f}, {self.high:.3f}]" if self.has_interval else "[no interval]"
+        return f"{self.value:.3f} {interval} (n = {self.count}{chance})"
+
+    @property
+    def has_interval(self) -> bool:
+        return bool(np.isfinite([self.low, self.high]).all())
+
+
+def finite(value: Any) -> Any:
+    """Nested dicts and lists without NaN and infinities, which JSON doesn't know: they are None."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def wilson(hits: int, trials: int, confidence: float = 0.95, chance: float | None = None) -> Estimate:
@@ -64,6 +79,8 @@ def bootstrap(
         values: (N,) or (N, ...) one row a measurement.
         songs: (N,) which song each row belongs to; every row is a song of its own when None.
         statistic: of the rows; their mean when None.
+    Returns:
+        NaN limits where all rows are of one song.
     Raises:
         RequestError: nothing came, a value isn't finite, or the lengths differ.
     Source: Efron 1979; clusters are resampled whole (Davison and Hinkley 1997, section 3.8).
@@ -86,8 +103,36 @@ def bootstrap(
         picks = (np.concatenate([members[c] for c in rng.integers(count, size=count)]) for _ in range(draws))
         resampled = np.array([statistic(rows[pick]) for pick in picks])
         value = float(statistic(rows))
+    low, high = _limits(resampled, count, confidence)
+    return Estimate(value, low, high, count, chance)
+
+
+def _limits(resampled: np.ndarray, songs: int, confidence: float) -> tuple[float, float]:
+    """The percentile interval; NaN where one song was drawn again and again."""
+    if songs == 1:
+        return float("nan"), float("nan")
     low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Estimate(value, float(low), float(high), count, chance)
+    return float(low), float(high)
+
+
+def share(
+    hits: Sequence[float] | np.ndarray, songs: Sequence[object] | None = None, chance: float | None = None
+) -> Estimate:
+    """The share of hits with its interval over songs at 95 %; right where all or none hit, too.
+
+    Equal values give a bootstrap of no width, which would say that no other song could differ. There
+    the interval is Wilson's, of as many trials as there are songs.
+
+    Args:
+        hits: (N,) 1 or True for a hit, else 0.
+        songs: (N,) which song each belongs to; every one is of a song of its own when None.
+    Raises:
+        RequestError: as `bootstrap`.
+    """
+    found = bootstrap(hits, songs, chance=chance)
+    if found.count == 1 or found.value not in (0.0, 1.0):
+        return found
+    return wilson(round(found.value) * found.count, found.count, chance=chance)
 
 
 def corrected(
@@ -111,7 +156,8 @@ def corrected(
         sensitivity: share of true cases that the judge affirms; with a count of 0 it is taken as certain.
         specificity: share of false cases that it denies; likewise.
     Returns:
-        None where the judge is hardly better than a coin: then its verdicts say nothing.
+        None where the judge is hardly better than a coin: then its verdicts say nothing. NaN limits where all
+        verdicts are of one song.
     Source: Rogan & Gladen 1978, American Journal of Epidemiology 107 (1).
     """
     gain = sensitivity.value + specificity.value - 1
@@ -121,13 +167,20 @@ def corrected(
     clusters = _numbered(songs)
     count = int(clusters.max()) + 1
     sums, sizes = np.bincount(clusters, rows, count), np.bincount(clusters, minlength=count)
-    picks = rng.integers(count, size=(draws, count))
-    shares = sums[picks].sum(1) / sizes[picks].sum(1)
+    alike = rows.min() == rows.max()
+    if alike:
+        # Draws of equal verdicts are equal: how often others would differ is drawn from its posterior.
+        shares = _posterior(Estimate(float(rows[0]), 0, 0, count), rng, draws)
+    else:
+        picks = rng.integers(count, size=(draws, count))
+        shares = sums[picks].sum(1) / sizes[picks].sum(1)
     true, false = (_posterior(e, rng, draws) for e in (sensitivity, specificity))
     found = np.clip((shares + false - 1) / np.maximum(true + false - 1, 0.02), 0, 1)
     value = float(np.clip((rows.mean() + specificity.value - 1) / gain, 0, 1))
-    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Estimate(value, float(low), float(high), count)
+    low, high = _limits(found, count, confidence)
+    if alike and count > 1:  # the posterior doesn't reach 0 and 1
+        low, high = min(low, value), max(high, value)
+    return Estimate(value, low, high, count)
 
 
 def _posterior(share: Estimate, rng: np.random.Generator, draws: int) -> np.ndarray:

@@ -24,7 +24,7 @@ neighbours, is looked for among these alone, and that is its visit.
 A syllable's confidence is its probability against the most likely token's, the geometric mean over its
 frames: 1 where nothing else is more likely. A line's is the mean over its syllables.
 
-Figures of a set of songs, with intervals over songs; tones are never judged:
+Figures of a set of songs, with intervals over songs (null of one song); tones are never judged:
     syllable_error_rate   edits (insertions too) from what is heard to what is written, by written
                           syllable; its floor (`chance`): the words of another song
     syllables_heard       share of written syllables that the fewest edits keep
@@ -51,7 +51,7 @@ from common.audio import FORMATS, read_tags
 from common.errors import AudioError, LyricsError, RequestError, command
 from common.lyrics import Lyrics, LyricSection
 from common.pinyin import plain, read
-from common.statistics import Estimate, bootstrap
+from common.statistics import Estimate, bootstrap, finite, share
 from corpus import manifest
 from corpus.record import TimedLine
 from eval import ctc
@@ -355,7 +355,7 @@ def summary(judged: Sequence[Judgement], timings: Sequence[Sequence[TimedLine]] 
     lines = [(number, line) for number, j in enumerate(judged) for line in j.lines]
     songs = [number for number, _ in lines]
     for verdict in VERDICTS:
-        table[f"lines_{verdict}"] = bootstrap([line.verdict == verdict for _, line in lines], songs)
+        table[f"lines_{verdict}"] = share([line.verdict == verdict for _, line in lines], songs)
     table["confidence"] = bootstrap([line.confidence for _, line in lines], songs)
     errors = [onset_errors(j, timing) for j, timing in zip(judged, timings)]
     flat = [e for row in errors for e in row]
@@ -424,7 +424,7 @@ def measure(settings: Settings) -> tuple[dict[str, Estimate], dict[str, Judgemen
 
 
 def _json(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False, indent=1) + "\n"
+    return json.dumps(finite(data), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
 def _put(path: Path, text: str) -> None:

@@ -17,7 +17,7 @@ Wishes (`judge_song`), each by its judge:
 Conventions: `judged` is the share of wishes that the judge hears fulfilled; `judge` how often it is right
 on held-out songs of the corpus, through a codec where the probes were trained with one; `corrected` the
 share that the judge's own errors leave (Rogan & Gladen 1978), with both uncertainties in its interval. A
-judge that errs as often as a coin gives no corrected share.
+judge that errs as often as a coin gives no corrected share. Intervals are over requests: one has none.
 """
 
 import json
@@ -34,7 +34,7 @@ from common.audio import Audio, read_audio
 from common.errors import ConfigError, ManifestError, SongError, command
 from common.score import Score
 from common.song import recipe_of
-from common.statistics import Estimate, bootstrap, corrected, wilson
+from common.statistics import Estimate, corrected, finite, share, wilson
 from common.theory import Key
 from corpus import manifest
 from corpus.attributes import Attributes, attributes
@@ -287,7 +287,7 @@ def judge_folder(settings: Settings) -> dict[str, Row]:
         values, songs = [float(hit) for hit, _ in found], [song for _, song in found]
         right, wrong = tried.get(name, (None, None))
         sure = corrected(values, songs, right, wrong) if right is not None and wrong is not None else None
-        rows[name] = Row(bootstrap(values, songs=songs), right, sure)
+        rows[name] = Row(share(values, songs), right, sure)
     return rows
 
 
@@ -303,7 +303,9 @@ def table(rows: dict[str, Row]) -> str:
 
 
 def _cell(value: Estimate | None) -> str:
-    return "–" if value is None else f"{value.value:.2f} ({value.low:.2f} … {value.high:.2f})"
+    if value is None:
+        return "–"
+    return f"{value.value:.2f} ({f'{value.low:.2f} … {value.high:.2f}' if value.has_interval else '–'})"
 
 
 @command
@@ -317,7 +319,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if settings.out is not None:
         folder = Path(settings.out)
         folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({name: asdict(row) for name, row in rows.items()}, ensure_ascii=False, indent=2)
+        kept = {name: finite(asdict(row)) for name, row in rows.items()}
+        text = json.dumps(kept, ensure_ascii=False, indent=2, allow_nan=False)
         (folder / "requests.json").write_text(text + "\n", encoding="utf-8")
     return 0
 

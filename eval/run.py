@@ -33,7 +33,7 @@ from common.audio import Audio
 from common.description import Audience
 from common.errors import ManifestError, RequestError, run_command
 from common.seeds import generator
-from common.statistics import Estimate, bootstrap, holm, sign_flips, swaps
+from common.statistics import Estimate, bootstrap, finite, holm, sign_flips, swaps
 from corpus import manifest
 from eval import embeddings, fad, kad, prompts, protocol, report, similarity
 from eval.embeddings import Embedded, Encoder
@@ -615,18 +615,9 @@ def _is_estimate(figure: Any) -> bool:
     return all(n is None or isinstance(n, int | float) for n in numbers)
 
 
-def plain(value: Any) -> Any:
-    """Nested dicts and lists without NaN and infinities, which JSON doesn't know: they are None."""
-    if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
 def table_of(scores: Scores) -> list[dict[str, Any]]:
     """The rows flat, for CSV and JSON; what isn't finite is None."""
-    return plain(
+    return finite(
         [
             {
                 "metric": row.metric,
@@ -651,13 +642,13 @@ def write(scores: Scores, out: Path, players: int) -> None:
     rows = table_of(scores)
     kept = {
         "rows": rows,
-        "comparisons": [plain(asdict(c)) | {"words": str(c)} for c in scores.comparisons],
+        "comparisons": [finite(asdict(c)) | {"words": str(c)} for c in scores.comparisons],
         "conventions": scores.conventions,
         "warnings": scores.warnings,
-        "songs": plain(scores.songs),
+        "songs": finite(scores.songs),
         "files": scores.files,
         "prompts": scores.prompts,
-        "details": plain(scores.details),
+        "details": finite(scores.details),
     }
     _put(out / "scores.json", json.dumps(kept, ensure_ascii=False, indent=1, allow_nan=False))
     part = out / ".scores.csv.part"

@@ -30,7 +30,7 @@ from common import config as configs
 from common.audio import Audio, read_audio, resample, to_channels
 from common.errors import AudioError, CheckpointError, RequestError, run_command
 from common.seeds import generator
-from common.statistics import Estimate, bootstrap, wilson
+from common.statistics import Estimate, bootstrap, finite, wilson
 from eval import rouge, understanding_data
 from eval.understanding_data import Item
 
@@ -369,7 +369,7 @@ def evaluate(model: Listener, settings: Settings) -> dict[str, Any]:
     else:
         scores = asdict(classification(answers, labels))
     (out / "scores.json").write_text(
-        json.dumps(head | scores, ensure_ascii=False, indent=1), encoding="utf-8"
+        json.dumps(finite(head | scores), ensure_ascii=False, indent=1), encoding="utf-8"
     )
     return head | scores
 

@@ -1,5 +1,8 @@
 """Intervals and the Fréchet distance against closed forms."""
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,9 +11,11 @@ from hypothesis import strategies as st
 from common.errors import RequestError
 from common.statistics import (
     bootstrap,
+    finite,
     half_jackknife,
     holm,
     mrr_chance,
+    share,
     sign_flips,
     swaps,
     top_k_chance,
@@ -71,6 +76,27 @@ def test_a_statistic_other_than_the_mean_and_its_seed():
     assert (by_hand.low, by_hand.high) == pytest.approx(
         (bootstrap(values).low, bootstrap(values).high), abs=2
     )
+
+
+def test_one_song_tells_nothing_of_others():
+    for found in (
+        bootstrap([0.2, 0.4], songs="aa"),
+        bootstrap([0.3]),
+        share([1, 0], "aa"),
+        share([1, 1], "aa"),
+    ):
+        assert found.count == 1 and np.isnan([found.low, found.high]).all() and not found.has_interval
+    assert str(bootstrap([0.3], chance=0.1)) == "0.300 [no interval] (n = 1, chance 0.1)"
+    kept = json.dumps(finite({"a": [asdict(bootstrap([0.3]))]}), allow_nan=False)
+    assert json.loads(kept)["a"][0] == {"value": 0.3, "low": None, "high": None, "count": 1, "chance": None}
+
+
+def test_a_share_of_all_or_none_is_as_unsure_as_its_songs_are_few():
+    every = share([1] * 34, songs=np.repeat(np.arange(17), 2), chance=0.5)
+    assert every == wilson(17, 17, chance=0.5) and every.low < 0.82
+    assert share([False] * 3) == wilson(0, 3)
+    mixed = np.arange(40) % 4 > 0
+    assert share(mixed) == bootstrap(mixed)
 
 
 def test_what_cannot_be_resampled_is_refused():

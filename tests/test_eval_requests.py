@@ -47,6 +47,15 @@ def test_a_coin_corrects_nothing_and_shares_stay_shares() -> None:
     assert below is not None and below.value == 0 and below.low >= 0
 
 
+def test_alike_verdicts_leave_a_doubt_and_one_song_the_whole() -> None:
+    certain = Estimate(1.0, 1.0, 1.0, 0)
+    every = corrected([1] * 17, range(17), certain, certain)
+    assert every is not None and every.value == every.high == 1
+    assert every.low == pytest.approx(0.025 ** (1 / 18), abs=0.01)  # of Beta(18, 1)
+    alone = corrected([1, 1], "aa", wilson(90, 100), wilson(80, 100))
+    assert alone is not None and alone.count == 1 and not alone.has_interval
+
+
 # ---- form ------------------------------------------------------------------------------------
 
 
@@ -130,6 +139,8 @@ def test_the_table_of_a_folder(judge: Probes, sung, tmp_path: Path, capsys, monk
     told.write_text(json.dumps({"id": "nobody", "description": "摇滚"}), encoding="utf-8")
     rows = requests.judge_folder(Settings(str(songs), str(tmp_path / "probes"), prompts=str(told)))
     assert rows["genre"].judged.count == 2
+    assert kept["genre"]["judged"]["count"] == 1 and kept["genre"]["judged"]["low"] is None
+    assert "| genre | 1.00 (–) |" in table or "| genre | 0.00 (–) |" in table
 
 
 @pytest.mark.parametrize("damage", [b"\xff\xfe\x00broken", b"X:1\nthis is no tune"])

@@ -262,6 +262,8 @@ def test_one_short_song_is_no_distance_but_the_rest_is_scored(
     assert value(scores, "FAD", "floor").estimate.value > 0
     text = (Path(few.out) / "scores.json").read_text(encoding="utf-8")
     assert "NaN" not in text  # the one window has no distance of its own
+    row = next(r for r in json.loads(text)["rows"] if (r["metric"], r["system"]) == ("SST", "songs"))
+    assert row["songs"] == 1 and row["low"] is None and row["high"] is None
     assert json.loads(text)["songs"]["songs"]["song0-amateur"]["FAD (chinmu)"] is None
     assert ">nan<" not in (Path(few.out) / "report.html").read_text(encoding="utf-8")
 
