@@ -229,7 +229,7 @@ def crossed_bootstrap(
     """A mean of values that belong to two kinds of clusters at once, such as marks of raters on songs.
 
     Both kinds are resampled, so the interval is about other raters and other songs; it errs on the
-    wide side. The count is that of values.
+    wide side. The count is that of values; one rater of one song gives NaN limits.
 
     Raises:
         RequestError: nothing came, a value isn't finite, or the lengths differ.
@@ -239,15 +239,16 @@ def crossed_bootstrap(
     if not len(rows) or not np.isfinite(rows).all() or not len(rows) == len(first) == len(second):
         raise RequestError(f"{len(rows)} finite values need clusters of both kinds, one each")
     rng = generator(seed, "crossed")
-    weights = np.ones((draws, len(rows)))
+    weights, most = np.ones((draws, len(rows))), 1
     for labels in (first, second):
         numbers = _numbered(labels)
         count = int(numbers.max()) + 1
+        most = max(most, count)
         weights *= rng.multinomial(count, np.full(count, 1 / count), size=draws)[:, numbers]
     total = weights.sum(1)
     means = (weights[total > 0] @ rows) / total[total > 0]
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Estimate(float(rows.mean()), float(low), float(high), len(rows))
+    low, high = _limits(means, most, confidence)
+    return Estimate(float(rows.mean()), low, high, len(rows))
 
 
 # ---- distances of sets ---------------------------------------------------------------------
@@ -347,3 +348,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
     steps = np.asarray(p_values, np.float64)[order] * np.arange(len(p_values), 0, -1)
     corrected[order] = np.minimum(1.0, np.maximum.accumulate(steps)) if len(order) else steps
     return corrected.tolist()
+
+
+def least_p(songs: int) -> float:
+    """The smallest p that random signs or swaps of so many songs can give: all of one sign.
+
+    With many songs `sign_flips` and `swaps` stop at one in some thousands, which is small enough anyway.
+    """
+    return min(1.0, 2.0 ** (1 - songs))
+
+
+def least_holm(p_values: Sequence[float], least: Sequence[float]) -> list[float]:
+    """The smallest that each of Holm's corrected p-values could have been, the others being what they are.
+
+    Where that is above the level of significance, the test could not have shown any difference.
+
+    Args:
+        least: the smallest that each p-value itself could have been.
+    """
+    best = [min(pair) for pair in zip(p_values, least)]
+    return [holm([*p_values[:i], one, *p_values[i + 1 :]])[i] for i, one in enumerate(best)]

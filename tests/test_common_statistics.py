@@ -14,6 +14,8 @@ from common.statistics import (
     finite,
     half_jackknife,
     holm,
+    least_holm,
+    least_p,
     mrr_chance,
     share,
     sign_flips,
@@ -225,6 +227,14 @@ def test_swaps_that_stop_early_agree_with_all_signs():
     assert 0.05 < exact < 0.8
     assert np.mean([swaps(difference, 12, seed=seed) for seed in range(20)]) == pytest.approx(exact, rel=0.2)
     assert drawn / 20 < 2 * 20 / exact
+
+
+def test_what_a_test_of_few_songs_could_show():
+    for songs in range(1, 9):
+        assert least_p(songs) == sign_flips(np.arange(1.0, songs + 1))
+    # Alone the third could have become the least of three: 3 · 0.004; the first is at its least.
+    assert least_holm([0.01, 0.02, 0.5], [0.01, 0.02, 0.004]) == pytest.approx([0.03, 0.04, 0.012])
+    assert least_holm([0.125], [0.125]) == [0.125] and least_holm([], []) == []
 
 
 def test_holm_against_a_worked_example():
