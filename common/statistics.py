@@ -2,11 +2,12 @@
 
 Conventions: an interval is (low, high) at 95 % unless `confidence` says otherwise; NaN entries are
 refused rather than skipped; values that belong to one song are resampled together, because two
-measurements of a song are not two songs.
+measurements of a song are not two songs. One song tells nothing of others: its limits are NaN.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -20,14 +21,28 @@ class Estimate:
     """A figure with its count and its interval."""
 
     value: float
-    low: float
+    low: float  # NaN, as `high` is, where there is no interval
     high: float
     count: int  # songs, or trials of a share
     chance: float | None = None  # what guessing gives, where that is known
 
     def __str__(self) -> str:
         chance = "" if self.chance is None else f", chance {self.chance:.3g}"
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] (n = {self.count}{chance})"
+        interval = f"[{self.low:.3f}, {self.high:.3f}]" if self.has_interval else "[no interval]"
+        return f"{self.value:.3f} {interval} (n = {self.count}{chance})"
+
+    @property
+    def has_interval(self) -> bool:
+        return bool(np.isfinite([self.low, self.high]).all())
+
+
+def finite(value: Any) -> Any:
+    """Nested dicts and lists without NaN and infinities, which JSON doesn't know: they are None."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def wilson(hits: int, trials: int, confidence: float = 0.95, chance: float | None = None) -> Estimate:
@@ -64,6 +79,8 @@ def bootstrap(
         values: (N,) or (N, ...) one row a measurement.
         songs: (N,) which song each row belongs to; every row is a song of its own when None.
         statistic: of the rows; their mean when None.
+    Returns:
+        NaN limits where all rows are of one song.
     Raises:
         RequestError: nothing came, a value isn't finite, or the lengths differ.
     Source: Efron 1979; clusters are resampled whole (Davison and Hinkley 1997, section 3.8).
@@ -86,8 +103,36 @@ def bootstrap(
         picks = (np.concatenate([members[c] for c in rng.integers(count, size=count)]) for _ in range(draws))
         resampled = np.array([statistic(rows[pick]) for pick in picks])
         value = float(statistic(rows))
+    low, high = _limits(resampled, count, confidence)
+    return Estimate(value, low, high, count, chance)
+
+
+def _limits(resampled: np.ndarray, songs: int, confidence: float) -> tuple[float, float]:
+    """The percentile interval; NaN where one song was drawn again and again."""
+    if songs == 1:
+        return float("nan"), float("nan")
     low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Estimate(value, float(low), float(high), count, chance)
+    return float(low), float(high)
+
+
+def share(
+    hits: Sequence[float] | np.ndarray, songs: Sequence[object] | None = None, chance: float | None = None
+) -> Estimate:
+    """The share of hits with its interval over songs at 95 %; right where all or none hit, too.
+
+    Equal values give a bootstrap of no width, which would say that no other song could differ. There
+    the interval is Wilson's, of as many trials as there are songs.
+
+    Args:
+        hits: (N,) 1 or True for a hit, else 0.
+        songs: (N,) which song each belongs to; every one is of a song of its own when None.
+    Raises:
+        RequestError: as `bootstrap`.
+    """
+    found = bootstrap(hits, songs, chance=chance)
+    if found.count == 1 or found.value not in (0.0, 1.0):
+        return found
+    return wilson(round(found.value) * found.count, found.count, chance=chance)
 
 
 def corrected(
@@ -111,7 +156,8 @@ def corrected(
         sensitivity: share of true cases that the judge affirms; with a count of 0 it is taken as certain.
         specificity: share of false cases that it denies; likewise.
     Returns:
-        None where the judge is hardly better than a coin: then its verdicts say nothing.
+        None where the judge is hardly better than a coin: then its verdicts say nothing. NaN limits where all
+        verdicts are of one song.
     Source: Rogan & Gladen 1978, American Journal of Epidemiology 107 (1).
     """
     gain = sensitivity.value + specificity.value - 1
@@ -121,13 +167,20 @@ def corrected(
     clusters = _numbered(songs)
     count = int(clusters.max()) + 1
     sums, sizes = np.bincount(clusters, rows, count), np.bincount(clusters, minlength=count)
-    picks = rng.integers(count, size=(draws, count))
-    shares = sums[picks].sum(1) / sizes[picks].sum(1)
+    alike = rows.min() == rows.max()
+    if alike:
+        # Draws of equal verdicts are equal: how often others would differ is drawn from its posterior.
+        shares = _posterior(Estimate(float(rows[0]), 0, 0, count), rng, draws)
+    else:
+        picks = rng.integers(count, size=(draws, count))
+        shares = sums[picks].sum(1) / sizes[picks].sum(1)
     true, false = (_posterior(e, rng, draws) for e in (sensitivity, specificity))
     found = np.clip((shares + false - 1) / np.maximum(true + false - 1, 0.02), 0, 1)
     value = float(np.clip((rows.mean() + specificity.value - 1) / gain, 0, 1))
-    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Estimate(value, float(low), float(high), count)
+    low, high = _limits(found, count, confidence)
+    if alike and count > 1:  # the posterior doesn't reach 0 and 1
+        low, high = min(low, value), max(high, value)
+    return Estimate(value, low, high, count)
 
 
 def _posterior(share: Estimate, rng: np.random.Generator, draws: int) -> np.ndarray:
@@ -176,7 +229,7 @@ def crossed_bootstrap(
     """A mean of values that belong to two kinds of clusters at once, such as marks of raters on songs.
 
     Both kinds are resampled, so the interval is about other raters and other songs; it errs on the
-    wide side. The count is that of values.
+    wide side. The count is that of values; one rater of one song gives NaN limits.
 
     Raises:
         RequestError: nothing came, a value isn't finite, or the lengths differ.
@@ -186,15 +239,16 @@ def crossed_bootstrap(
     if not len(rows) or not np.isfinite(rows).all() or not len(rows) == len(first) == len(second):
         raise RequestError(f"{len(rows)} finite values need clusters of both kinds, one each")
     rng = generator(seed, "crossed")
-    weights = np.ones((draws, len(rows)))
+    weights, most = np.ones((draws, len(rows))), 1
     for labels in (first, second):
         numbers = _numbered(labels)
         count = int(numbers.max()) + 1
+        most = max(most, count)
         weights *= rng.multinomial(count, np.full(count, 1 / count), size=draws)[:, numbers]
     total = weights.sum(1)
     means = (weights[total > 0] @ rows) / total[total > 0]
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Estimate(float(rows.mean()), float(low), float(high), len(rows))
+    low, high = _limits(means, most, confidence)
+    return Estimate(float(rows.mean()), low, high, len(rows))
 
 
 # ---- distances of sets ---------------------------------------------------------------------
@@ -294,3 +348,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
     steps = np.asarray(p_values, np.float64)[order] * np.arange(len(p_values), 0, -1)
     corrected[order] = np.minimum(1.0, np.maximum.accumulate(steps)) if len(order) else steps
     return corrected.tolist()
+
+
+def least_p(songs: int) -> float:
+    """The smallest p that random signs or swaps of so many songs can give: all of one sign.
+
+    With many songs `sign_flips` and `swaps` stop at one in some thousands, which is small enough anyway.
+    """
+    return min(1.0, 2.0 ** (1 - songs))
+
+
+def least_holm(p_values: Sequence[float], least: Sequence[float]) -> list[float]:
+    """The smallest that each of Holm's corrected p-values could have been, the others being what they are.
+
+    Where that is above the level of significance, the test could not have shown any difference.
+
+    Args:
+        least: the smallest that each p-value itself could have been.
+    """
+    best = [min(pair) for pair in zip(p_values, least)]
+    return [holm([*p_values[:i], one, *p_values[i + 1 :]])[i] for i, one in enumerate(best)]

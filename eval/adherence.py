@@ -30,7 +30,7 @@ from common.audio import Audio, read_audio
 from common.errors import ManifestError, command
 from common.score import Score
 from common.seeds import generator
-from common.statistics import Estimate, bootstrap
+from common.statistics import Estimate, bootstrap, finite
 from common.theory import Chord, Key
 from corpus import manifest
 from corpus.record import SongRecord
@@ -308,7 +308,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if settings.out is not None:
         folder = Path(settings.out)
         folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({name: asdict(value) for name, value in table.items()}, indent=1)
+        text = json.dumps({name: finite(asdict(value)) for name, value in table.items()}, indent=1)
         (folder / "adherence.json").write_text(text + "\n", encoding="utf-8")
     return 0
 

@@ -22,7 +22,7 @@ The first four as Gui 2024 (fadtk) has them. Differs: audio isn't rounded to 16 
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -36,8 +36,10 @@ from common.errors import AudioError, CheckpointError, RequestError, run_command
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".flac", ".wav", ".ogg", ".mp3")
+_UNREAD = (".m4a", ".aac", ".mp4", ".opus", ".wma", ".aif", ".aiff", ".au", ".ape", ".oga", ".webm")
 COLLAPSED = 0.8  # mean pairwise cosine of unrelated items
 FROZEN = 0.999  # the same for frame encoders, whose vectors share a large mean
+_SHOWN = 8  # names in a warning
 _PATH = "<path>"  # stands for a file in the reason that is kept under its content
 _TEXTS = ("安静的钢琴曲", "愤怒的重金属，男声嘶吼", "欢快的儿童歌曲", "深夜的电子舞曲")
 _ENGLISH = ("a quiet piano piece", "a dog barking", "aggressive heavy metal with shouting", "rain on a roof")
@@ -328,13 +330,42 @@ def audio_files(folder: str | Path) -> list[Path]:
     return files
 
 
+def unread(folder: str | Path, but: Iterable[str] = ()) -> str | None:
+    """A sentence on the sound in a folder that isn't read, files of other formats and sub-folders; or None.
+
+    Args:
+        but: names of sub-folders that are read.
+    """
+    root = Path(folder)
+    sound = (*SUFFIXES, *_UNREAD)
+    files = [p.name for p in sorted(root.iterdir()) if p.suffix.lower() in _UNREAD and p.is_file()]
+    inner = [p for p in sorted(root.iterdir()) if p.is_dir() and p.name not in set(but)]
+    folders = [
+        f"{p.name}/" for p in inner if any(f.suffix.lower() in sound for f in p.rglob("*") if f.is_file())
+    ]
+    if not files and not folders:
+        return None
+    return (
+        f"not read in {root}: {shortly([*files, *folders])} "
+        f"({', '.join(SUFFIXES)} are, and not those of sub-folders)"
+    )
+
+
+def shortly(names: Sequence[str]) -> str:
+    """The first few names and how many others there are."""
+    others = f" and {len(names) - _SHOWN} others" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + others
+
+
 def embed_files(
     encoder: Encoder, files: Sequence[Path], cache: str | Path, allow_missing: bool = False
 ) -> Embedded:
     """The rows of every file, from the cache where they are there; several processes share the work.
 
+    Returns:
+        The rows, and with `allow_missing` the files that are left out, for the caller to name.
     Raises:
-        AudioError: files that can't be heard, all named; with `allow_missing` they are left out, named too.
+        AudioError: files that can't be heard, all named; with `allow_missing` only where none can.
     """
     from accelerate import PartialState
 
@@ -372,7 +403,8 @@ def _ensure(encoder: Encoder, file: Path, folder: Path) -> None:
 
 
 def _gather(files: Sequence[Path], folder: Path, allow_missing: bool) -> Embedded:
-    names, paths, missing = [], [], {}
+    names, paths = [], []
+    missing: dict[str, str] = {}
     for file in files:
         try:
             kept = folder / f"{_hash(file)}.npy"
@@ -384,16 +416,36 @@ def _gather(files: Sequence[Path], folder: Path, allow_missing: bool) -> Embedde
             paths.append(kept)
         else:
             missing[str(file)] = _reason(file, kept.with_suffix(".error"))
-    if missing and not allow_missing:
+    refuse_missing(list(missing.values()), len(files), allow_missing)
+    return Embedded(tuple(names), tuple(paths), missing)
+
+
+def refuse_missing(reasons: Sequence[str], files: int, allow_missing: bool) -> None:
+    """Raise AudioError where some of so many files can't be heard and mustn't be left out, or none is left.
+
+    Args:
+        reasons: why a file can't be heard, with its name.
+    """
+    if reasons and not allow_missing:
         raise AudioError(
-            f"{len(missing)} of {len(files)} files can't be heard: {'; '.join(missing.values())}. "
+            f"{len(reasons)} of {files} files can't be heard: {'; '.join(reasons)}. "
             "Mend or remove them, or leave them out with --allow-missing"
         )
-    for reason in missing.values():
-        logger.warning("left out: %s", reason)
-    if not names:
+    if len(reasons) == files:
         raise AudioError("no file could be heard")
-    return Embedded(tuple(names), tuple(paths), missing)
+
+
+def say_missing(reasons: Iterable[str], said: set[str]) -> None:
+    """Name what is left out, but for what was said already, say of another encoder."""
+    for reason in reasons:
+        if reason not in said:
+            logger.warning("left out: %s", reason)
+            said.add(reason)
+
+
+def told_of(file: Path, error: AudioError) -> str:
+    """Why a file can't be heard, with its name."""
+    return str(error) if str(file) in str(error) else f"{file}: {error}"
 
 
 def _reason(file: Path, kept: Path) -> str:
@@ -421,10 +473,13 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger.setLevel(logging.INFO)  # our own progress, not every resampling
     settings = configs.parse(Settings)
-    files = audio_files(settings.songs)
+    files, said = audio_files(settings.songs), set[str]()
+    if words := unread(settings.songs):
+        logger.warning("%s", words)
     for name in settings.encoders:
         encoder = load(name, of(settings.weights, name))
         found = embed_files(encoder, files, settings.cache, settings.allow_missing)
+        say_missing(found.missing.values(), said)
         windows = sum(len(rows) for rows in found)
         print(f"{name}: {len(found)} songs, {windows} rows, D = {encoder.dimensions}; {encoder.convention}")
     return 0

@@ -441,11 +441,12 @@ def statistics_of(songs: Iterable[np.ndarray], encoder: embeddings.Encoder) -> S
     return total
 
 
-def _compare(settings: Settings, encoder: embeddings.Encoder) -> None:
+def _compare(settings: Settings, encoder: embeddings.Encoder, said: set[str]) -> None:
     references = None
     if settings.references:
         files = embeddings.audio_files(settings.references)
         references = embeddings.embed_files(encoder, files, settings.cache, settings.allow_missing)
+        embeddings.say_missing(references.missing.values(), said)
     if settings.save and references is not None:
         statistics_of(references, encoder).save(settings.save)
         print(f"kept the statistics of {len(references)} songs in {settings.save}")
@@ -453,6 +454,7 @@ def _compare(settings: Settings, encoder: embeddings.Encoder) -> None:
         return
     files = embeddings.audio_files(settings.songs)
     songs = embeddings.embed_files(encoder, files, settings.cache, settings.allow_missing)
+    embeddings.say_missing(songs.missing.values(), said)
     kept = None
     if references is None:
         kept = Statistics.load(str(settings.statistics), f"{encoder.name} {encoder.digest}")
@@ -476,8 +478,9 @@ def main() -> int:
         raise RequestError("--save keeps the statistics of --references by one encoder")
     if not (settings.songs or settings.save):
         raise RequestError("name the songs with --songs")
+    said: set[str] = set()
     for name in settings.encoders:
-        _compare(settings, embeddings.load(name, embeddings.of(settings.weights, name)))
+        _compare(settings, embeddings.load(name, embeddings.of(settings.weights, name)), said)
     return 0
 
 

@@ -16,6 +16,7 @@ from common.errors import AudioError
 RATE = 22050
 _BLOCK = 2048  # frames transformed at once
 _TINY = 1e-10
+_SILENCE = 1e-4  # the peak, −80 dBFS, below which nothing is heard
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,11 @@ def mono(audio: Audio) -> np.ndarray:
         raise AudioError(f"at least 0.1 s of audio is needed, but there are {audio.duration:.3f} s")
     single = to_channels(audio, 1)
     return (single if single.sample_rate == RATE else resample(single, RATE)).samples[0]
+
+
+def is_silent(samples: np.ndarray) -> bool:
+    """Whether samples of any shape stay below −80 dBFS."""
+    return bool(np.abs(samples).max(initial=0.0) < _SILENCE)
 
 
 def spectrogram(samples: np.ndarray, n_fft: int, hop: int) -> np.ndarray:

@@ -15,7 +15,8 @@ lyrics may be "not there". Each sheet has MusicEval's traps (Liu 2025, section I
 a clip that comes twice. `analyse` leaves out, with the reason, raters who fail them. The MOS is the
 mean of ratings; its interval is over raters and songs at once. Tests between two systems: Welch's t
 on ratings, as the paper has it, which takes ratings for independent and so finds differences too
-easily, and Wilcoxon's signed ranks on prompts' means, both corrected by Holm.
+easily, and Wilcoxon's signed ranks on prompts' means, both corrected by Holm. Where so few prompts could
+not have given a significant rank test whatever the marks, that is said instead of a verdict.
 """
 
 import base64
@@ -38,7 +39,7 @@ from common import config as configs
 from common.description import Audience
 from common.errors import RequestError, command
 from common.seeds import derive_seed, generator
-from common.statistics import Estimate, crossed_bootstrap, holm
+from common.statistics import Estimate, crossed_bootstrap, finite, holm, least_holm
 from eval import embeddings, prompts
 from eval.agreement import krippendorff_alpha
 from eval.prompts import Prompt
@@ -356,9 +357,12 @@ class Contrast:
     t_test: float  # p, Holm
     wilcoxon: float  # p, Holm
     prompts: int
+    least: float = 0.0  # the smallest that `wilcoxon` could have been with so many prompts
 
     def __str__(self) -> str:
         p = f"(Wilcoxon p = {self.wilcoxon:.3g}, t-test p = {self.t_test:.3g}, {self.prompts} prompts)"
+        if self.wilcoxon > 0.05 and self.least > 0.05:
+            return f"{self.question}: too few prompts to tell {self.first} from {self.second} {p}"
         if self.wilcoxon > 0.05:
             return f"{self.question}: no significant difference between {self.first} and {self.second} {p}"
         better, worse = (self.first, self.second) if self.difference > 0 else (self.second, self.first)
@@ -543,7 +547,8 @@ def _contrasts(ratings: Sequence[Rating]) -> list[Contrast]:
             means = [[float(np.mean(by_prompt[s][p])) for p in shared] for s in (first, second)]
             raw.append((question.id, first, second, means, (marks[first], marks[second])))
     t_tests = holm([_welch(*both) for *_, both in raw])
-    ranks = holm([_signed_ranks(*means) for *_, means, _ in raw])
+    ranks = [_signed_ranks(*means) for *_, means, _ in raw]
+    least = least_holm(ranks, [_least_ranks(len(means[0])) for *_, means, _ in raw])
     return [
         Contrast(
             q,
@@ -553,8 +558,9 @@ def _contrasts(ratings: Sequence[Rating]) -> list[Contrast]:
             t,
             w,
             len(means[0]),
+            bound,
         )
-        for (q, a, b, means, _), t, w in zip(raw, t_tests, ranks)
+        for (q, a, b, means, _), t, w, bound in zip(raw, t_tests, holm(ranks), least)
     ]
 
 
@@ -573,6 +579,11 @@ def _signed_ranks(first: Sequence[float], second: Sequence[float]) -> float:
         return 1.0
     # Ties are the rule among means of whole marks, so the exact table doesn't hold for many of them.
     return float(stats.wilcoxon(differences[differences != 0]).pvalue)
+
+
+def _least_ranks(prompts: int) -> float:
+    """The smallest p of `_signed_ranks`: every prompt differs, and all in one direction."""
+    return _signed_ranks(np.arange(1.0, prompts + 1).tolist(), [0.0] * prompts)
 
 
 def _agreement(ratings: Sequence[Rating]) -> dict[str, float]:
@@ -612,7 +623,7 @@ def _analyse_command(argv: Sequence[str]) -> None:
         print(f"agreement on {question}: alpha {alpha:.3f}")
     if config.out:
         Path(config.out).write_text(
-            json.dumps(asdict(results), ensure_ascii=False, indent=1), encoding="utf-8"
+            json.dumps(finite(asdict(results)), ensure_ascii=False, indent=1), encoding="utf-8"
         )
 
 

@@ -14,15 +14,17 @@ and lrc/<song>.lrc, the words at the times at which they are heard.
 
 Verdicts (`judge`). A recogniser says how likely each syllable is at each moment; the best walk through
 the lines (`eval.ctc.walk`) may skip lines, come back to them and pass over anything else that is sung.
-    sung      the walk visits the line, and its confidence is `SUNG` or more
+    sung      the line is visited, and its confidence is `SUNG` or more
     repeated  two or more visits are so sure
-    garbled   no visit is so sure, but something is sung there: the line is visited, or at least half as
-              many syllables as it has are heard where it would be, between its neighbours
-    missed    neither
+    garbled   no visit is so sure, but something is sung there
+    missed    the line isn't visited, and less than half as many syllables as it has are heard in its place
+The walk passes over a whole line for a swallowed syllable, whose frames cost more than all others gain. So
+a line that it passes over, but where at least half as many syllables as it has are heard between its
+neighbours, is looked for among these alone, and that is its visit.
 A syllable's confidence is its probability against the most likely token's, the geometric mean over its
 frames: 1 where nothing else is more likely. A line's is the mean over its syllables.
 
-Figures of a set of songs, with intervals over songs; tones are never judged:
+Figures of a set of songs, with intervals over songs (null of one song); tones are never judged:
     syllable_error_rate   edits (insertions too) from what is heard to what is written, by written
                           syllable; its floor (`chance`): the words of another song
     syllables_heard       share of written syllables that the fewest edits keep
@@ -36,7 +38,8 @@ Figures of a set of songs, with intervals over songs; tones are never judged:
 import json
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -48,7 +51,7 @@ from common.audio import FORMATS, read_tags
 from common.errors import AudioError, LyricsError, RequestError, command
 from common.lyrics import Lyrics, LyricSection
 from common.pinyin import plain, read
-from common.statistics import Estimate, bootstrap
+from common.statistics import Estimate, bootstrap, finite, share
 from corpus import manifest
 from corpus.record import TimedLine
 from eval import ctc
@@ -147,7 +150,8 @@ def judge(heard: Heard, recogniser: Recogniser, lines: Sequence[str]) -> Judgeme
         visits[visit.line].append(
             (visit, _visit(visit, heard, [recogniser.spellings[s] for s in words[visit.line]]))
         )
-    told = _verdicts(lines, words, visits, spoken)
+    places = _look_again(words, visits, spoken, heard, recogniser)
+    told = _verdicts(lines, words, visits, spoken, places)
     return Judgement(told, tuple(flat), tuple(s.syllable for s in spoken), edits, len(pairs))
 
 
@@ -169,14 +173,43 @@ def _visit(visit: ctc.Visit, heard: Heard, spelt: Sequence[tuple[int, ...]]) -> 
     return Visit(start, stop, confidence, tuple(onsets))
 
 
+def _look_again(
+    words: Sequence[Sequence[str]],
+    visits: Sequence[list[tuple[ctc.Visit, Visit]]],
+    spoken: Sequence[Recognised],
+    heard: Heard,
+    recogniser: Recogniser,
+) -> dict[int, list[Recognised]]:
+    """Add a visit to each line that the walk passed over, where enough is sung in its place.
+
+    Returns:
+        The number of every line that was passed over → what is sung in its place.
+    """
+    taken = [place for found in visits for place, _ in found]
+    stray = [s for s in spoken if not any(v.first <= (s.first + s.last) / 2 < v.last for v in taken)]
+    # All are looked for before any is added: those between the same neighbours share the time there.
+    places = {
+        number: _between(number, words, visits, stray)
+        for number, line in enumerate(words)
+        if line and not visits[number]
+    }
+    for number, inside in places.items():
+        if len(inside) < _HALF * len(words[number]):
+            continue
+        place = ctc.Visit(number, inside[0].first, inside[-1].last)
+        with suppress(LyricsError):  # fewer frames than the line has tokens
+            spelt = [recogniser.spellings[s] for s in words[number]]
+            visits[number].append((place, _visit(place, heard, spelt)))
+    return places
+
+
 def _verdicts(
     lines: Sequence[str],
     words: Sequence[Sequence[str]],
     visits: Sequence[Sequence[tuple[ctc.Visit, Visit]]],
     spoken: Sequence[Recognised],
+    places: Mapping[int, Sequence[Recognised]],
 ) -> tuple[Line, ...]:
-    taken = [place for found in visits for place, _ in found]
-    stray = [s for s in spoken if not any(v.first <= (s.first + s.last) / 2 < v.last for v in taken)]
     out = []
     for number, (text, found) in enumerate(zip(lines, visits)):
         if not words[number]:  # nothing but signs, which nobody sings
@@ -187,8 +220,8 @@ def _verdicts(
             inside = [s for s in spoken if any(p.first <= (s.first + s.last) / 2 < p.last for p, _ in found)]
             verdict: Verdict = "repeated" if sure > 1 else "sung" if sure else "garbled"
         else:
-            inside, share = _between(number, words, visits, stray)
-            verdict = "garbled" if share >= _HALF else "missed"
+            inside = list(places[number])
+            verdict = "garbled" if len(inside) >= _HALF * len(words[number]) else "missed"
         kept = [v for _, v in found if v.confidence >= SUNG] or [v for _, v in found]
         out.append(Line(text, verdict, confidence, " ".join(s.syllable for s in inside), tuple(kept)))
     return tuple(out)
@@ -199,8 +232,8 @@ def _between(
     words: Sequence[Sequence[str]],
     visits: Sequence[Sequence[tuple[ctc.Visit, Visit]]],
     stray: Sequence[Recognised],
-) -> tuple[list[Recognised], float]:
-    """What is sung where a line that isn't visited would be, and how much of the line that is.
+) -> list[Recognised]:
+    """What is sung where a line that isn't visited would be.
 
     The time between its neighbours is shared by the lines that are missing there, by their syllables.
     """
@@ -210,15 +243,14 @@ def _between(
     end = np.inf if after is None else min(v.first for v, _ in visits[after])
     inside = [s for s in stray if begin <= s.first and s.last <= end]
     if not inside:
-        return [], 0.0
+        return []
     # At the edges of the song, what is sung there tells where the words begin and end.
     begin, end = (inside[0].first if before is None else begin), (inside[-1].last if after is None else end)
     first, last = 0 if before is None else before + 1, len(words) if after is None else after
     ends = begin + (end - begin) * np.cumsum([0, *map(len, words[first:last])]) / sum(
         map(len, words[first:last])
     )
-    own = [s for s in inside if ends[number - first] <= (s.first + s.last) / 2 < ends[number - first + 1]]
-    return own, len(own) / len(words[number])
+    return [s for s in inside if ends[number - first] <= (s.first + s.last) / 2 < ends[number - first + 1]]
 
 
 # ---- many songs ------------------------------------------------------------------------------
@@ -323,7 +355,7 @@ def summary(judged: Sequence[Judgement], timings: Sequence[Sequence[TimedLine]] 
     lines = [(number, line) for number, j in enumerate(judged) for line in j.lines]
     songs = [number for number, _ in lines]
     for verdict in VERDICTS:
-        table[f"lines_{verdict}"] = bootstrap([line.verdict == verdict for _, line in lines], songs)
+        table[f"lines_{verdict}"] = share([line.verdict == verdict for _, line in lines], songs)
     table["confidence"] = bootstrap([line.confidence for _, line in lines], songs)
     errors = [onset_errors(j, timing) for j, timing in zip(judged, timings)]
     flat = [e for row in errors for e in row]
@@ -392,7 +424,7 @@ def measure(settings: Settings) -> tuple[dict[str, Estimate], dict[str, Judgemen
 
 
 def _json(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False, indent=1) + "\n"
+    return json.dumps(finite(data), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
 def _put(path: Path, text: str) -> None:

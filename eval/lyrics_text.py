@@ -34,7 +34,7 @@ from common.lyrics import Lyrics, LyricSection
 from common.pinyin import plain, units
 from common.rhyme import density, group
 from common.seeds import derive_seed, generator
-from common.statistics import Estimate, bootstrap, wilson
+from common.statistics import Estimate, bootstrap, finite, wilson
 from corpus.synth import Sheet, sheet
 from corpus.words import THEMES
 from lyrics_llm.structure import FREE, OPEN, LineForm, Structure
@@ -340,7 +340,7 @@ def publish(config: WriterConfig, rows: dict[str, dict[str, Estimate]]) -> None:
     print(f"{config.songs} songs of {config.duration:g} s, seed {config.seed}, model {config.model}\n")
     print(printed(rows))
     if config.out:
-        report = {name: {k: asdict(v) for k, v in found.items()} for name, found in rows.items()}
+        report = {name: {k: finite(asdict(v)) for k, v in found.items()} for name, found in rows.items()}
         text = json.dumps({"config": asdict(config), "rows": report}, ensure_ascii=False, indent=2)
         Path(config.out).write_text(text + "\n", encoding="utf-8")
 
@@ -350,9 +350,13 @@ def printed(rows: dict[str, dict[str, Estimate]]) -> str:
     names = list(next(iter(rows.values())))
     lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for row, found in rows.items():
-        cells = [f"{_short(found[n].value)} [{_short(found[n].low)}, {_short(found[n].high)}]" for n in names]
-        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+        lines.append(f"| {row} | " + " | ".join(_cell(found[n]) for n in names) + " |")
     return "\n".join(lines)
+
+
+def _cell(value: Estimate) -> str:
+    interval = f"{_short(value.low)}, {_short(value.high)}" if value.has_interval else "–"
+    return f"{_short(value.value)} [{interval}]"
 
 
 def _short(value: float) -> str:

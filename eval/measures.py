@@ -3,7 +3,8 @@
     python -m eval.measures song.flac
 
 Conventions: computed from the signal alone, on 22,050 Hz mono. Complexities are entropies in bits, 0
-for what never changes; they depend on how long the piece is, so compare pieces of one length.
+for what never changes; they depend on how long the piece is, so compare pieces of one length. Silence has
+no tempo, no meter and no key: None, null in JSON.
 
     tempo        quarter notes a minute (`eval.tempo`)
     meter        3 or 4 beats a bar, whichever the onsets repeat better at; simple meters only
@@ -40,9 +41,9 @@ _NO_CHORD = 0.6  # cosine below which nothing is named
 class Measures:
     """Of one piece."""
 
-    tempo: float
-    meter: int
-    key: str
+    tempo: float | None  # None, like meter and key, in silence
+    meter: int | None
+    key: str | None
     rhythm: float  # bits
     harmony: float  # bits
     changes: float  # a minute
@@ -52,6 +53,8 @@ class Measures:
 def measure(audio: Audio) -> Measures:
     """All measures of a piece. Raises AudioError for less than a tenth of a second."""
     samples = hearing.mono(audio)
+    if hearing.is_silent(samples):
+        return Measures(None, None, None, 0.0, 0.0, 0.0, 0.0)
     strength, heard = hearing.onset_strength(samples), hearing.chromagram(samples)
     tempo = from_strength(strength)
     chords = chords_heard(heard, tempo)

@@ -45,7 +45,7 @@ from torch.nn import functional as F
 from common.audio import Audio, read_audio
 from common.errors import AudioError, ConfigError, run_command
 from common.loudness import true_peak
-from common.statistics import Estimate, bootstrap
+from common.statistics import Estimate, bootstrap, finite
 
 logger = logging.getLogger(__name__)
 
@@ -421,7 +421,8 @@ def table(estimates: dict[str, Estimate | None], profile: Profile, missing: dict
     """
     cells = []
     for name, e in estimates.items():
-        cell = "–" if e is None else f"{e.value:.3f} ({e.low:.3f} … {e.high:.3f})"
+        interval = f"{e.low:.3f} … {e.high:.3f}" if e is not None and e.has_interval else "–"
+        cell = "–" if e is None else f"{e.value:.3f} ({interval})"
         cells.append(f"{cell}; left out: {missing[name]}" if missing[name] else cell)
     songs = max((e.count for e in estimates.values() if e is not None), default=0)
     return "\n".join(
@@ -462,7 +463,7 @@ def _write(
     out.parent.mkdir(parents=True, exist_ok=True)
     figures = {name: None if e is None else asdict(e) for name, e in estimates.items()}
     data = {"profile": profile, "files": len(files), "figures": figures, "left_out": left_out(rows)}
-    out.with_name(out.name + ".json").write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    out.with_name(out.name + ".json").write_text(json.dumps(finite(data), indent=2) + "\n", encoding="utf-8")
     with out.with_name(out.name + ".csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["name", "song", *METRICS])

@@ -251,7 +251,7 @@ def _figures(figures: Any) -> str:
     body = []
     for name, value in figures.items():
         if isinstance(value, dict) and "value" in value:
-            width = f"{number(value.get('low'))} … {number(value.get('high'))}"
+            width = _interval(value)
             chance, count = number(value.get("chance")), _e(value.get("count", ""))
             cells = [number(value["value"]), width, chance, count]
         else:
@@ -276,7 +276,14 @@ def _wishes(figures: dict[str, dict[str, Any]]) -> str:
 def _with_interval(value: dict[str, Any] | None) -> str:
     if value is None:
         return "–"
-    return f"{number(value['value'])} ({number(value.get('low'))} … {number(value.get('high'))})"
+    return f"{number(value['value'])} ({_interval(value)})"
+
+
+def _interval(value: dict[str, Any]) -> str:
+    """The limits of an estimate; a dash where one song, or somebody's file, gives none."""
+    if value.get("low") is None or value.get("high") is None:
+        return "–"
+    return f"{number(value['low'])} … {number(value['high'])}"
 
 
 def _conventions(conventions: dict[str, str]) -> str:

@@ -1,10 +1,12 @@
 """Whether songs are what was asked for: each wish that a description names, heard by a judge that errs.
 
-    python -m eval.requests --songs songs/ --probes runs/probes --out scores/requests
+    python -m eval.requests --songs songs/ --out scores/requests
+    python -m eval.requests --songs songs/ --probes runs/probes --prompts prompts.csv --out scores/requests
 
 The songs are audio files; what was asked for is read from the recipe inside them (as `baihua sing` writes it)
 or, with `--prompts`, from a file that `eval.prompts` reads. A lead sheet beside a song (`<name>.abc`) says
-which tempo and key it was to have where the description doesn't.
+which tempo and key it was to have where the description doesn't. Without `--probes` the bundled ones judge,
+which learned on the synthetic corpus.
 
 Wishes (`judge_song`), each by its judge:
     genre, singer, tempo class    a probe (`eval.probes`)
@@ -12,12 +14,13 @@ Wishes (`judge_song`), each by its judge:
     instruments, without          a probe for each instrument: those named are heard, those refused aren't
     tempo, key, mode              estimates from the audio: tempo within 4 %, octaves allowed
     form                          section borders of the lead sheet within 3 s of a heard border (`eval.form`)
-    duration                      within half a second
+    duration                      within half a second of what the recipe sets; words about it aren't read,
+                                  and a prompt gets none from a recipe of other words
 
 Conventions: `judged` is the share of wishes that the judge hears fulfilled; `judge` how often it is right
 on held-out songs of the corpus, through a codec where the probes were trained with one; `corrected` the
 share that the judge's own errors leave (Rogan & Gladen 1978), with both uncertainties in its interval. A
-judge that errs as often as a coin gives no corrected share.
+judge that errs as often as a coin gives no corrected share. Intervals are over requests: one has none.
 """
 
 import json
@@ -31,16 +34,17 @@ from typing import Any
 from common import config as configs
 from common.abc import from_abc
 from common.audio import Audio, read_audio
-from common.errors import ConfigError, ManifestError, SongError, command
+from common.errors import AudioError, ConfigError, ManifestError, SongError, command
 from common.score import Score
 from common.song import recipe_of
-from common.statistics import Estimate, bootstrap, corrected, wilson
+from common.statistics import Estimate, corrected, finite, share, wilson
 from common.theory import Key
 from corpus import manifest
 from corpus.attributes import Attributes, attributes
 from corpus.record import SongRecord
 from eval import form, prompts, tempo
 from eval.adherence import chroma, key_heard
+from eval.embeddings import BUNDLED, refuse_missing, say_missing, told_of
 from eval.probes import HEARD, INSTRUMENTS, NOT_HEARD, SILENT, SUNG, Probes
 
 logger = logging.getLogger(__name__)
@@ -55,11 +59,12 @@ class Settings:
     """What to judge."""
 
     songs: str  # a folder of audio
-    probes: str  # folder of trained probes
+    probes: str | None = None  # folder of trained probes; the bundled ones when None
     out: str | None = None  # folder for requests.json
     prompts: str | None = None  # what was asked for, where the files don't say it themselves
     references: str | None = None  # manifest of held-out songs: tries the judges of tempo, key and form
     reference_songs: int = 24
+    allow_missing: bool = False  # leave out files that can't be heard
 
     def __post_init__(self) -> None:
         if self.reference_songs < 2:
@@ -256,7 +261,9 @@ def _asked(path: Path, prompt: prompts.Prompt | None) -> Asked | None:
     text = prompt.text if prompt else request.get("description")
     if not text:
         return None
-    duration = request.get("duration")
+    # Another prompt than the recipe's never asked for the recipe's duration.
+    is_own = prompt is None or str(request.get("description", "")).strip() == prompt.text
+    duration = request.get("duration") if is_own else None
     name = prompt.id if prompt else str(text)
     return Asked(path, name, str(text), duration and float(duration), _lead_sheet(path.with_suffix(".abc")))
 
@@ -273,21 +280,35 @@ def _lead_sheet(path: Path) -> Score | None:
 
 
 def judge_folder(settings: Settings) -> dict[str, Row]:
-    """The table of a folder of songs. Raises SongError when songs, probes or references can't be read."""
-    probes = Probes.load(settings.probes)
+    """The table of a folder of songs.
+
+    Raises:
+        AudioError: songs can't be heard, all named; with `allow_missing` only where none can.
+        SongError: songs, probes or references can't be read.
+    """
+    probes = Probes.load(settings.probes or BUNDLED["corpus"])
     tried = judges(probes, settings)
     verdicts: dict[str, list[tuple[bool, str]]] = {}
+    missing, count = [], 0
     for asked in requests(settings):
-        audio = read_audio(asked.path)
-        for wish in judge_song(audio, attributes(asked.description), probes, asked.score, asked.duration):
+        count += 1
+        try:
+            audio = read_audio(asked.path)
+            wishes = judge_song(audio, attributes(asked.description), probes, asked.score, asked.duration)
+        except AudioError as error:
+            missing.append(told_of(asked.path, error))
+            continue
+        for wish in wishes:
             verdicts.setdefault(wish.name, []).append((wish.fulfilled, asked.name))
         logger.info("%s", asked.path)
+    refuse_missing(missing, count, settings.allow_missing)
+    say_missing(missing, set())
     rows = {}
     for name, found in verdicts.items():
         values, songs = [float(hit) for hit, _ in found], [song for _, song in found]
         right, wrong = tried.get(name, (None, None))
         sure = corrected(values, songs, right, wrong) if right is not None and wrong is not None else None
-        rows[name] = Row(bootstrap(values, songs=songs), right, sure)
+        rows[name] = Row(share(values, songs), right, sure)
     return rows
 
 
@@ -303,7 +324,9 @@ def table(rows: dict[str, Row]) -> str:
 
 
 def _cell(value: Estimate | None) -> str:
-    return "–" if value is None else f"{value.value:.2f} ({value.low:.2f} … {value.high:.2f})"
+    if value is None:
+        return "–"
+    return f"{value.value:.2f} ({f'{value.low:.2f} … {value.high:.2f}' if value.has_interval else '–'})"
 
 
 @command
@@ -317,7 +340,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if settings.out is not None:
         folder = Path(settings.out)
         folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({name: asdict(row) for name, row in rows.items()}, ensure_ascii=False, indent=2)
+        kept = {name: finite(asdict(row)) for name, row in rows.items()}
+        text = json.dumps(kept, ensure_ascii=False, indent=2, allow_nan=False)
         (folder / "requests.json").write_text(text + "\n", encoding="utf-8")
     return 0
 

@@ -37,7 +37,7 @@ from common.audio import read_audio
 from common.description import Audience, Description
 from common.errors import CheckpointError, ManifestError, RequestError, command
 from common.seeds import generator
-from common.statistics import Estimate, bootstrap, mrr_chance, top_k_chance
+from common.statistics import Estimate, bootstrap, finite, mrr_chance, share, top_k_chance
 from corpus import manifest
 from corpus.attributes import Attributes, attributes
 from corpus.describe import prompt
@@ -260,7 +260,7 @@ def _row(
     heard: dict[int, float],
 ) -> Row:
     owners = songs.tolist()
-    top = {k: bootstrap(found <= k, owners, chance=top_k_chance(k, pool)) for k in KS}
+    top = {k: share(found <= k, owners, chance=top_k_chance(k, pool)) for k in KS}
     mrr = bootstrap(1 / found, owners, chance=mrr_chance(pool))
     return Row(kind, audience, pool, len(found), top, mrr, oracle, heard)
 
@@ -287,8 +287,8 @@ def _of(rows: Sequence[Row], kind: str, pool: int) -> Row | None:
     return next((r for r in rows if (r.kind, r.audience, r.pool) == (kind, EVERYONE, pool)), None)
 
 
-def _cell(share: Estimate) -> str:
-    return f"{100 * share.value:.1f} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+def _cell(top: Estimate) -> str:
+    return f"{100 * top.value:.1f} [{100 * top.low:.1f}, {100 * top.high:.1f}]"
 
 
 # ---- models and files ----------------------------------------------------------------------
@@ -459,7 +459,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\n{layout(tables, pool)}")
     if settings.out:
         kept = {name: [asdict(row) for row in rows] for name, rows in tables.items()}
-        text = json.dumps(kept, ensure_ascii=False, indent=2)
+        text = json.dumps(finite(kept), ensure_ascii=False, indent=2)
         Path(settings.out).write_text(text + "\n", encoding="utf-8")
     return 0
 

@@ -20,7 +20,7 @@ import csv
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,9 @@ from common.audio import Audio
 from common.description import Audience
 from common.errors import ManifestError, RequestError, run_command
 from common.seeds import generator
-from common.statistics import Estimate, bootstrap, holm, sign_flips, swaps
+from common.statistics import Estimate, bootstrap, finite, holm, least_holm, least_p, sign_flips, swaps
 from corpus import manifest
-from eval import embeddings, fad, kad, prompts, protocol, report, similarity
+from eval import embeddings, fad, hearing, kad, prompts, protocol, report, similarity
 from eval.embeddings import Embedded, Encoder
 from eval.prompts import Prompt
 from eval.similarity import EVERYONE
@@ -47,6 +47,7 @@ CEILING, FLOOR = "ceiling", "floor"
 LOWER_IS_BETTER = ("FAD", "FAD∞", "KAD")
 _NOISES, _NOISE_SECONDS = 12, 20
 _AGREED = 0.05
+_SHORTEST = 1.0  # seconds of a song that isn't named as short
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,14 @@ class Comparison:
     p: float
     corrected: float
     prompts: int
+    least: float = 0.0  # the smallest that `corrected` could have been with so many songs
 
     def __str__(self) -> str:
         name = f"{self.metric} ({self.encoder})"
         on = f"on {self.prompts} shared prompts (p = {self.corrected:.3g} after Holm)"
         if self.corrected > _AGREED:
+            if self.least > _AGREED:
+                return f"{name}: too few prompts to tell {self.first} from {self.second} {on}"
             return f"{name}: no significant difference between {self.first} and {self.second} {on}"
         better = (self.difference < 0) == (self.metric in LOWER_IS_BETTER)
         winner, loser = (self.first, self.second) if better else (self.second, self.first)
@@ -151,11 +155,49 @@ def systems_of(folder: str | Path) -> dict[str, list[Path]]:
     return out
 
 
+def _tell_unread(settings: Settings, systems: dict[str, list[Path]], scores: Scores) -> None:
+    """Name the sound in the given folders that nobody reads."""
+    root = Path(settings.songs)
+    folders = {files[0].parent for files in systems.values()} | {root}
+    if settings.references and Path(settings.references).is_dir():
+        folders.add(Path(settings.references))
+    for folder in sorted(folders):
+        if words := embeddings.unread(folder, systems if folder == root else ()):
+            scores.warn(words)
+
+
+def _tell_faint(whose: str, files: Sequence[Path], scores: Scores) -> None:
+    """Name songs in which there is nothing to hear, or hardly anything: encoders have rows of them too."""
+    silent = [f.name for f in files if _is_silent(f)]
+    short = [f.name for f in files if _opens(f) and soundfile.info(str(f)).duration < _SHORTEST]
+    for names, what in ((silent, "silent"), (short, f"shorter than {_SHORTEST:g} s")):
+        if names:
+            scores.warn(
+                f"{len(names)} of {len(files)} songs of {whose} are {what}, and count all the same: "
+                f"{embeddings.shortly(names)}"
+            )
+
+
+def _is_silent(file: Path) -> bool:
+    """Whether a file can be read and nothing is in it; most are known by their first second."""
+    try:
+        return all(map(hearing.is_silent, soundfile.blocks(str(file), blocksize=1 << 16, dtype="float32")))
+    except (OSError, RuntimeError):
+        return False
+
+
 def reference_files(given: str | Path) -> list[Path]:
-    """The real songs: a folder's files, or those of a manifest."""
+    """The real songs: a folder's files, or those of a manifest.
+
+    Raises:
+        RequestError: there is nothing, or a folder without audio.
+        ManifestError: the manifest can't be read, or names no audio.
+    """
     path = Path(given)
     if path.is_dir():
         return embeddings.audio_files(path)
+    if not path.is_file():
+        raise RequestError(f"references are a folder of audio or a manifest, but there is no {path}")
     records = [r for r in manifest.read(path) if r.audio is not None]
     if not records:
         raise ManifestError(f"{path} names no audio")
@@ -462,8 +504,9 @@ def _compare_values(
     if len(shared) < 2:
         return []
     differences = np.array([sides[0][k] - sides[1][k] for k in shared])
-    p = sign_flips(differences, [songs[k] for k in shared])
-    return [Comparison(metric, encoder, first, second, float(differences.mean()), p, p, len(shared))]
+    owners = [songs[k] for k in shared]
+    p, least = sign_flips(differences, owners), least_p(len(set(owners)))
+    return [Comparison(metric, encoder, first, second, float(differences.mean()), p, p, len(shared), least)]
 
 
 def _compare_sets(heard: Heard, first: str, second: str, seed: int) -> list[Comparison]:
@@ -503,7 +546,8 @@ def _compare_sets(heard: Heard, first: str, second: str, seed: int) -> list[Comp
 
     observed = difference(np.zeros(len(shared), dtype=bool))
     p = swaps(lambda swapped: difference(swapped[song]), len(songs_told), seed=seed)
-    return [Comparison("FAD", heard.encoder.name, first, second, observed, p, p, len(shared))]
+    least = least_p(len(songs_told))
+    return [Comparison("FAD", heard.encoder.name, first, second, observed, p, p, len(shared), least)]
 
 
 # ---- the run -------------------------------------------------------------------------------
@@ -526,6 +570,7 @@ def measure(settings: Settings) -> Scores:
     if settings.allow_missing:
         systems = _audible(systems, scores)
     references = reference_files(settings.references) if settings.references else []
+    _tell_unread(settings, systems, scores)
     asked = prompts.read(settings.prompts) if settings.prompts else {}
     _describe(scores, settings, systems, asked, references)
     for name in chosen_encoders(settings, scores):
@@ -536,9 +581,10 @@ def measure(settings: Settings) -> Scores:
             _distances(heard, scores, settings.seed)
         found = _similarities(heard, scores) if asked else {}
         scores.comparisons += _compare(heard, found, settings.seed)
-    corrected = holm([c.p for c in scores.comparisons])
+    p_values = [c.p for c in scores.comparisons]
+    least = least_holm(p_values, [c.least for c in scores.comparisons])
     scores.comparisons = [
-        Comparison(**(asdict(c) | {"corrected": p})) for c, p in zip(scores.comparisons, corrected)
+        replace(c, corrected=p, least=q) for c, p, q in zip(scores.comparisons, holm(p_values), least)
     ]
     return scores
 
@@ -557,10 +603,18 @@ def _describe(
         scores.prompts |= {name: p.text for name, p in answers.items()}
         if asked and len(answers) < len(files):
             scores.warn(f"{len(files) - len(answers)} of {len(files)} songs of {system} answer no prompt")
+        answered = {p.id for p in answers.values()}
+        if lacking := [name for name in asked if name not in answered]:
+            scores.warn(
+                f"{len(lacking)} of {len(asked)} prompts have no song of {system}, whose figures are of the "
+                f"others: {embeddings.shortly(lacking)}"
+            )
+        _tell_faint(system, files, scores)
         if found := _details(settings, system, files[0].parent, len(systems)):
             scores.details[system] = found
     if not asked:
         scores.warn("no prompts: SST, ASOA and comparisons of systems are left out")
+    _tell_faint("the references", references, scores)
     if not references:
         scores.warn("no references: FAD, KAD and ASOA are left out")
     if settings.protocol:
@@ -615,18 +669,9 @@ def _is_estimate(figure: Any) -> bool:
     return all(n is None or isinstance(n, int | float) for n in numbers)
 
 
-def plain(value: Any) -> Any:
-    """Nested dicts and lists without NaN and infinities, which JSON doesn't know: they are None."""
-    if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
 def table_of(scores: Scores) -> list[dict[str, Any]]:
     """The rows flat, for CSV and JSON; what isn't finite is None."""
-    return plain(
+    return finite(
         [
             {
                 "metric": row.metric,
@@ -651,13 +696,13 @@ def write(scores: Scores, out: Path, players: int) -> None:
     rows = table_of(scores)
     kept = {
         "rows": rows,
-        "comparisons": [plain(asdict(c)) | {"words": str(c)} for c in scores.comparisons],
+        "comparisons": [finite(asdict(c)) | {"words": str(c)} for c in scores.comparisons],
         "conventions": scores.conventions,
         "warnings": scores.warnings,
-        "songs": plain(scores.songs),
+        "songs": finite(scores.songs),
         "files": scores.files,
         "prompts": scores.prompts,
-        "details": plain(scores.details),
+        "details": finite(scores.details),
     }
     _put(out / "scores.json", json.dumps(kept, ensure_ascii=False, indent=1, allow_nan=False))
     part = out / ".scores.csv.part"

@@ -27,7 +27,7 @@ import numpy as np
 from common import config as configs
 from common.description import Audience
 from common.errors import ManifestError, RequestError, command
-from common.statistics import Estimate, bootstrap
+from common.statistics import Estimate, finite, share
 from corpus import manifest
 from corpus.attributes import tempo_class
 from corpus.record import SongRecord
@@ -138,7 +138,7 @@ def row(kind: str, title: str, where: str, found: np.ndarray, truth: np.ndarray)
         title,
         where,
         truth.shape[1],
-        bootstrap(right, chance=chance),
+        share(right, chance=chance),
         float(np.mean(per_value)),
         largest,
     )
@@ -297,7 +297,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if settings.out:
         kept: dict[str, Any] = {"rows": [asdict(r) for r in rows]}
         kept["confusions"] = [asdict(c) | {"counts": c.counts.tolist()} for c in confusions]
-        Path(settings.out).write_text(json.dumps(kept, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        Path(settings.out).write_text(
+            json.dumps(finite(kept), ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
+        )
     return 0
 
 

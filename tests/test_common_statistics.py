@@ -1,5 +1,8 @@
 """Intervals and the Fréchet distance against closed forms."""
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,9 +11,13 @@ from hypothesis import strategies as st
 from common.errors import RequestError
 from common.statistics import (
     bootstrap,
+    finite,
     half_jackknife,
     holm,
+    least_holm,
+    least_p,
     mrr_chance,
+    share,
     sign_flips,
     swaps,
     top_k_chance,
@@ -71,6 +78,27 @@ def test_a_statistic_other_than_the_mean_and_its_seed():
     assert (by_hand.low, by_hand.high) == pytest.approx(
         (bootstrap(values).low, bootstrap(values).high), abs=2
     )
+
+
+def test_one_song_tells_nothing_of_others():
+    for found in (
+        bootstrap([0.2, 0.4], songs="aa"),
+        bootstrap([0.3]),
+        share([1, 0], "aa"),
+        share([1, 1], "aa"),
+    ):
+        assert found.count == 1 and np.isnan([found.low, found.high]).all() and not found.has_interval
+    assert str(bootstrap([0.3], chance=0.1)) == "0.300 [no interval] (n = 1, chance 0.1)"
+    kept = json.dumps(finite({"a": [asdict(bootstrap([0.3]))]}), allow_nan=False)
+    assert json.loads(kept)["a"][0] == {"value": 0.3, "low": None, "high": None, "count": 1, "chance": None}
+
+
+def test_a_share_of_all_or_none_is_as_unsure_as_its_songs_are_few():
+    every = share([1] * 34, songs=np.repeat(np.arange(17), 2), chance=0.5)
+    assert every == wilson(17, 17, chance=0.5) and every.low < 0.82
+    assert share([False] * 3) == wilson(0, 3)
+    mixed = np.arange(40) % 4 > 0
+    assert share(mixed) == bootstrap(mixed)
 
 
 def test_what_cannot_be_resampled_is_refused():
@@ -199,6 +227,14 @@ def test_swaps_that_stop_early_agree_with_all_signs():
     assert 0.05 < exact < 0.8
     assert np.mean([swaps(difference, 12, seed=seed) for seed in range(20)]) == pytest.approx(exact, rel=0.2)
     assert drawn / 20 < 2 * 20 / exact
+
+
+def test_what_a_test_of_few_songs_could_show():
+    for songs in range(1, 9):
+        assert least_p(songs) == sign_flips(np.arange(1.0, songs + 1))
+    # Alone the third could have become the least of three: 3 · 0.004; the first is at its least.
+    assert least_holm([0.01, 0.02, 0.5], [0.01, 0.02, 0.004]) == pytest.approx([0.03, 0.04, 0.012])
+    assert least_holm([0.125], [0.125]) == [0.125] and least_holm([], []) == []
 
 
 def test_holm_against_a_worked_example():

@@ -230,8 +230,23 @@ def test_marks_become_scores_and_bad_raters_are_named(folder: Path, tmp_path: Pa
     genre = next(c for c in found.contrasts if c.question == "genre")
     # Six prompts can't give less than 2/64 by signed ranks, times eight by Holm: the t-test is bolder.
     assert genre.difference < 0 or genre.first == "good"
-    assert genre.t_test < 0.01 < genre.wilcoxon and "no significant difference" in str(genre)
+    assert genre.t_test < 0.01 < genre.wilcoxon and "too few prompts to tell fair from good" in str(genre)
     assert all(0.2 < alpha <= 1 for alpha in found.agreement.values()) and len(found.agreement) == 8
+
+
+def test_what_so_few_prompts_could_not_show_is_said():
+    def marks(prompts: int) -> list[listening.Rating]:
+        return [
+            listening.Rating(f"r{r}", "amateur", s, f"p{p}", None, "genre", 3.0 + (s == "a") + (p + r) % 2)
+            for s in "ab" for p in range(prompts) for r in range(2)
+        ]  # fmt: skip
+
+    (few,), (enough,) = (listening._contrasts(marks(n)) for n in (4, 8))
+    assert few.wilcoxon == few.least == 0.125
+    assert str(few).startswith("genre: too few prompts to tell a from b (Wilcoxon p = 0.125")
+    assert enough.wilcoxon == enough.least < 0.05 and "a is better than b" in str(enough)
+    same = listening.Contrast("genre", "a", "b", 0.0, 1.0, 1.0, 8, enough.least)
+    assert "no significant difference" in str(same)
 
 
 def test_nobody_and_nothing_are_errors(folder: Path, tmp_path: Path):
@@ -350,3 +365,5 @@ def test_an_interval_over_raters_and_songs_is_wider_than_over_marks():
     assert found.low < found.value < found.high and found.count == 80
     with pytest.raises(RequestError):
         crossed_bootstrap([1.0], [0], [])
+    assert not crossed_bootstrap([1.0, 2.0], "aa", "bb").has_interval
+    assert crossed_bootstrap([1.0, 2.0], "aa", "bc").has_interval

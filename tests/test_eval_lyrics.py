@@ -339,6 +339,26 @@ def test_verdicts_on_a_transcription(writer, sung, verdicts):
         found.lrc()
 
 
+def test_a_swallowed_syllable_doesnt_cost_its_line(writer):
+    """The walk passes over the line, since a long wrong vowel costs more than the right ones gain."""
+    line, rest = "新年快乐时光", SONG[0]
+    heard = [*lyrics.written("新快乐时光"), *lyrics.written(rest)]
+    size, frames = len(SYLLABLES) + 1, []
+    for syllable in heard:
+        row = np.full(size, 1e-8)
+        row[writer.spellings[syllable][0]] = 1.0
+        frames += [row] * 8
+    long = replace(writer, costs=ctc.WalkCosts(filler=0.1, jump=1.0))
+    sung = recognisers.Heard(np.log(np.array(frames)), 25.0)
+    tokens = [[t for s in lyrics.written(text) for t in long.spellings[s]] for text in (line, rest)]
+    assert [v.line for v in ctc.walk(sung.log_probs, tokens, long.costs)] == [1]
+    found = lyrics.judge(sung, long, [line, rest]).lines[0]
+    assert found.verdict == "sung" and 0.5 < found.confidence < 1
+    assert found.visits[0].start == 0 and found.visits[0].end == pytest.approx(5 * 8 / 25)
+    other = lyrics.judge(sung, long, ["红豆生南国土", rest]).lines[0]
+    assert other.verdict == "garbled" and other.confidence < 0.1 and other.visits[0].start == 0
+
+
 def test_edits_of_a_song_count_everything(writer):
     found = lyrics.judge(said("晚风吹过海边你说明天会来"), writer, SONG[:2])
     assert (found.edits, found.matched, found.error_rate) == (1, 11, 1 / 12)

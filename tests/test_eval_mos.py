@@ -2,8 +2,10 @@
 
 import io
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,11 +19,11 @@ from common.errors import AudioError, CheckpointError, ManifestError, RequestErr
 from common.seeds import generator
 from corpus.record import SongRecord
 from corpus.synth import song
-from eval.mos import data, features, planted, train
+from eval.mos import data, features, planted, predict, train
 from eval.mos.features import Heard, Quality
 from eval.mos.metrics import agreement
 from eval.mos.model import ModelConfig, PaperHeads, Predictor, StrongHeads, collate
-from eval.mos.predict import Ear
+from eval.mos.predict import Ear, Opinion
 from eval.mos.train import Config, Rated, as_the_paper_hears
 
 RATE = 16000
@@ -364,6 +366,27 @@ def test_the_bundled_predictor_on_songs_it_never_heard():
             order.append(stats.spearmanr(said, [-u for u in strengths]).statistic)
     assert np.mean(order) >= 0.8 and sum(o == 1.0 for o in order) >= 6
     assert Quality().embed(fresh).shape[1] == Quality.dimensions
+
+
+def test_a_file_that_cannot_be_heard_is_left_out_only_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    class Deaf:
+        predictor = SimpleNamespace(config=SimpleNamespace(learned_from="nothing"))
+
+        def opinions(self, songs):
+            return [Opinion(name, 3.0, None) for name, *_ in songs]
+
+    monkeypatch.setattr(predict, "Ear", lambda *_: Deaf())
+    write_audio(tmp_path / "good.wav", Audio(tone(1, 220, 8000)[None], 8000))
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).write_bytes(b"RIFF nothing")
+    command = ["predict", "--songs", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(AudioError, match=r"2 of 3 files can't be heard: .*a\.wav.*b\.wav"):
+        predict.main()
+    monkeypatch.setattr(sys, "argv", [*command, "--allow-missing"])
+    assert predict.main() == 0 and caplog.text.count("left out: ") == 2
 
 
 def test_words_move_the_alignment():

@@ -9,6 +9,7 @@ import pytest
 
 from common.abc import to_abc
 from common.audio import Audio, write_audio
+from common.errors import AudioError
 from common.seeds import generator
 from common.statistics import Estimate, corrected, wilson
 from corpus import manifest
@@ -45,6 +46,15 @@ def test_a_coin_corrects_nothing_and_shares_stay_shares() -> None:
     assert corrected([], [], wilson(9, 10), wilson(9, 10)) is None
     below = corrected([0, 0, 0], "abc", wilson(9, 10), wilson(7, 10))
     assert below is not None and below.value == 0 and below.low >= 0
+
+
+def test_alike_verdicts_leave_a_doubt_and_one_song_the_whole() -> None:
+    certain = Estimate(1.0, 1.0, 1.0, 0)
+    every = corrected([1] * 17, range(17), certain, certain)
+    assert every is not None and every.value == every.high == 1
+    assert every.low == pytest.approx(0.025 ** (1 / 18), abs=0.01)  # of Beta(18, 1)
+    alone = corrected([1, 1], "aa", wilson(90, 100), wilson(80, 100))
+    assert alone is not None and alone.count == 1 and not alone.has_interval
 
 
 # ---- form ------------------------------------------------------------------------------------
@@ -130,6 +140,38 @@ def test_the_table_of_a_folder(judge: Probes, sung, tmp_path: Path, capsys, monk
     told.write_text(json.dumps({"id": "nobody", "description": "摇滚"}), encoding="utf-8")
     rows = requests.judge_folder(Settings(str(songs), str(tmp_path / "probes"), prompts=str(told)))
     assert rows["genre"].judged.count == 2
+    assert kept["genre"]["judged"]["count"] == 1 and kept["genre"]["judged"]["low"] is None
+    assert "| genre | 1.00 (–) |" in table or "| genre | 0.00 (–) |" in table
+
+
+def test_a_duration_is_of_its_own_description_alone(judge: Probes, sung, tmp_path: Path) -> None:
+    songs, told = tmp_path / "songs", tmp_path / "prompts.jsonl"
+    songs.mkdir()
+    recipe = {"request": {"description": TEXT, "duration": 14.0}}
+    write_audio(songs / "a.flac", sung.audio, {"baihua_recipe": json.dumps(recipe)})
+    for text, duration in ((TEXT, 14.0), ("摇滚，30秒", None)):
+        told.write_text(json.dumps({"id": "a", "description": text}), encoding="utf-8")
+        (asked,) = requests.requests(Settings(str(songs), prompts=str(told)))
+        assert asked.duration == duration
+    (asked,) = requests.requests(Settings(str(songs)))
+    assert asked.duration == 14.0
+
+
+def test_files_that_cannot_be_heard_and_the_bundled_probes(
+    sung, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    songs, told = tmp_path / "songs", tmp_path / "prompts.jsonl"
+    songs.mkdir()
+    told.write_text(
+        '{"id": "a", "description": "抒情"}\n{"id": "b", "description": "抒情"}', encoding="utf-8"
+    )
+    write_audio(songs / "a.flac", sung.audio)
+    (songs / "b.wav").write_bytes(b"RIFF nothing")
+    asked = Settings(str(songs), prompts=str(told))
+    with pytest.raises(AudioError, match=r"1 of 2 files can't be heard: .*b\.wav.*--allow-missing"):
+        requests.judge_folder(asked)
+    rows = requests.judge_folder(replace(asked, allow_missing=True))
+    assert rows["genre"].judged.count == 1 and "left out: " in caplog.text and "b.wav" in caplog.text
 
 
 @pytest.mark.parametrize("damage", [b"\xff\xfe\x00broken", b"X:1\nthis is no tune"])

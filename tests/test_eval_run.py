@@ -130,6 +130,11 @@ def test_comparisons_are_corrected_and_said_in_words(scored: tuple[run.Scores, P
     assert str(same).startswith("FAD (corpus): no significant difference between a and b on 9 shared")
     assert "a is better than b" in str(run.Comparison("FAD", "corpus", "a", "b", -1.0, 0.01, 0.02, 9))
     assert "b is better than a" in str(run.Comparison("SST", "corpus", "a", "b", -1.0, 0.01, 0.02, 9))
+    assert all(c.least < 0.05 for c in scores.comparisons)
+    few = run.Comparison("SST", "corpus", "a", "b", -1.0, 0.125, 0.125, 4, 0.125)
+    assert str(few).startswith(
+        "SST (corpus): too few prompts to tell a from b on 4 shared prompts (p = 0.125"
+    )
 
 
 def test_files_hold_what_was_measured(scored: tuple[run.Scores, Path]):
@@ -225,6 +230,48 @@ def test_files_that_are_left_out_are_named_and_not_shown(few: run.Settings):
     assert page.count("<audio") == 2 and "song2-amateur.wav of songs is left out" in page
 
 
+def test_what_is_left_out_is_said_once(few: run.Settings, caplog: pytest.LogCaptureFixture):
+    run.measure(replace(few, encoders=["chinmu", "chinmu"]))
+    for name in ("song2-amateur.wav", "torn.wav"):
+        assert sum(name in r.getMessage() for r in caplog.records) == 1
+
+
+def test_what_is_not_read_not_heard_or_not_answered_is_said(few: run.Settings, tmp_path: Path):
+    songs = Path(few.songs)
+    (songs / "song3-amateur.m4a").write_bytes(b"sound of another format")
+    (songs / "lrc").mkdir()
+    (songs / "lrc/song0-amateur.lrc").write_text("[00:01.00]words", encoding="utf-8")
+    (songs / "old").mkdir()
+    write_audio(songs / "old/song0-amateur.wav", tone(200, 0))
+    write_audio(songs / "song4-amateur.wav", Audio(np.zeros((1, RATE), np.float32), RATE))
+    write_audio(songs / "song5-amateur.wav", Audio(tone(300, 5).samples[:, :200], RATE))
+    scores = run.measure(few)
+    run.write(scores, Path(few.out), 0)
+    page = (Path(few.out) / "report.html").read_text(encoding="utf-8")
+    for words in (
+        f"not read in {songs}: song3-amateur.m4a, old/ (",
+        "1 of 5 songs of songs are silent, and count all the same: song4-amateur.wav",
+        "1 of 5 songs of songs are shorter than 1 s, and count all the same: song5-amateur.wav",
+        f"{2 * SONGS - 5} of {2 * SONGS} prompts have no song of songs, whose figures are of the others: ",
+    ):
+        assert sum(words in w for w in scores.warnings) == 1, words
+        assert words in page
+
+
+def test_a_system_of_another_format_is_said(few: run.Settings, tmp_path: Path):
+    home = tmp_path / "systems"
+    shutil.copytree(few.songs, home / "good")
+    (home / "other").mkdir()
+    (home / "other/song0-amateur.m4a").write_bytes(b"sound of another format")
+    scores = run.measure(replace(few, songs=str(home)))
+    assert any(w.startswith(f"not read in {home}: other/ (") for w in scores.warnings)
+
+
+def test_references_that_arent_there_are_named(few: run.Settings):
+    with pytest.raises(RequestError, match="references are a folder of audio or a manifest, but there is no"):
+        run.measure(replace(few, references="nowhere"))
+
+
 def test_a_system_without_any_audio_is_left_out_and_named(few: run.Settings, tmp_path: Path):
     home = tmp_path / "systems"
     shutil.copytree(few.songs, home / "good")
@@ -262,6 +309,8 @@ def test_one_short_song_is_no_distance_but_the_rest_is_scored(
     assert value(scores, "FAD", "floor").estimate.value > 0
     text = (Path(few.out) / "scores.json").read_text(encoding="utf-8")
     assert "NaN" not in text  # the one window has no distance of its own
+    row = next(r for r in json.loads(text)["rows"] if (r["metric"], r["system"]) == ("SST", "songs"))
+    assert row["songs"] == 1 and row["low"] is None and row["high"] is None
     assert json.loads(text)["songs"]["songs"]["song0-amateur"]["FAD (chinmu)"] is None
     assert ">nan<" not in (Path(few.out) / "report.html").read_text(encoding="utf-8")
 

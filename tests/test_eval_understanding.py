@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,17 @@ from hypothesis import strategies as st
 from common.audio import Audio, write_audio
 from common.errors import AudioError, CheckpointError, RequestError
 from eval import measures, rouge, understanding_data
-from eval.understanding import Answer, Qwen2Audio, Settings, ask, classification, evaluate, lenient, strict
+from eval.understanding import (
+    TASKS,
+    Answer,
+    Qwen2Audio,
+    Settings,
+    ask,
+    classification,
+    evaluate,
+    lenient,
+    strict,
+)
 from eval.understanding_data import Item
 
 LABELS = ("blues", "hiphop", "jazz", "pop", "rock")
@@ -33,6 +44,9 @@ LABELS = ("blues", "hiphop", "jazz", "pop", "rock")
         ("A baroque piece", None, None),  # no rock in baroque
         ("It is popular in bars", None, "pop"),
         ("rockabilly", None, None),
+        ("The genre is jazz, which was popular in the 1930s.", None, "jazz"),
+        ("a classic rock song", None, "rock"),
+        ("Popular", "pop", "pop"),
         ("I cannot tell.", None, None),
         ("", None, None),
     ],
@@ -42,6 +56,8 @@ def test_an_answer_is_read_twice(said: str, exact: str | None, loose: str | None
 
 
 def test_labels_inside_labels_and_chinese():
+    assert lenient("a classic rock song", (*LABELS, "classical")) == "rock"
+    assert lenient("a classic piece", (*LABELS, "classical")) == "classical"
     assert lenient("synth-pop it is", ("pop", "synth-pop")) == "synth-pop"
     assert lenient("这是一首摇滚乐", ("摇滚", "民谣")) == "摇滚"
     assert strict("民谣。", ("摇滚", "民谣")) == "民谣"
@@ -253,6 +269,18 @@ def test_a_scripted_model_is_scored_and_not_asked_again(labelled: Path):
         evaluate(again, Settings("", "folders", str(labelled / "songs"), str(labelled), task="caption"))
 
 
+def test_the_task_is_the_data_sets(tmp_path: Path):
+    for number in (1, 2):
+        beep(tmp_path / f"Audio/00{number}.wav")
+    (tmp_path / "clusters.txt").write_text("Cluster 1\nCluster 3\n")
+    model, settings = Scripted(), Settings("", "mirex", str(tmp_path), str(tmp_path / "out"))
+    assert evaluate(model, settings)["task"] == "mood"
+    assert model.asked[0].startswith("What is the mood of this music? ") and "literate" in model.asked[0]
+    with pytest.raises(RequestError, match="mirex has labels: its task is mood, but got genre"):
+        evaluate(model, replace(settings, task="genre"))
+    assert set(TASKS) == set(understanding_data.KINDS)
+
+
 def test_a_killed_run_goes_on_after_its_last_whole_line(labelled: Path, caplog: pytest.LogCaptureFixture):
     items = [Item(labelled / f"songs/pop/{n}.wav", "pop") for n in range(3)]
     kept = labelled / "answers.jsonl"
@@ -368,6 +396,16 @@ def test_measures_of_music_that_is_known():
     assert four.key == "C major"
     assert four.harmony > three.harmony + 0.5 and four.changes > 10 > three.changes
     assert four.chroma > three.chroma
+
+
+@pytest.mark.parametrize("noise", [0.0, 3e-5])
+def test_silence_has_no_tempo_and_no_key(tmp_path: Path, noise: float, capsys: pytest.CaptureFixture[str]):
+    samples = noise * np.random.default_rng(0).uniform(-1, 1, (1, 5 * RATE))
+    write_audio(tmp_path / "silence.wav", Audio(samples.astype(np.float32), RATE))
+    assert measures.main([str(tmp_path / "silence.wav")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["tempo"], found["meter"], found["key"]) == (None, None, None)
+    assert (found["rhythm"], found["harmony"], found["changes"], found["chroma"]) == (0, 0, 0, 0)
 
 
 def test_entropies():

@@ -17,10 +17,12 @@ import numpy as np
 
 from common import config as configs
 from common.audio import Audio, read_audio
-from common.errors import run_command
+from common.errors import AudioError, run_command
 from eval import embeddings, prompts
 from eval.mos.features import Heard, Quality
 from eval.mos.model import Predictor
+
+logger = logging.getLogger(__name__)
 
 BUNDLED = Path(__file__).parents[1] / "models/mos-planted"
 
@@ -89,6 +91,7 @@ class Settings:
     songs: str  # a folder of audio files
     prompts: str | None = None  # as eval.prompts reads them
     model: str | None = None  # a predictor's folder; the bundled one when left out
+    allow_missing: bool = False  # leave out files that can't be heard
 
 
 def main() -> int:
@@ -97,12 +100,19 @@ def main() -> int:
     settings = configs.parse(Settings)
     ear = Ear(settings.model)
     files = embeddings.audio_files(settings.songs)
+    if words := embeddings.unread(settings.songs):
+        logger.warning("%s", words)
     asked = prompts.read(settings.prompts) if settings.prompts else {}
     answers = prompts.answered([f.stem for f in files], asked)
-    found = []
+    found, missing = [], []
     for file in files:
         words = answers[file.stem].text if file.stem in answers else None
-        found += ear.opinions([(file.stem, read_audio(file), words)])
+        try:
+            found += ear.opinions([(file.stem, read_audio(file), words)])
+        except AudioError as error:
+            missing.append(embeddings.told_of(file, error))
+    embeddings.refuse_missing(missing, len(files), settings.allow_missing)
+    embeddings.say_missing(missing, set())
     print(f"learned from {ear.predictor.config.learned_from}")
     for o in sorted(found, key=lambda o: -o.overall):
         aligned = "" if o.alignment is None else f"  alignment {o.alignment:.2f}"
