@@ -10,6 +10,8 @@ from score_strategies import lyrics
 from common.errors import LyricsError
 from common.lyric_notations import stamp
 from common.lyrics import TAGS, Lyrics, LyricSection, tag_of
+from common.numerals import spelt
+from common.pinyin import read
 from lyrics_llm.structure import Structure
 
 
@@ -311,3 +313,23 @@ def test_lines_may_end_in_carriage_returns_alone() -> None:
 def test_times_may_have_hours() -> None:
     assert Lyrics.parse("[01:00:01.50]天\n[01:02:50]地\n").sections[0].times == (62.5, 3601.5)
     assert Lyrics.parse("[01:00:01.50]天").lines == ("天",)
+
+
+@pytest.mark.parametrize(
+    ("text", "sung"),
+    [
+        ("绿{lü4}", "绿{lü4}"), ("25个{ge5}", "二十五个{ge5}"), ("{25}", "{二十五}"),
+        ("1,000", "一千"), ("1,234,567", "一百二十三万四千五百六十七"), ("1,500.5", "一千五百点五"),
+        ("1,2,3", "一,二,三"), ("1,0005", "一,0005"), ("1,234,567,890", "一,234,567,890"),
+        ("2:00", "两点"), ("12：30", "十二点三十"), ("08:05", "八点零五"), ("3:1", "三:一"),
+        ("1:02:03", "一:02:03"),
+    ],
+)  # fmt: skip
+def test_tones_grouped_digits_and_times_of_day(text: str, sung: str) -> None:
+    assert spelt(text) == sung
+    assert spelt(sung) == sung
+
+
+def test_readings_may_be_written_with_their_umlaut() -> None:
+    assert read("绿{lü4}女{nü3}") == ["lv4", "nv3"]
+    assert Lyrics.parse("<verse>\n绿{lü4}的2个梦").lines == ("绿{lü4}的2个梦",)
