@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import compress
 
 from common.errors import LyricsError
 from common.lyric_notations import ESCAPE, TAGS, Row, SectionTag, is_plain, order_of, rows, stamp, tag_of
-from common.pinyin import unsung
+from common.pinyin import units, unsung
 
 __all__ = ["TAGS", "LyricSection", "Lyrics", "SectionTag", "check_tag", "order_of", "tag_of"]
 
@@ -80,6 +81,18 @@ class Lyrics:
         """Whether every line has its time."""
         return bool(self.lines) and all(
             len(s.times) == len(s.lines) and None not in s.times for s in self.sections
+        )
+
+    def sung(self) -> "Lyrics":
+        """Without the lines that have no syllable, such as ♪♪♪; a section may have none left."""
+        kept = [[bool(units(line)) for line in section.lines] for section in self.sections]
+        if all(map(all, kept)):
+            return self
+        return Lyrics(
+            tuple(
+                replace(s, lines=tuple(compress(s.lines, keep)), times=tuple(compress(s.times, keep)))
+                for s, keep in zip(self.sections, kept)
+            )
         )
 
     def lrc(self, title: str = "") -> str:
