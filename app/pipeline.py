@@ -46,7 +46,7 @@ from dit.lyrics import encode, encode_score
 from dit.model import SongTransformer
 from dit.sample import sample
 from lyrics_llm.sketch import SongSketch
-from lyrics_llm.writer import Writer
+from lyrics_llm.writer import Writer, say_unkept
 
 logger = logging.getLogger(__name__)
 
@@ -287,10 +287,11 @@ class SongPipeline(DiffusionPipeline):
         sketch = self._sketch(request)
         lyrics = request.lyrics or self.writer.write(request.description, sketch, request.seed)
         if not request.use_score:
+            say_unkept(lyrics)
             return self._told(request, lyrics, None, of_sketch(sketch, lyrics), sketch.fields())
         stages.enter("composing")
         (score,) = self.writer.composes([lyrics], [sketch], [request.seed], [request.description])
-        return self._told(request, lyrics, score, of_score(score), score.meta)
+        return self._told(request, lyrics.sung(), score, of_score(score), score.meta)
 
     def _told(
         self,

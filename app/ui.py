@@ -25,6 +25,7 @@ from app.request import (
     STEPS,
     Request,
 )
+from app.telling import overheard
 from common.abc import from_abc, to_abc
 from common.errors import SongError
 from common.lyrics import Lyrics
@@ -77,8 +78,10 @@ class Page:
 
     def compose(self, words: str, *values: Any) -> str:
         """写谱: a lead sheet for the words, to edit."""
-        score, warnings = _told(lambda: self.pipeline.write_score(_request(*values, words=words, score="")))
-        _warn(warnings)
+        with overheard() as said:  # of the words, while they are read
+            request = _told(lambda: _request(*values, words=words, score=""))
+        score, warnings = _told(lambda: self.pipeline.write_score(request))
+        _warn((*said, *warnings))
         return to_abc(score)
 
     def sing(
@@ -96,7 +99,8 @@ class Page:
             progress(share, desc=stage)
 
         self._stopped.clear()
-        request = _told(lambda: _request(*values, words=words, score=sheet))
+        with overheard() as said:
+            request = _told(lambda: _request(*values, words=words, score=sheet))
         try:
             song = _told(lambda: self.pipeline.sing(request, progress=show))
         except _StoppedError:
@@ -104,7 +108,7 @@ class Page:
             return tuple(gr.skip() for _ in range(5))
         self.made += 1
         files = _told(lambda: song.save(self.folder / f"baihua-{self.made:03d}-seed{request.seed}.flac"))
-        _warn(song.warnings)
+        _warn((*said, *song.warnings))
         lyrics = str(song.lyrics) if song.lyrics else ""
         score = to_abc(song.score) if song.score else ""
         return str(files[0]), lyrics, score, [str(path) for path in files], song.recipe

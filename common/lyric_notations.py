@@ -7,6 +7,7 @@
     [00:12.30]月光洒在窗前                                                      LRC
     [intro-short] ; [verse] 月光洒在窗前.我在等你 ; [chorus] 回家                   LeVo
     作词：某人    男：我爱你    </verse>    [Chorus x2]                               beside the words
+    《月光》 first of all    重复副歌    （音乐）    C  G  Am  F    第一段：    SRT     likewise
 
 Every line is read in time proportional to its length: a name is cut out at its bracket or first
 colon, and only short ones are looked at closely.
@@ -19,6 +20,7 @@ from typing import Literal, get_args
 
 SectionTag = Literal["intro", "verse", "pre-chorus", "chorus", "bridge", "interlude", "outro"]
 TAGS: tuple[str, ...] = get_args(SectionTag)
+PLAYED = ("intro", "interlude", "outro")  # where mostly nobody sings
 
 # Names that nobody sings: they mean a section wherever they stand alone.
 _STRONG: dict[str, SectionTag] = {
@@ -41,10 +43,32 @@ _LOOSE = re.compile(
 _CREDITED = (
     "歌名 歌曲 曲名 歌手 演唱 演唱者 原唱 翻唱 专辑 词 曲 作词 作曲 填词 谱曲 词曲 编曲 制作 制作人 "
     "监制 出品 出品人 发行 混音 混音师 录音 录音师 录音室 母带 和声 配唱 吉他 贝斯 鼓 键盘 弦乐 "
+    "统筹 企划 版权 录音棚 混音棚 音乐制作人 混音工程师 录音工程师 母带工程师 op sp "
     "title artist singer album lyrics lyricist composer arranger producer"
 )
-_SINGING = "男 女 合 男声 女声 男女 男女声 合唱 对唱 独唱 领唱 齐 齐唱 全体 众 童声 male female duet"
+_SINGING = (
+    "男 女 合 男声 女声 男女 男女声 合唱 对唱 独唱 领唱 齐 齐唱 全体 众 童声 念白 独白 旁白 male female duet"
+)
 _CREDITS, _SINGERS = frozenset(_CREDITED.split(" ")), frozenset(_SINGING.split(" "))
+_GLOSSED = re.compile(r"([^\x00-\x7f]+)\s+[A-Za-z][A-Za-z .]*")  # 制作人 Producer
+_PARAGRAPH = re.compile(r"第\s*[一二三四五六七八九十0-9]{1,3}\s*[段节]")
+# What stands among the words for those who play or read.
+_HEARD = "音乐 音乐起 音乐声 伴奏 掌声 欢呼 欢呼声 笑声 哭声 口哨 口哨声 music applause laughter"
+_SOUNDS = frozenset(_HEARD.split(" "))
+_SECTION = "(?:" + "|".join(sorted(_STRONG, key=len, reverse=True)) + r")\s*(?:[A-D1-9一二三四五六])?"
+_TIMES = r"(?:\s*[x×*]?\s*[1-9一二两三四]\s*[遍次]?)?"
+_AGAIN = re.compile(
+    rf"(?:(?:重复|反复|重唱|再唱|repeat)(?:一[遍次])?\s*{_SECTION}|{_SECTION}\s*(?:重复|反复|重唱|repeat)){_TIMES}",
+    re.IGNORECASE,
+)
+_CHORD = re.compile(
+    r"[A-G][#b♯♭]?(?:maj|min|m|M|dim|aug|sus|add)?(?:2|4|5|6|7|9|11|13)?(?:sus[24])?(?:/[A-G][#b♯♭]?)?"
+)
+_BETWEEN_CHORDS = re.compile(r"[\s|｜\-–—]+")
+# The number of a subtitle stands in the line before its time.
+_CUE = re.compile(r"(?:\d{1,3}:)?\d{1,2}:\d{1,2}[,.]\d{1,3}\s*-->")
+_NAMED = re.compile(r"《[^《》]{1,40}》(?:\s*[-–—]+\s*\S.{0,60})?|#{1,6}\s+\S.{0,60}")
+_BY_ARTIST = re.compile(r"\S[^-–—]{0,60}\s[-–—]\s.{0,60}\S")
 _AND = re.compile(r"\s*[/、&＆+和与]\s*")
 _LONGEST_NAME = 40  # characters of a name that is looked at closely
 _NUMBER = re.compile(r"[\s_\-]*([0-9]+|[一二三四五六七八九十]+)$")
@@ -79,7 +103,9 @@ class Row:
     """What one line of text is."""
 
     number: int  # of the line in the text, from 1
-    kind: Literal["line", "blank", "header", "unknown", "credit", "singer"]
+    kind: Literal[
+        "line", "blank", "header", "unknown", "credit", "singer", "title", "direction", "chords", "subtitle"
+    ]
     text: str = ""  # words of a line, name of a header, what stands there of the others
     tag: SectionTag | None = None
     order: int | None = None  # the 2 of [Verse 2]
@@ -87,6 +113,7 @@ class Row:
     note: bool = False  # the header says more than its tag, such as [Chorus - whispered]
     ours: bool = False  # written as <…>, Baihua's own notation
     repeats: int = 1  # how often the section of a header is sung
+    escaped: bool = False  # words, whatever they look like
 
 
 def tag_of(name: str) -> SectionTag | None:
@@ -116,20 +143,65 @@ def rows(text: str) -> list[Row]:
     lines = list(_levo(text)) or list(enumerate(text.split("\n"), 1))
     found: list[Row] = []
     offset = 0.0
-    for number, line in lines:
+    cues, gaps = _subtitles([line.strip() for _, line in lines])
+    for place, (number, line) in enumerate(lines):
+        if place in gaps:
+            continue
         meta = _LRC_META.fullmatch(line.strip())
-        if meta is None:
+        if place in cues:
+            found.append(Row(number, "subtitle", line.strip()))
+        elif meta is None:
             found += _read(number, line.strip())
         elif meta[1].lower() == "offset" and re.fullmatch(r"[+-]?\d{1,9}", meta[2].strip()):
             offset = int(meta[2]) / 1000
+    found = _titled(found)
     return [_earlier(row, offset) for row in found] if offset else found
 
 
 def is_plain(line: str) -> bool:
-    """Whether a line of words is read as just these words; others need `ESCAPE` before them."""
-    if line.startswith(ESCAPE) or _LRC_META.fullmatch(line) or _WORD_STAMP.search(line):
+    """Whether a line of words is read as just these words; others need `ESCAPE` before them.
+
+    Below a header, that is: `is_title` says which lines aren't words at the top of a text.
+    """
+    if line.startswith(ESCAPE) or _LRC_META.fullmatch(line) or _WORD_STAMP.search(line) or _CUE.match(line):
         return False
     return _read(0, line) == [Row(0, "line", line)]
+
+
+def is_title(line: str, timed: bool) -> bool:
+    """Whether the first line of a text, at the very beginning where it is timed, names the song."""
+    return bool(_NAMED.fullmatch(line) or (timed and _BY_ARTIST.fullmatch(line)))
+
+
+def _titled(found: list[Row]) -> list[Row]:
+    """The rows, the first one a title if it is one and words follow it."""
+    place = next((i for i, row in enumerate(found) if row.kind not in ("blank", "credit", "subtitle")), None)
+    if place is None or not any(row.kind in ("line", "header") for row in found[place + 1 :]):
+        return found
+    row = found[place]
+    begins = row.kind == "line" and not row.escaped and (not row.times or row.times == (0.0,))
+    if begins and is_title(row.text, bool(row.times)):
+        found[place] = replace(row, kind="title")
+    return found
+
+
+def _subtitles(lines: list[str]) -> tuple[set[int], set[int]]:
+    """Places of the numbers and times of SRT and WebVTT, and of the empty lines before each."""
+    cues, gaps = set(), set()
+    for place, line in enumerate(lines):
+        if not _CUE.match(line):
+            continue
+        cues.add(place)
+        above = place - 1
+        if above >= 0 and lines[above].isdecimal():
+            cues.add(above)
+            above -= 1
+        while above >= 0 and not lines[above]:
+            gaps.add(above)
+            above -= 1
+    if cues and lines[0] == "WEBVTT":
+        cues.add(0)
+    return cues, gaps
 
 
 def stamp(seconds: float) -> str:
@@ -163,7 +235,7 @@ def _read(number: int, line: str) -> list[Row]:
     if stamps:
         line = line[stamps.end() :].strip()
     if line.startswith(ESCAPE):
-        return [Row(number, "line", line[1:], times=times)]
+        return [Row(number, "line", line[1:], times=times, escaped=True)]
     if times:
         words = [part.strip() for part in _WORD_STAMP.split(line)]
         line = (" " if " " in line else "").join(part for part in words if part)
@@ -172,7 +244,10 @@ def _read(number: int, line: str) -> list[Row]:
     header, rest = _header(number, line)
     if header is None:
         return _worded(number, line, times)
-    return [header, *_worded(number, rest, times)] if rest else [header]
+    if rest:
+        return [header, *_worded(number, rest, times)]
+    # A timed header stands where it is played: what follows it is no part of it.
+    return [header, Row(number, "blank")] if times and header.tag in PLAYED else [header]
 
 
 def _worded(number: int, line: str, times: tuple[float, ...]) -> list[Row]:
@@ -180,12 +255,34 @@ def _worded(number: int, line: str, times: tuple[float, ...]) -> list[Row]:
     line = _without_end(line)
     if not line:
         return [Row(number, "blank", times=times)]
+    if _is_direction(line):
+        return [Row(number, "direction", line)]
+    if _is_chords(line):
+        return [Row(number, "chords", line)]
     parted = _parted(line)
     if parted is None or not _is_named(parted[1], _SINGERS):
         return [Row(number, "line", line, times=times)]
     rest = parted[2]
     mark = Row(number, "singer", line[: len(line) - len(rest)].strip())
     return [mark, Row(number, "line", rest, times=times)] if rest else [mark]
+
+
+def _is_direction(line: str) -> bool:
+    """Whether a line says what to play or to repeat: （音乐）, 重复副歌."""
+    if len(line) > _LONGEST_NAME:
+        return False
+    closing = {"(": ")", "（": "）"}.get(line[0])
+    bracketed = closing is not None and line.endswith(closing)
+    name = line[1:-1].strip() if bracketed else line
+    return (bracketed and name.lower() in _SOUNDS) or bool(_AGAIN.fullmatch(name))
+
+
+def _is_chords(line: str) -> bool:
+    """Whether a line is a row of chord names; A B C and Em Em could be sung."""
+    names = [name for name in _BETWEEN_CHORDS.split(line) if name]
+    if len(set(names)) < 2 or not all(_CHORD.fullmatch(name) for name in names):
+        return False
+    return any(len(name) > 1 for name in names) or "|" in line or "   " in line
 
 
 def _without_end(line: str) -> str:
@@ -212,6 +309,8 @@ def _is_named(name: str, names: frozenset[str]) -> bool:
     """Whether a name consists of some of the names, as 作词/作曲 and 男1 do."""
     if not name or len(name) > _LONGEST_NAME:
         return False
+    if (glossed := _GLOSSED.fullmatch(name)) and glossed[1] in names:
+        return True
     return all(_NUMBER.sub("", part) in names for part in _AND.split(name.lower()))
 
 
@@ -252,6 +351,8 @@ def _named(number: int, line: str, style: str, name: str, rest: str) -> tuple[Ro
     if tag is not None and not (note and name.startswith("/")):
         order, ours = order_of(name), style == "<"
         return Row(number, "header", whole, tag, order, note=note, ours=ours, repeats=repeats), rest
+    if style not in _BRACKETS and len(name) <= _LONGEST_NAME and _PARAGRAPH.fullmatch(name):
+        return Row(number, "unknown", whole), rest
     if style in _BRACKETS and name.startswith("/") and tag_of(name[1:]):
         return Row(number, "blank"), rest
     if style in _BRACKETS and not rest and not _is_named(name, _SINGERS):

@@ -2,11 +2,24 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import compress
 
 from common.errors import LyricsError
-from common.lyric_notations import ESCAPE, TAGS, Row, SectionTag, is_plain, order_of, rows, stamp, tag_of
-from common.pinyin import unsung
+from common.lyric_notations import (
+    ESCAPE,
+    PLAYED,
+    TAGS,
+    Row,
+    SectionTag,
+    is_plain,
+    is_title,
+    order_of,
+    rows,
+    stamp,
+    tag_of,
+)
+from common.pinyin import units, unsung
 
 __all__ = ["TAGS", "LyricSection", "Lyrics", "SectionTag", "check_tag", "order_of", "tag_of"]
 
@@ -55,10 +68,13 @@ class Lyrics:
         """Read any of the notations of `common.lyric_notations`, or plain text.
 
         Plain text and LRC have a section for each block between blank lines, verse and chorus in
-        turn; an LRC line of several times is sung as often. A header in somebody's notation that
-        names no known section, such as `[Rap]`, is left out with a warning that names its line; its
-        words are kept. So are credits (作词：某人) and marks of who sings (男：). Signs and scripts that
-        aren't sung stay in their lines, with a warning.
+        turn; an LRC line of several times is sung as often. So has text whose only headers are of
+        parts that are played (间奏), and behind such a header and a blank line the singing begins
+        again. A header in somebody's notation that names no known section, such as `[Rap]`, is left
+        out with a warning that names its line; its words are kept. So are credits (作词：某人), marks of
+        who sings (男：), a title above the words (《月光》), directions (重复副歌), chords (C G Am F) and
+        the numbers and times of subtitles. Signs and scripts that aren't sung stay in their lines,
+        with a warning.
 
         Args:
             words: the lines are to be sung; False for lines of other signs, whose use isn't checked.
@@ -82,6 +98,18 @@ class Lyrics:
             len(s.times) == len(s.lines) and None not in s.times for s in self.sections
         )
 
+    def sung(self) -> "Lyrics":
+        """Without the lines that have no syllable, such as ♪♪♪; a section may have none left."""
+        kept = [[bool(units(line)) for line in section.lines] for section in self.sections]
+        if all(map(all, kept)):
+            return self
+        return Lyrics(
+            tuple(
+                replace(s, lines=tuple(compress(s.lines, keep)), times=tuple(compress(s.times, keep)))
+                for s, keep in zip(self.sections, kept)
+            )
+        )
+
     def lrc(self, title: str = "") -> str:
         """The lines with their times, as players read them.
 
@@ -92,20 +120,32 @@ class Lyrics:
             raise LyricsError("an LRC file needs a time for every line, but these lyrics don't have them")
         timed = sorted((t or 0.0, line) for s in self.sections for t, line in zip(s.times, s.lines))
         head = f"[ti:{title}]\n" if title else ""
-        return head + "".join(f"{stamp(t)}{_escaped(line)}\n" for t, line in timed)
+        texts = [ESCAPE + line if is_title(line, timed=True) else _escaped(line) for _, line in timed[:1]]
+        texts += [_escaped(line) for _, line in timed[1:]]
+        return head + "".join(f"{stamp(t)}{text}\n" for (t, _), text in zip(timed, texts))
 
     def __str__(self) -> str:
         return "\n\n".join("\n".join(_written(s)) for s in self.sections) + "\n"
+
+
+# Rows that nobody sings, and what they are.
+_UNSUNG = {
+    "credit": "a credit", "singer": "who sings", "title": "a title", "direction": "a direction",
+    "chords": "a row of chords", "subtitle": "a number or a time of a subtitle",
+}  # fmt: skip
 
 
 class _Reader:
     """Makes sections of rows."""
 
     def __init__(self, found: Sequence[Row]) -> None:
-        self.tagged = any(row.kind in ("header", "unknown") for row in found)
-        self.rows = found if self.tagged else _by_time(found)
+        headers = [row for row in found if row.kind in ("header", "unknown")]
+        # Headers of parts that are played part the words, but blank lines do, too.
+        self.headed, self.tagged = bool(headers), any(row.tag not in PLAYED for row in headers)
+        self.rows = found if self.headed else _by_time(found)
         # (tag, number, lines, times, line of the header)
         self.parts: list[tuple[SectionTag, int | None, list[str], list[float | None], int]] = []
+        self.subtitled = False  # that there are subtitles has been said
         self.repeats: dict[int, int] = {}  # how often a part is sung, by its place, where more than once
 
     def sections(self) -> list[LyricSection]:
@@ -114,7 +154,7 @@ class _Reader:
             if row.kind == "blank":
                 blank = True
                 continue
-            if row.kind in ("credit", "singer"):
+            if row.kind in _UNSUNG:
                 self._left_out(row)
                 continue
             if row.kind == "header" and row.tag:
@@ -122,14 +162,23 @@ class _Reader:
             elif row.kind == "unknown":
                 self._unknown(row)
             else:
-                if not self.parts or (blank and not self.tagged):
-                    self._open("verse" if len(self.parts) % 2 == 0 else "chorus", None, row.number)
+                if not self.parts or (blank and (not self.tagged or self._is_played())):
+                    self._open(self._next_tag(), None, row.number)
                 self._line(row)
             blank = False
         if not self.parts:
             raise LyricsError("the lyrics are empty: write at least one line, or a tag such as <intro>")
         self._warn_of_silence()
         return [section for place in range(len(self.parts)) for section in self._sung(place)]
+
+    def _is_played(self) -> bool:
+        """Whether the last part is one for instruments, with no words so far."""
+        return self.parts[-1][0] in PLAYED and not self.parts[-1][2]
+
+    def _next_tag(self) -> SectionTag:
+        """Of a part without a header: verse and chorus in turn, verse among parts that have one."""
+        sung = sum(part[0] not in PLAYED for part in self.parts)
+        return "chorus" if sung % 2 and not self.tagged else "verse"
 
     def _sung(self, place: int) -> list[LyricSection]:
         """A part as often as its header says; once where it has times, which are of one singing."""
@@ -154,8 +203,14 @@ class _Reader:
         self.repeats[len(self.parts) - 1] = row.repeats
 
     def _left_out(self, row: Row) -> None:
-        what = "a credit" if row.kind == "credit" else "who sings"
-        logger.warning("line %d: %r is %s and isn't sung", row.number, row.text, what)
+        if row.kind == "subtitle":
+            if not self.subtitled:
+                logger.warning(
+                    "line %d: numbers and times of subtitles aren't sung, here and below", row.number
+                )
+            self.subtitled = True
+            return
+        logger.warning("line %d: %r is %s and isn't sung", row.number, row.text, _UNSUNG[row.kind])
 
     def _unknown(self, row: Row) -> None:
         if row.ours:
@@ -170,7 +225,7 @@ class _Reader:
             self._open(self.parts[-1][0], None, row.number)
 
     def _line(self, row: Row) -> None:
-        if len(row.times) > 1 and self.tagged:
+        if len(row.times) > 1 and self.headed:
             logger.warning("line %d: of its %d times the first is kept", row.number, len(row.times))
         self.parts[-1][2].append(row.text)
         self.parts[-1][3].append(row.times[0] if row.times else None)
@@ -202,7 +257,7 @@ def _by_time(found: Sequence[Row]) -> list[Row]:
     for index, row in enumerate(found):
         for time in row.times or (last,):
             kept = (time,) if row.times else ()
-            spread.append((time, index, Row(row.number, row.kind, row.text, times=kept)))
+            spread.append((time, index, replace(row, times=kept)))
         last = row.times[0] if row.times else last
     return [row for _, _, row in sorted(spread, key=lambda item: item[:2])]
 

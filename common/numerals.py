@@ -1,7 +1,8 @@
 """Digits as they are sung: `25岁` is 二十五岁, `2024年` and `520` go digit by digit, `50%` is 百分之五十.
 
-A number stays in digits where it is read one by one: years, codes of three digits and more that
-count nothing, numbers with a leading zero, and digits beside letters (`MP3`).
+`1,000` is 一千, and `2:30` the time of day 两点三十. A number stays in digits where it is read one by
+one: years, codes of three digits and more that count nothing, numbers with a leading zero, digits
+beside letters (`MP3`), and the tone of a reading (`绿{lü4}`).
 """
 
 import re
@@ -15,7 +16,12 @@ _COUNTED = (
     "多"
 )
 _TWO_IS_LIANG = "个次天年点岁只条句种遍位颗朵张首封杯步秒分小公里块元米回场座间层双对群夜晚人倍万亿"
-_NUMBER = re.compile(r"(?<![A-Za-z0-9.])([0-9]+)(?:\.([0-9]+))?(%)?(?![A-Za-z0-9{])")
+_READING = r"(?<=\w)\{[^{}]*\}"  # of the character before it; its digit is a tone
+_GROUPED = r"(?<![0-9],)[1-9][0-9]{0,2}(?:,[0-9]{3}){1,2}(?![0-9,])"
+_CLOCK = r"(?<![0-9:：.])([01]?[0-9]|2[0-4])[:：]([0-5][0-9])(?![0-9:：.])"
+_NUMBER = re.compile(
+    rf"{_READING}|{_CLOCK}|(?<![A-Za-z0-9.])({_GROUPED}|[0-9]+)(?:\.([0-9]+))?(%)?(?![A-Za-z0-9{{])"
+)
 _CONCERNED = re.compile("[0-9０-９Ａ-Ｚａ-ｚ]")
 _WIDE = {0xFF01 + i: 0x21 + i for i in range(94)}  # full-width ASCII
 
@@ -30,20 +36,31 @@ def spelt(text: str) -> str:
 
 
 def _spelt(match: re.Match[str], text: str) -> str:
-    digits, decimals, percent = match.groups()
+    hours, minutes, digits, decimals, percent = match.groups()
+    if hours:
+        return _time_of_day(int(hours), int(minutes))
+    if not digits:
+        return match[0]  # a reading
+    grouped, digits = "," in digits, digits.replace(",", "")
     start, end = match.span()
     before, after = text[max(0, start - 1) : start], text[end : end + 1]
     if len(digits) > _MOST_DIGITS:
         return match[0]
     if digits != "0" and digits.startswith("0") and not decimals:
         return match[0]
-    if not (decimals or percent) and not _is_value(digits, after):
+    if not (decimals or percent or grouped) and not _is_value(digits, after):
         return match[0]
     whole = numeral(int(digits))
     if digits == "2" and not decimals and not percent and after and after in _TWO_IS_LIANG and before != "第":
         whole = "两"
     tail = "点" + "".join(_DIGITS[int(d)] for d in decimals) if decimals else ""
     return ("百分之" if percent else "") + whole + tail
+
+
+def _time_of_day(hours: int, minutes: int) -> str:
+    """`_time_of_day(2, 5) == "两点零五"`."""
+    hour = "两" if hours == 2 else numeral(hours)
+    return f"{hour}点" + ("零" if 0 < minutes < 10 else "") + (numeral(minutes) if minutes else "")
 
 
 def _is_value(digits: str, after: str) -> bool:

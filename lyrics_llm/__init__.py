@@ -68,7 +68,7 @@ def write(
 
 
 def rewrite(
-    lyrics: "Lyrics",
+    lyrics: "Lyrics | str",
     section: int,
     line: int | None = None,
     instruction: str = "",
@@ -84,6 +84,7 @@ def rewrite(
     """Write one line or one section anew and keep the rest as it is, to the character.
 
     Args:
+        lyrics: read, or as text with tags.
         section, line: counted from 1; the whole section when no line is given.
         instruction: what the new words are to be about; the demo reads it as a description.
         description: of the whole song; without it and an instruction the lyrics' own themes.
@@ -93,7 +94,7 @@ def rewrite(
         Lyrics of which the asked lines differ from before.
     Raises:
         LyricsError: there is no such line.
-        RequestError: nothing says what to write about.
+        RequestError: nothing says what to write about, or something can't be served.
     """
     from lyrics_llm import author
 
@@ -104,7 +105,7 @@ def rewrite(
 
 
 def compose(
-    lyrics: "Lyrics",
+    lyrics: "Lyrics | str",
     description: str,
     seed: int = 0,
     *,
@@ -116,6 +117,7 @@ def compose(
     """Set words to music: a lead sheet with a note or a melisma for every syllable.
 
     Args:
+        lyrics: read, or as text with tags.
         duration: seconds, kept exactly; what the words take at ease when None.
         melody: a score of the user's whose notes are kept; the words are set to it, and chords
             where it has none.

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -65,6 +66,8 @@ def write(
     model: Any = DEMO,
 ) -> Lyrics:
     _check_description(description)
+    _check_seed(seed)
+    _check_score("score", score)
     writer = load(model) if isinstance(model, str) else model
     limit = Limit(seconds, tokens)  # loading doesn't count
     form: Structure | None = None
@@ -85,7 +88,7 @@ def write(
 
 
 def rewrite(
-    lyrics: Lyrics,
+    lyrics: Lyrics | str,
     section: int,
     line: int | None = None,
     instruction: str = "",
@@ -98,6 +101,8 @@ def rewrite(
     tokens: int | None = None,
     model: Any = DEMO,
 ) -> Lyrics:
+    _check_seed(seed)
+    lyrics = _read(lyrics)
     places = _places(lyrics, section, line)
     text = "，".join(part for part in (instruction, description) if part.strip())
     if not text:
@@ -129,7 +134,7 @@ def rewrite(
 
 
 def compose(
-    lyrics: Lyrics,
+    lyrics: Lyrics | str,
     description: str,
     seed: int = 0,
     *,
@@ -139,6 +144,9 @@ def compose(
     **fixed: Any,
 ) -> Score:
     _check_description(description)
+    _check_seed(seed)
+    _check_score("melody", melody)
+    lyrics = _read(lyrics)
     if melody is not None:
         if duration is not None or fixed:
             raise RequestError("a given melody has its own duration, tempo and key: leave them out")
@@ -153,6 +161,30 @@ def _check_description(description: object) -> None:
     if not isinstance(description, str):
         raise RequestError(f"a description is text, but got {description!r}")
     fragments(description)
+
+
+def _check_seed(seed: object) -> None:
+    """Raises RequestError when it isn't a whole number."""
+    if not isinstance(seed, Integral) or isinstance(seed, bool):
+        raise RequestError(f"the seed is a whole number, but got {seed!r}")
+
+
+def _check_score(name: str, score: object) -> None:
+    """Raises RequestError when it is anything but a score that was read."""
+    if score is not None and not isinstance(score, Score):
+        raise RequestError(
+            f"the {name} is one that was read, as by common.abc.from_abc(text) or "
+            f"common.midi.from_midi(path), but got {score!r}"
+        )
+
+
+def _read(lyrics: object) -> Lyrics:
+    """Lyrics, or the text of some. Raises RequestError when it is neither."""
+    if isinstance(lyrics, str):
+        return Lyrics.parse(lyrics)
+    if not isinstance(lyrics, Lyrics):
+        raise RequestError(f"lyrics are text, or read by Lyrics.parse, but got {lyrics!r}")
+    return lyrics
 
 
 def _language(writer: Any, language: Language) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What is decided of a song before its words: the plan that the writer makes, and its form."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,12 +9,13 @@ from common.lyrics import Lyrics, SectionTag
 from common.pinyin import units
 from common.score import TICKS
 from common.theory import Key
-from corpus.forms import LONGEST, FormSection, fit
+from corpus.forms import LONGEST, Fit, FormSection, fit
 from corpus.plan import COMFORT, SongPlan
 from lyrics_llm.tokens import LONGEST_LINE, SWINGS, TEMPI
 
 BAR_TICKS = 4 * TICKS  # the writer's metre is 4/4
 FASTEST, FAST = 5.5, 4.0  # syllables a second: the most that is sung, and from where it is said
+MOST_BARS = 64  # of a section: the vocabulary has no word for more
 
 
 @dataclass(frozen=True)
@@ -107,20 +109,21 @@ def _in_proportion(length: int, counts: Sequence[int]) -> list[int]:
 
 
 def counts_of(lyrics: Lyrics) -> list[tuple[SectionTag, tuple[int, ...]]]:
-    """Sections with the syllables of every line.
+    """Sections with the syllables of every line that has any.
 
     Raises:
-        LyricsError: a line has nothing to sing, or more syllables than a line may have.
+        LyricsError: a line has more syllables than a line may have.
     """
     shape = []
-    for section in lyrics.sections:
+    for number, section in enumerate(lyrics.sections, 1):
         counts = tuple(len(units(line)) for line in section.lines)
-        for line, count in zip(section.lines, counts):
-            if not 1 <= count <= LONGEST_LINE:
+        for place, (line, count) in enumerate(zip(section.lines, counts), 1):
+            if count > LONGEST_LINE:
                 raise LyricsError(
-                    f"a line is sung on 1 to {LONGEST_LINE} syllables, but {line!r} has {count}"
+                    f"section {number} (<{section.tag}>), line {place}: a line is sung on 1 to "
+                    f"{LONGEST_LINE} syllables, but {line!r} has {count}"
                 )
-        shape.append((section.tag, counts))
+        shape.append((section.tag, tuple(count for count in counts if count)))
     return shape
 
 
@@ -128,7 +131,7 @@ def counts_of(lyrics: Lyrics) -> list[tuple[SectionTag, tuple[int, ...]]]:
 
 _UNSUNG = {"intro": 4.0, "interlude": 4.0, "outro": 4.0}  # seconds wanted of a section without words
 _RATE = 2.3  # syllables a second that are wanted
-_MOST_UNSUNG = 16.0  # seconds of one section without words, where there is time left
+_SLOWEST = 0.7  # syllables a second below which instruments get the time that is left
 
 
 def natural_duration(lyrics: Lyrics) -> float:
@@ -143,7 +146,8 @@ def form_for(
 ) -> tuple[tuple[FormSection, ...], float, float, float]:
     """Bars for the sections of given words, so that the song lasts exactly `duration` seconds.
 
-    Where there is more time than the words need, an intro, an outro and an interlude are added.
+    Where there is more time than the words need, an intro, an outro and an interlude are added. A section
+    of more than `MOST_BARS` becomes several of its tag, its lines in the same order.
 
     Returns:
         (form, tempo, lead_in, tail) of the song.
@@ -151,6 +155,19 @@ def form_for(
         LyricsError: the words can't be sung in the duration; the message has both numbers.
     """
     fitted = fit(duration, tempo)
+    form = _form(shape, fitted, duration, tempo)
+    while any(part.bars > MOST_BARS and len(part.lines) > 1 for part in form):
+        long = {(part.tag, part.lines) for part in form if part.bars > MOST_BARS and part.lines}
+        shape = [half for part in shape for half in (_halves(*part) if part in long else (part,))]
+        form = _form(shape, fitted, duration, tempo)
+    whole = [FormSection(part.tag, n, part.lines) for part in form for n in _parts(part.bars)]
+    return tuple(whole), fitted.tempo, fitted.lead_in, fitted.tail
+
+
+def _form(
+    shape: Sequence[tuple[SectionTag, tuple[int, ...]]], fitted: Fit, duration: float, tempo: float
+) -> list[FormSection]:
+    """As `form_for`, with sections of any length."""
     bar = 240.0 / fitted.tempo
     needed = [_least_bars(counts, bar) for _, counts in shape]
     if sum(needed) > fitted.bars:
@@ -169,9 +186,27 @@ def form_for(
     ):
         place, tag = added
         sections.insert(place, ((tag, ()), 1, _UNSUNG[tag] / bar))
-    bars = _shared(fitted.bars, [n for _, n, _ in sections], [w for _, _, w in sections])
-    form = tuple(FormSection(tag, n, counts) for ((tag, counts), _, _), n in zip(sections, bars))
-    return form, fitted.tempo, fitted.lead_in, fitted.tail
+    most = [_most_bars(counts, bar) for (_, counts), _, _ in sections]
+    if sum(most) < fitted.bars:  # every section is sung, and the words are few
+        place = -(-len(sections) // 2)
+        sections.insert(place, (("interlude", ()), 1, _UNSUNG["interlude"] / bar))
+        most.insert(place, fitted.bars)
+    bars = _shared(fitted.bars, [n for _, n, _ in sections], [w for _, _, w in sections], most)
+    return [FormSection(tag, n, counts) for ((tag, counts), _, _), n in zip(sections, bars)]
+
+
+def _halves(
+    tag: SectionTag, counts: tuple[int, ...]
+) -> tuple[tuple[SectionTag, tuple[int, ...]], tuple[SectionTag, tuple[int, ...]]]:
+    """A section of two lines and more as two of its tag; couplets stay together."""
+    middle = max(1, len(counts) // 4 * 2)
+    return (tag, counts[:middle]), (tag, counts[middle:])
+
+
+def _parts(bars: int) -> list[int]:
+    """Bars of a section without words, in parts that a section may have."""
+    parts = -(-bars // MOST_BARS)
+    return [bars // parts + (i < bars % parts) for i in range(parts)]
 
 
 def _least_duration(
@@ -193,6 +228,14 @@ def _least_bars(counts: Sequence[int], bar: float) -> int:
     return max(-(-sum(counts) // room), -(-len(counts) // 4), 1)
 
 
+def _most_bars(counts: Sequence[int], bar: float) -> int:
+    """Bars from which words would be held too long, so that instruments play instead of them."""
+    if not counts:
+        return int(LONGEST / bar)
+    seconds = max(sum(counts) / _SLOWEST, 1.6 * _wanted_seconds("verse", counts))
+    return min(max(math.ceil(seconds / bar), _least_bars(counts, bar)), MOST_BARS * len(counts))
+
+
 def _wanted_seconds(tag: str, counts: Sequence[int]) -> float:
     return sum(max(n / _RATE, 2.0) for n in counts) if counts else _UNSUNG.get(tag, 6.0)
 
@@ -209,13 +252,20 @@ def _addition(shape: Sequence[tuple[SectionTag, tuple[int, ...]]]) -> tuple[int,
     return None
 
 
-def _shared(total: int, least: Sequence[int], wanted: Sequence[float]) -> list[int]:
-    """Whole bars that add up to `total`, none below its least, in proportion to what is wanted."""
+def _shared(
+    total: int, least: Sequence[int], wanted: Sequence[float], most: Sequence[int] | None = None
+) -> list[int]:
+    """Whole bars that add up to `total`, none below its least, in proportion to what is wanted.
+
+    Args:
+        most: bars that none goes above; their sum is `total` or more.
+    """
     scale = total / sum(wanted)
-    bars = [max(low, round(w * scale)) for low, w in zip(least, wanted)]
+    most = most or [total] * len(least)
+    bars = [min(max(low, round(w * scale)), high) for low, w, high in zip(least, wanted, most)]
     while (over := sum(bars) - total) != 0:
         step = -1 if over > 0 else 1
-        free = [i for i in range(len(bars)) if step > 0 or bars[i] > least[i]]
+        free = [i for i in range(len(bars)) if (bars[i] < most[i] if step > 0 else bars[i] > least[i])]
         # The bar goes where it brings the section nearest to its share.
         best = min(free, key=lambda i: abs(bars[i] + step - wanted[i] * scale) / max(wanted[i] * scale, 1))
         bars[best] += step

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from common.lyrics import Lyrics
-from common.pinyin import plain
+from common.pinyin import load_phrases, plain
 from corpus.attributes import attributes
 
 # Words that every song has.
@@ -65,7 +65,8 @@ def _keywords(lines: list[str]) -> tuple[str, ...]:
 
 @cache
 def _dictionary() -> frozenset[str]:
-    """The phrases that pypinyin knows: words of Chinese, by and large."""
+    """The phrases that pypinyin knows with CC-CEDICT's: words of Chinese, by and large."""
     from pypinyin.constants import PHRASES_DICT
 
+    load_phrases()  # whether or not anything was read before
     return frozenset(PHRASES_DICT)

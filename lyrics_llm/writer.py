@@ -26,6 +26,7 @@ from transformers import Qwen3ForCausalLM
 from common.description import fragments, normalise
 from common.errors import RequestError
 from common.lyrics import Lyrics, LyricSection, SectionTag
+from common.pinyin import units
 from common.score import Score
 from common.seeds import derive_seed, generator
 from common.theory import FAMILY, SCALES, Key
@@ -41,7 +42,8 @@ from lyrics_llm.limits import Limit, finished
 from lyrics_llm.occasions import is_to_be_sung, occasion, suited
 from lyrics_llm.sample import Temper, write
 from lyrics_llm.sequence import lyrics_tokens, plan_tokens, prompt_tokens
-from lyrics_llm.sketch import FAST, SongSketch, counts_of, form_for
+from lyrics_llm.singable import SLOW
+from lyrics_llm.sketch import FAST, MOST_BARS, SongSketch, counts_of, form_for, natural_duration
 from lyrics_llm.structure import Structure
 from lyrics_llm.tokens import Vocabulary
 
@@ -480,14 +482,19 @@ def _singing(sketch: SongSketch, words: bool) -> SongSketch:
 def fitted_sketch(sketch: SongSketch, lyrics: Lyrics) -> SongSketch:
     """The sketch whose form fits the words, which is the given one where it already does.
 
+    What of the lyrics isn't kept or suits the duration badly is said: lines without a syllable, times,
+    sections that are too long for one, words that are too many or too few.
+
     Raises:
         LyricsError: they can't be sung in the duration.
     """
+    say_unkept(lyrics)
     shape = counts_of(lyrics)
     sketch = _singing(sketch, any(counts for _, counts in shape))
     if [(tag, tuple(counts)) for tag, counts in sketch.shape] != shape:
         sections, tempo, lead_in, tail = form_for(shape, sketch.duration, sketch.tempo)
         sketch = replace(sketch, form=sections, tempo=tempo, lead_in=lead_in, tail=tail)
+        _say_few(sketch, lyrics, shape)
     bar = 240.0 / sketch.tempo
     for section in sketch.form:
         rate = sum(section.lines) / (section.bars * bar)
@@ -499,17 +506,52 @@ def fitted_sketch(sketch: SongSketch, lyrics: Lyrics) -> SongSketch:
     return sketch
 
 
+def say_unkept(lyrics: Lyrics) -> None:
+    """Warn of what a song can't keep of its lyrics: lines that have nothing to sing, and times."""
+    for number, section in enumerate(lyrics.sections, 1):
+        for place, line in enumerate(section.lines, 1):
+            if not units(line):
+                logger.warning(
+                    "section %d (<%s>), line %d: %r has nothing to sing and is left out",
+                    number, section.tag, place, line,
+                )  # fmt: skip
+    if any(section.times for section in lyrics.sections):
+        logger.warning("the times of the lyrics aren't followed: the song has its own")
+
+
+def _say_few(sketch: SongSketch, lyrics: Lyrics, shape: Shape) -> None:
+    """Say where words are too few for the form made for them, and where it has more sections of them."""
+    sung = [section for section in sketch.form if section.lines]
+    syllables = sum(sum(section.lines) for section in sung)
+    if syllables < SLOW * sum(section.bars for section in sung) * 240.0 / sketch.tempo:
+        logger.warning(
+            "%d syllables are few for %g seconds, so they are held long and instruments play the rest: "
+            "write more lines, or ask for about %g seconds",
+            syllables, sketch.duration, natural_duration(lyrics),
+        )  # fmt: skip
+    whole = sum(bool(counts) for _, counts in shape)
+    if len(sung) > whole:
+        logger.warning(
+            "a section has at most %d bars, so the words are sung in %d sections and not in %d",
+            MOST_BARS, len(sung), whole,
+        )  # fmt: skip
+
+
 def aligned_words(lyrics: Lyrics, sketch: SongSketch) -> Lyrics:
-    """The words with an empty section for each that the form added."""
-    if len(lyrics.sections) == len(sketch.form):
-        return lyrics
-    rest = list(zip(lyrics.sections, counts_of(lyrics)))
+    """The words in the sections of the form, which may have added some and parted long ones."""
+    rest = list(lyrics.sung().sections)
+    if len(rest) == len(sketch.form):
+        return Lyrics(tuple(rest))
     sections = []
     for part in sketch.form:
-        if rest and (part.tag, part.lines) == rest[0][1]:
-            sections.append(rest.pop(0)[0])
-        else:
+        count = len(part.lines)
+        if not rest or rest[0].tag != part.tag or bool(rest[0].lines) != bool(count):
             sections.append(LyricSection(part.tag))
+            continue
+        given = rest.pop(0)
+        sections.append(replace(given, lines=given.lines[:count], times=given.times[:count]))
+        if len(given.lines) > count:
+            rest.insert(0, replace(given, lines=given.lines[count:], times=given.times[count:]))
     return Lyrics(tuple(sections))
 
 

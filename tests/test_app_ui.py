@@ -52,6 +52,14 @@ def test_write_then_compose_then_sing(page: Page) -> None:
     assert recipe["request"]["own_score"] is True and "singing" in seen
 
 
+def test_what_is_left_out_of_words_is_said_on_the_page(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(gr, "Warning", said.append)
+    sheet = page.compose("《雨》\n细雨敲着窗\n想起了家", *FIELDS)
+    assert from_abc(sheet).lyrics().lines == Lyrics.parse(WORDS).lines
+    assert "line 1: '《雨》' is a title and isn't sung" in said
+
+
 def test_songs_of_a_session_dont_overwrite_each_other(page: Page) -> None:
     first = page.sing(WORDS, "", *FIELDS, progress=lambda *a, **k: None)[0]
     second = page.sing(WORDS, "", *FIELDS, progress=lambda *a, **k: None)[0]

@@ -10,6 +10,8 @@ from score_strategies import lyrics
 from common.errors import LyricsError
 from common.lyric_notations import stamp
 from common.lyrics import TAGS, Lyrics, LyricSection, tag_of
+from common.numerals import spelt
+from common.pinyin import read
 from lyrics_llm.structure import Structure
 
 
@@ -25,6 +27,8 @@ PIECES = [
     "[ti:x]", "[verse]", "**", "## ", "[offset:+500]", "；", "end", "桥", "; [", "solo", "\ufeff",
     "\u3000", "①", "作词：", "男：", "(合)", "</verse>", "[/主歌]", " x2", "---", "＜", "＞", "《", "》",
     "[01:00:01.00]", "−",
+    "Am", "G7 ", "C   F", " - ", "《月光》", "重复副歌", "（音乐）", "第一段：", "念白：",
+    "00:01,000 --> ", "制作人 P：",
 ]  # fmt: skip
 LINES = (
     st.lists(st.sampled_from(PIECES), min_size=1, max_size=6)
@@ -311,3 +315,99 @@ def test_lines_may_end_in_carriage_returns_alone() -> None:
 def test_times_may_have_hours() -> None:
     assert Lyrics.parse("[01:00:01.50]天\n[01:02:50]地\n").sections[0].times == (62.5, 3601.5)
     assert Lyrics.parse("[01:00:01.50]天").lines == ("天",)
+
+
+@pytest.mark.parametrize(
+    ("text", "sung"),
+    [
+        ("绿{lü4}", "绿{lü4}"), ("25个{ge5}", "二十五个{ge5}"), ("{25}", "{二十五}"),
+        ("1,000", "一千"), ("1,234,567", "一百二十三万四千五百六十七"), ("1,500.5", "一千五百点五"),
+        ("1,2,3", "一,二,三"), ("1,0005", "一,0005"), ("1,234,567,890", "一,234,567,890"),
+        ("2:00", "两点"), ("12：30", "十二点三十"), ("08:05", "八点零五"), ("3:1", "三:一"),
+        ("1:02:03", "一:02:03"),
+    ],
+)  # fmt: skip
+def test_tones_grouped_digits_and_times_of_day(text: str, sung: str) -> None:
+    assert spelt(text) == sung
+    assert spelt(sung) == sung
+
+
+def test_readings_may_be_written_with_their_umlaut() -> None:
+    assert read("绿{lü4}女{nü3}") == ["lv4", "nv3"]
+    assert Lyrics.parse("<verse>\n绿{lü4}的2个梦").lines == ("绿{lü4}的2个梦",)
+
+
+# ---- what isn't words ----------------------------------------------------------------------------
+
+
+def test_the_singing_goes_on_behind_a_part_that_is_played(caplog: pytest.LogCaptureFixture) -> None:
+    words, said = messages("月光\n我在等你\n\n回家\n\n（间奏）\n\n你好\n\n再见\n", caplog)
+    assert [(s.tag, s.lines) for s in words.sections] == [
+        ("verse", ("月光", "我在等你")), ("chorus", ("回家",)), ("interlude", ()), ("verse", ("你好",)),
+        ("chorus", ("再见",)),
+    ]  # fmt: skip
+    assert not said
+    assert [s.tag for s in Lyrics.parse("前奏\n\n月光").sections] == ["intro", "verse"]
+    among = Lyrics.parse("[Verse]\n天\n\n[Interlude]\n\n地\n\n人\n\n[Outro]\n啦啦\n")
+    assert [(s.tag, s.lines) for s in among.sections] == [
+        ("verse", ("天",)), ("interlude", ()), ("verse", ("地", "人")), ("outro", ("啦啦",)),
+    ]  # fmt: skip
+    timed = Lyrics.parse("[00:00.00]前奏\n[00:12.00]月光\n")
+    assert [(s.tag, s.times) for s in timed.sections] == [("intro", ()), ("verse", (12.0,))]
+
+
+@pytest.mark.parametrize(
+    ("text", "left", "what"),
+    [
+        ("《月光》\n月光洒在窗前\n我在等你", 1, "'《月光》' is a title"),
+        ("《月光》 - 某人\n\n月光洒在窗前\n我在等你", 1, "is a title"),
+        ("# 歌名\n\n月光洒在窗前\n我在等你", 1, "'# 歌名' is a title"),
+        ("[00:00.00]某人 - 月光\n[00:12.00]月光洒在窗前\n[00:15.00]我在等你", 1, "is a title"),
+        ("制作人 Producer：某\n月光洒在窗前\n我在等你", 1, "is a credit"),
+        ("月光洒在窗前\nOP：某公司\n我在等你", 2, "is a credit"),
+        ("月光洒在窗前\n（音乐）\n我在等你", 2, "'（音乐）' is a direction"),
+        ("月光洒在窗前\n我在等你\n重复副歌", 3, "'重复副歌' is a direction"),
+        ("月光洒在窗前\n我在等你\n(Repeat Chorus x2)", 3, "is a direction"),
+        ("C G Am F\n月光洒在窗前\n我在等你", 1, "'C G Am F' is a row of chords"),
+        ("月光洒在窗前\n| C | F/A |\n我在等你", 2, "is a row of chords"),
+        ("月光洒在窗前\n念白：\n我在等你", 2, "is who sings"),
+        ("月光洒在窗前\n念白：我在等你", 2, "'念白：' is who sings"),
+        ("第一段：\n月光洒在窗前\n我在等你", 1, "'第一段' names no section"),
+    ],
+)
+def test_what_is_not_words_is_left_out_and_named(
+    text: str, left: int, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    words, said = messages(text, caplog)
+    assert words.lines == ("月光洒在窗前", "我在等你")
+    assert len(words.sections) == len(said) == 1
+    assert said[0].startswith(f"line {left}: ") and what in said[0]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "《月光》里的你", "A B C D E F G", "Em Em", "(你的音乐)", "重复着副歌的旋律", "第一段感情", "他说：",
+        "A - B", "天 - 地", "第一段感情：结束了", "\\重复副歌", "1",
+    ],
+)  # fmt: skip
+def test_what_could_be_sung_stays(line: str, caplog: pytest.LogCaptureFixture) -> None:
+    words, said = messages(f"月光洒在窗前\n{line}\n我在等你", caplog)
+    assert words.lines == ("月光洒在窗前", line.removeprefix("\\"), "我在等你")
+    assert not said
+    assert Lyrics.parse(str(words)) == words
+    assert Lyrics.parse(f"{line}\n我在等你").lines == (line.removeprefix("\\"), "我在等你")
+
+
+def test_subtitles_are_sung_without_their_numbers_and_times(caplog: pytest.LogCaptureFixture) -> None:
+    text = "1\n00:00:01,000 --> 00:00:03,000\n月光\n\n2\n00:00:04,000 --> 00:00:06,000\n回家\n"
+    words, said = messages(text, caplog)
+    assert words == Lyrics.parse("月光\n回家")
+    assert said == ["line 1: numbers and times of subtitles aren't sung, here and below"]
+    assert Lyrics.parse("WEBVTT\n\n00:01.000 --> 00:03.000\n月光\n").lines == ("月光",)
+
+
+def test_lines_without_a_syllable_can_be_left_out() -> None:
+    words = Lyrics((LyricSection("verse", ("天", "……"), (1.0, 2.0)), LyricSection("outro", ("♪♪♪",))))
+    assert words.sung() == Lyrics((LyricSection("verse", ("天",), (1.0,)), LyricSection("outro")))
+    assert words.sung().sung() is not words and Lyrics.parse("天").sung().lines == ("天",)

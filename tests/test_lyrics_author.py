@@ -295,6 +295,26 @@ def test_spaces_around_letters_and_digits_are_no_pauses(writer: Writer) -> None:
     assert " " not in new.lines[0]
 
 
+def test_lyrics_may_be_text_and_other_types_are_refused(writer: Writer) -> None:
+    new = lyrics_llm.rewrite(str(MINE), 2, 1, "写海边", seed=1, model=writer)
+    assert new == lyrics_llm.rewrite(MINE, 2, 1, "写海边", seed=1, model=writer)
+    sung = lyrics_llm.compose("<verse>\n天上光\n我在想着你呀\n", "写海边", melody=tune())
+    assert sung.lyrics().lines == ("天上光", "我在想着你呀")
+    for wrong, told in (
+        (
+            lambda: lyrics_llm.write(TEXT, score="x.abc", model=writer),
+            "the score is one that was read.*'x.abc'",
+        ),
+        (lambda: lyrics_llm.compose(MINE, TEXT, melody="x.abc", model=writer), "the melody is one that was"),
+        (lambda: lyrics_llm.rewrite(3, 1, model=writer), "lyrics are text.* but got 3"),
+        (lambda: lyrics_llm.write(TEXT, seed="x", model=writer), "the seed is a whole number, but got 'x'"),
+        (lambda: lyrics_llm.rewrite(MINE, 1, seed=1.5, model=writer), "the seed is a whole number"),
+        (lambda: lyrics_llm.compose(MINE, TEXT, seed=True, model=writer), "the seed is a whole number"),
+    ):
+        with pytest.raises(RequestError, match=told):
+            wrong()  # type: ignore[no-untyped-call]
+
+
 def test_bad_places_are_named(writer: Writer) -> None:
     for section, line, message in (
         (3, 1, "no section 3: .* have 2"),

@@ -32,7 +32,7 @@ from lyrics_llm.constrain import (
     score_grammar,
 )
 from lyrics_llm.sample import Temper, _draft
-from lyrics_llm.sketch import SongSketch, form_for, slots
+from lyrics_llm.sketch import MOST_BARS, SongSketch, form_for, slots
 from lyrics_llm.tokens import Vocabulary, build
 
 SEEDS = (0, 3, 5, 11, 17, 23)  # among them an instrumental and a song of several minutes
@@ -170,6 +170,31 @@ def test_a_form_for_given_words_lasts_the_duration() -> None:
         LyricsError, match=r"36 syllables in 4 lines need at least \d+ seconds .* but 5 were asked"
     ):
         form_for([("verse", (9, 9, 9, 9))], 5.0, 96.0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "duration", "tempo"),
+    [
+        ([("verse", (10,) * 40)], 200.0, 116.0),
+        ([("intro", ()), ("verse", (5, 6))], 600.0, 116.0),
+        ([("intro", (3,)), ("verse", (1,)), ("outro", (2,))], 600.0, 200.0),
+        ([("verse", (32,))], 600.0, 220.0),
+        ([("chorus", (8,) * 33), ("verse", (4, 4)), ("chorus", (8,) * 33)], 600.0, 180.0),
+    ],
+)
+def test_no_section_is_longer_than_the_vocabulary_has_words_for(
+    shape: list, duration: float, tempo: float
+) -> None:
+    form, tempo, lead_in, tail = form_for(shape, duration, tempo)
+    assert max(section.bars for section in form) <= MOST_BARS
+    assert lead_in + sum(section.bars for section in form) * 240 / tempo + tail == pytest.approx(duration)
+    sung = [(tag, count) for tag, counts in shape for count in counts]
+    assert [(section.tag, count) for section in form for count in section.lines] == sung
+    # Nobody holds a word for the length of a song: the time that is left is the instruments'.
+    for section in form:
+        assert section.bars * 240 / tempo < 4.2 * len(section.lines) + 2 * sum(section.lines) + 4 or not (
+            section.lines
+        )
 
 
 def test_scores_off_the_grid_are_refused(vocabulary: Vocabulary) -> None:

@@ -1,5 +1,7 @@
-"""A writer that was trained before the corpus had all of its themes goes on writing."""
+"""A writer that was trained before the corpus had all of its themes goes on writing; words of lyrics."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,12 @@ def test_a_theme_that_the_vocabulary_lacks_is_passed_over(
     assert "doesn't know the theme 毕业" in caplog.text
     assert sketch.theme in THEMES[:20] and sketch.singer == "female"
     assert writer.write(text, sketch, seed=1).lines
+
+
+def test_the_words_of_lyrics_dont_depend_on_what_was_read_before() -> None:
+    asked = (
+        "from common.lyrics import Lyrics; from lyrics_llm.themes import themes;"
+        "print(*themes(Lyrics.parse('奶奶的院子里\\n奶奶种的花\\n奶奶在等我')).words)"
+    )
+    said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["奶奶"]

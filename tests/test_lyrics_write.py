@@ -1,13 +1,14 @@
 """The writer with a model of random weights: what holds whatever a model has learned."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from common.errors import CheckpointError, LyricsError, RequestError
-from common.lyrics import Lyrics
+from common.lyrics import Lyrics, LyricSection
 from common.theory import Key
 from corpus.words import THEMES
 from lyrics_llm import model, tokens
@@ -16,8 +17,9 @@ from lyrics_llm.evaluate import distinct, form_agreement, rhyme_rate
 from lyrics_llm.occasions import OCCASIONS, occasion
 from lyrics_llm.sample import Temper, write
 from lyrics_llm.sequence import lyrics_tokens, plan_tokens
+from lyrics_llm.sketch import natural_duration
 from lyrics_llm.tokens import LYRICS, PAD, Vocabulary, build
-from lyrics_llm.writer import Writer, wishes_of
+from lyrics_llm.writer import Writer, aligned_words, fitted_sketch, wishes_of
 
 TEXT = "一首下雨天想家的慢歌，女声，钢琴"
 
@@ -120,6 +122,44 @@ def test_too_many_words_are_refused_and_many_are_warned_of(
     assert "a second is fast to sing" in caplog.text
     with pytest.raises(LyricsError, match="1 to 32 syllables"):
         writer.compose(Lyrics.parse("[verse]\n" + "天" * 33), "歌", duration=60)
+
+
+def test_a_section_of_many_lines_is_sung_in_several(writer: Writer, caplog: pytest.LogCaptureFixture) -> None:
+    sketch = replace(writer.plan(TEXT, seed=1, duration=100), tempo=216.0)
+    mine = Lyrics((LyricSection("verse", ("月光洒在窗前我",) * 36),))
+    with caplog.at_level(logging.WARNING):
+        fitted = fitted_sketch(sketch, mine)
+    assert "at most 64 bars, so the words are sung in 2 sections and not in 1" in caplog.text
+    words = aligned_words(mine, fitted)
+    assert [s.tag for s in words.sections if s.lines] == ["verse", "verse"]
+    assert words.lines == mine.lines
+    assert [(s.tag, tuple(len(line) for line in s.lines)) for s in words.sections] == fitted.shape
+
+
+def test_what_is_not_kept_of_lyrics_is_said(writer: Writer, caplog: pytest.LogCaptureFixture) -> None:
+    mine = Lyrics.parse("[00:01.00]月光洒在窗前\n[00:20.00]♪♪♪\n[00:30.00]我在等你\n")
+    with caplog.at_level(logging.WARNING):
+        score = writer.compose(mine, TEXT, duration=14)
+    assert score.lyrics().lines == ("月光洒在窗前", "我在等你")
+    said = [r.getMessage() for r in caplog.records]
+    assert "section 1 (<verse>), line 2: '♪♪♪' has nothing to sing and is left out" in said
+    assert "the times of the lyrics aren't followed: the song has its own" in said
+
+
+def test_words_that_are_few_for_their_time_are_warned_of(
+    writer: Writer, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = Lyrics.parse("<verse>\n月光洒在窗前\n我在等你\n")
+    sketch = writer.plan(TEXT, seed=1, duration=60)
+    caplog.clear()
+    form = fitted_sketch(sketch, mine).form
+    assert "10 syllables are few for 60 seconds" in caplog.text
+    assert f"ask for about {natural_duration(mine):g} seconds" in caplog.text
+    played = sum(section.bars for section in form if not section.lines)
+    assert played > sum(section.bars for section in form) / 2
+    caplog.clear()
+    fitted_sketch(writer.plan(TEXT, seed=1, duration=natural_duration(mine)), mine)
+    assert not caplog.records
 
 
 def test_bad_requests_are_named(writer: Writer, tmp_path: Path) -> None:
