@@ -8,13 +8,13 @@ corpus are a fixed point of it.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cache
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from common.description import cut, parted
+from common.description import cut, parted, simplified
 from common.numerals import numeral
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -55,20 +55,6 @@ def canonical(text: str) -> str:
 def tidy(text: str) -> str:
     """A description before it is split into fragments: the space of 90 拍 parts nothing."""
     return _SPACE_IN_NUMBER.sub("", parted(_without_pictures(parted(text))))
-
-
-def simplified(text: str) -> str:
-    """Traditional characters as simplified ones; a text that has none is left as it is."""
-    if _convert("t2s")(text) == text:
-        return text
-    return _convert("tw2s")(text)  # knows the Taiwanese 著 of 聽著 too
-
-
-@cache
-def _convert(kind: str) -> Callable[[str], str]:
-    from opencc import OpenCC
-
-    return OpenCC(kind).convert
 
 
 def _without_pictures(text: str) -> str:

@@ -70,6 +70,20 @@ def normalise(text: str) -> str:
     return re.sub(r"[ \u3000]+", " ", unicodedata.normalize("NFKC", text)).strip()
 
 
+def simplified(text: str) -> str:
+    """Traditional characters as simplified ones; a text that has none is left as it is."""
+    if _convert("t2s")(text) == text:
+        return text
+    return _convert("tw2s")(text)  # knows the Taiwanese 著 of 聽著 too
+
+
+@cache
+def _convert(kind: str) -> Callable[[str], str]:
+    from opencc import OpenCC
+
+    return OpenCC(kind).convert
+
+
 def parted(text: str) -> str:
     """A normalised text with a comma for whatever only lists: numbers, bullets, tags, arrows, bars.
 

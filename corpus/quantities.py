@@ -13,7 +13,7 @@ _NUMBER = rf"(?:\d+(?:\.\d+)?|[{_HAN}]+)"
 
 # 16拍前奏 and 6/16拍 count beats of something else.
 _BPM = re.compile(
-    rf"(?<![/\d.,{_HAN}])({_NUMBER})\s*(?:bpm|beats\s+(?:per|a)\s+minute|拍(?!子|号|的?[前间尾过]奏|的?[前间尾]))"
+    rf"(?<![/\d.{_HAN}])(?<!\d,)({_NUMBER})\s*(?:bpm|beats\s+(?:per|a)\s+minute|拍(?!子|号|的?[前间尾过]奏|的?[前间尾]))"
     rf"|(?:bpm|速度|tempo|每分钟)\s*(?:[为是约:=]|大约|大概|at|of|around)*\s*({_NUMBER})(?![\d.{_HAN}])",
     re.IGNORECASE,
 )
@@ -46,8 +46,10 @@ def number(text: str) -> float:
 def tempo(text: str) -> float | None:
     """Quarter notes a minute that a normalised text asks for; None where it names none."""
     for match in _BPM.finditer(text):
-        value = number(match[1] or match[2])
-        if value >= _SLOWEST:
+        figures = match[1] or match[2]
+        if figures in ("四四", "二四", "八三", "八六"):  # 四四拍 is a metre
+            continue
+        if (value := number(figures)) >= _SLOWEST:
             return value
     return None
 
@@ -67,7 +69,10 @@ _SCALE_OF = {
     "大调": "major", "小调": "minor", "宫调式": "gong", "羽调式": "yu", "多利亚": "dorian",
     "混合利底亚": "mixolydian", "布鲁斯": "blues", "m": "minor", "调": "major", "": "major",
 }  # fmt: skip
-_SHARP, _FLAT = re.compile(r"升|#|♯|sharp", re.IGNORECASE), re.compile(r"降|♭|flat|(?<=[A-Ga-g])b|^b(?=[A-G])")
+_SHARP, _FLAT = (
+    re.compile(r"升|#|♯|sharp", re.IGNORECASE),
+    re.compile(r"降|♭|flat|(?<=[A-Ga-g])b|^b(?=[A-G])"),
+)
 
 
 def key(text: str) -> tuple[str, str] | None:

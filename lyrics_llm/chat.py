@@ -35,14 +35,13 @@ from lyrics_llm.sketch import SongSketch
 from lyrics_llm.structure import FREE, OPEN, Structure
 from lyrics_llm.themes import Themes
 from lyrics_llm.tokens import Vocabulary
+from lyrics_llm.wishes import tokens_of, wishes_of
 from lyrics_llm.writer import (
     Keep,
     aligned_words,
     fitted_sketch,
     made_score,
     made_sketch,
-    tokens_of,
-    wishes_of,
 )
 
 logger = logging.getLogger(__name__)

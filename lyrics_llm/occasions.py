@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from common.description import normalise
+from common.description import normalise, simplified
 from corpus.moods import feeling
 from corpus.words import THEMES
 
@@ -34,11 +34,16 @@ def _occasion(words: str, themes: str, moods: tuple[str, ...] = (), tempo: str |
 
 # The first whose word a description has is taken: what is said more exactly comes first.
 OCCASIONS: tuple[Occasion, ...] = (
-    _occasion("摇篮曲 催眠曲 哄睡 哄宝宝 哄孩子 睡前 晚安 助眠", "月亮 星空", ("宁静", "温柔"), "slow"),
+    _occasion(
+        "摇篮曲 催眠曲 哄睡 哄宝宝 哄孩子 睡前 晚安 助眠 lullaby bedtime",
+        "月亮 星空",
+        ("宁静", "温柔"),
+        "slow",
+    ),
     _occasion("起床 早安 早晨 清晨 早上", "春天 日常", ("阳光", "轻松", "欢快")),
     _occasion("金婚 银婚 老伴 求婚 订婚 洞房", "婚礼", ("浪漫", "温暖")),
-    _occasion("生日 生辰 祝寿 寿星 大寿 周岁 满月酒", "友情 童年 春天 日常", _BRIGHT),
-    _occasion("圣诞 平安夜 雪人", "冬天", _BRIGHT),
+    _occasion("生日 生辰 祝寿 寿星 大寿 周岁 满月酒 birthday", "友情 童年 春天 日常", _BRIGHT),
+    _occasion("圣诞 平安夜 雪人 christmas", "冬天", _BRIGHT),
     _occasion("元旦 跨年 新春 拜年 恭喜发财 元宵", "过年", _BRIGHT),
     _occasion("儿童节 六一 幼儿园 小学生 宝贝 宝宝 小宝", "童年 宠物", _BRIGHT),
     _occasion("教师节 老师 恩师 师恩 班主任", "毕业 青春", _SOFT),
@@ -52,8 +57,10 @@ OCCASIONS: tuple[Occasion, ...] = (
     _occasion("爷爷 奶奶 外公 外婆 姥姥 姥爷 老人", "童年 思乡", _SOFT),
     _occasion("女儿 儿子 闺女", "童年 母亲 父亲", _SOFT),
     _occasion("老婆 老公 妻子 丈夫 爱人", "婚礼 告白", ("浪漫", "温暖", "深情")),
-    _occasion("女神 男神 表白 喜欢她 喜欢他 爱情 恋爱", "告白 初恋", ("浪漫",)),
-    _occasion("跑步 健身 运动 锻炼 篮球 足球 比赛 球队 世界杯 奥运 减肥 瑜伽 骑行", "梦想 青春", _STRONG),
+    _occasion("女神 男神 表白 喜欢她 喜欢他 爱情 恋爱 love", "告白 初恋", ("浪漫",)),
+    _occasion(
+        "跑步 健身 运动 锻炼 篮球 足球 比赛 球队 世界杯 奥运 减肥 瑜伽 骑行 workout gym", "梦想 青春", _STRONG
+    ),
     _occasion("电竞 游戏 打怪 副本 武侠 仙侠 修仙 侠客", "江湖"),
     _occasion("开车 自驾 高速 火车 飞机 骑车 爬山 登山 露营 徒步", "旅行"),
     _occasion("咖啡 下午茶 做饭 美食 火锅 烧烤 奶茶 早餐 逛街 超市 周末 家务 书店 茶馆", "日常"),
@@ -68,6 +75,7 @@ _SUNG = re.compile("[歌唱词]")
 _PLAYED = re.compile("曲(?!风|调|式|目|线|艺)|音乐|[器弦管民配]乐|旋律|铃声|片头|片尾|背景|[伴独合演]奏")
 _REFUSED = re.compile("(?:不要|不是|不想|不用|别|没有|无关|不谈)[^，,。；;、]{0,2}$")
 
+_CHILDREN = re.compile(r"[童娃]|孩子?|儿歌|小朋友|宝宝|幼儿|小学|\bkids?\b|\bchild", re.IGNORECASE)
 _GROWN = frozenset(
     ["失恋", "离别", "孤独", "失眠", "城市夜晚", "打工", "告白", "初恋", "婚礼", "江湖", "重逢"]
 )
@@ -85,12 +93,29 @@ def is_to_be_sung(description: str) -> bool:
 
 def occasion(description: str) -> tuple[str, Occasion] | None:
     """The occasion that a description names, with the word that named it; None where there is none."""
-    text = normalise(description)
+    text = simplified(normalise(description)).lower()
     for one in OCCASIONS:
         for word in one.words:
             if word in text and not _REFUSED.search(text[: text.index(word)]):
                 return word, one
     return None
+
+
+def refused_themes(description: str) -> frozenset[str]:
+    """The themes of the occasions that a description refuses: 不要写爱情."""
+    text = simplified(normalise(description)).lower()
+    refused = (
+        one.themes
+        for one in OCCASIONS
+        for word in one.words
+        if word in text and _REFUSED.search(text[: text.index(word)])
+    )
+    return frozenset(theme for themes in refused for theme in themes)
+
+
+def is_for_children(description: str) -> bool:
+    """Whether a child may sing, where no singer is named: somebody small is spoken of."""
+    return bool(_CHILDREN.search(simplified(normalise(description))))
 
 
 def suited(singer: object, mood: object) -> tuple[str, ...]:

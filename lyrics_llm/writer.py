@@ -11,12 +11,9 @@ among those that suit the occasion, the singer and the mood (`lyrics_llm.occasio
 """
 
 import logging
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache, cached_property
-from numbers import Real
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +21,24 @@ import torch
 from transformers import Qwen3ForCausalLM
 
 from common.description import fragments, normalise
-from common.errors import RequestError
 from common.lyrics import Lyrics, LyricSection, SectionTag
 from common.pinyin import units
 from common.score import Score
 from common.seeds import derive_seed, generator
-from common.theory import FAMILY, SCALES, Key
-from corpus.attributes import Attributes, attributes
-from corpus.forms import FormSection, check_tempo, form
+from common.theory import Key
+from corpus.forms import FormSection, form
 from corpus.genres import GENRES
-from corpus.moods import feeling
-from corpus.words import THEMES
 from lyrics_llm import model as models
 from lyrics_llm import tokens as t
 from lyrics_llm.constrain import Ahead, Words, lyrics_grammar, plan_grammar, score_grammar
 from lyrics_llm.limits import Limit, finished
-from lyrics_llm.occasions import is_to_be_sung, occasion, suited
 from lyrics_llm.sample import Temper, write
 from lyrics_llm.sequence import lyrics_tokens, plan_tokens, prompt_tokens
 from lyrics_llm.singable import SLOW
 from lyrics_llm.sketch import FAST, MOST_BARS, SongSketch, counts_of, form_for, natural_duration
 from lyrics_llm.structure import Structure
 from lyrics_llm.tokens import Vocabulary
+from lyrics_llm.wishes import refuses_drums, say_nearest, tokens_of, wishes_of
 
 logger = logging.getLogger(__name__)
 
@@ -54,13 +47,7 @@ Keep = Sequence[Sequence[str | None]]  # lines of sections; None for those to wr
 _MOST_DESCRIPTION = 400  # characters that the model reads
 _TEMPERS = {"plan": Temper(0.7, 0.05), "lyrics": Temper(0.75, 0.08), "score": Temper(0.8, 0.05)}
 _DRAFTS = 48  # of a line of words
-_CLEARLY = 0.55  # valence from which a mood decides between major and minor
 _SUNG = 0.6  # least share of a song's bars that has words: who asks for a short song wants to hear it sung
-_OTHER_METRE = re.compile(
-    r"[三五六七35679]拍子|四三拍|八六拍|八九拍|圆舞曲|华尔兹|(?<!\d)(?:[35679]|12)\s*/\s*[48](?!\d)|waltz",
-    re.IGNORECASE,
-)
-_CHOICES = ("genre", "mood", "theme", "singer", "tempo", "key", "swing", "harmony", "lead")
 
 
 class Writer:
@@ -120,10 +107,10 @@ class Writer:
             RequestError, LyricsError: the request can't be served.
         """
         if isinstance(plan, SongSketch):
-            _say_nearest(description, plan)
+            say_nearest(description, plan.singer, plan.theme)
             return self.writes([description], [plan], [seed], limit=limit)[0]
         sketch = self.plan(description, seed, duration, **fixed)
-        _say_nearest(description, sketch)
+        say_nearest(description, sketch.singer, sketch.theme)
         structure = Structure.of(sketch.shape if plan is None else plan)
         if plan is not None:
             sections = tuple(FormSection(tag, 1, tuple(counts)) for tag, counts in structure.shape)
@@ -287,164 +274,6 @@ class Writer:
         return write(self.model, prompts, grammars, generators, temper, pad, limit, aheads, _DRAFTS)
 
 
-# ---- wishes ------------------------------------------------------------------------------------
-
-
-def wishes_of(description: str, fixed: Mapping[str, Any], read: bool = True) -> dict[str, Any]:
-    """What the caller and the description decide, by plan field; values or collections of them.
-
-    Raises:
-        RequestError: nothing is described, or a field or its value is unknown.
-    """
-    fragments(description)  # raises when nothing is said
-    fixed = {name: value for name, value in fixed.items() if value is not None}
-    wishes = _said(attributes(description), fixed.get("singer")) if read else {}
-    if read:
-        if metre := _OTHER_METRE.search(description):
-            logger.warning("songs are written in 4/4: %s isn't followed", metre[0])
-        if "singer" not in wishes and is_to_be_sung(description):
-            wishes["singer"] = tuple(singer for singer in t.PLAN_FIELDS["singer"] if singer != "none")
-        wishes |= _occasional(description, wishes | fixed)
-    for name, value in fixed.items():
-        if name not in _CHOICES:
-            raise RequestError(f"a plan has no {name!r}: choose {', '.join(_CHOICES)}")
-        if name == "key":
-            key = Key.parse(value) if isinstance(value, str) else value
-            wishes |= {"tonic": key.tonic, "scale": key.scale}
-        elif name == "tempo":
-            wishes[name] = check_tempo(value)
-        elif name == "swing":
-            wishes[name] = _check_swing(value)
-        elif value not in t.PLAN_FIELDS[name]:
-            allowed = "、".join(map(str, t.PLAN_FIELDS[name]))
-            raise RequestError(f"{name} {value!r} isn't known: choose one of {allowed}")
-        else:
-            wishes[name] = value
-    return wishes
-
-
-def _check_swing(value: object) -> float:
-    """The swing as a number. Raises RequestError when it isn't one that a score has."""
-    swing = float(value) if isinstance(value, Real) else math.nan
-    if not 0 <= swing <= 1:
-        raise RequestError(f"swing is 0 (straight) to 1, but {value!r} was asked")
-    return swing
-
-
-def _said(found: Attributes, singer: object = None) -> dict[str, Any]:
-    """The attributes that a description names, as plan fields; names that aren't fields are passed over.
-
-    Args:
-        singer: the caller's, who wins over the description's.
-    """
-    wishes: dict[str, Any] = {
-        name: found[name]  # type: ignore[literal-required]
-        for name in ("genre", "mood", "theme", "singer")
-        if found.get(name) in t.PLAN_FIELDS[name]
-    }
-    if "tempo" in found:
-        wishes["tempo"] = found["tempo"]
-    elif "tempo_class" in found:
-        wishes["tempo"] = _tempi(found["tempo_class"])
-    if "key" in found:
-        key = Key.parse(found["key"])
-        wishes |= {"tonic": key.tonic, "scale": key.scale}
-    elif "mode" in found:
-        wishes["scale"] = tuple(s for s in SCALES if FAMILY[s] == found["mode"] and s in _scales_of(found))
-    elif scales := _scales_felt(found):
-        wishes["scale"] = scales
-    return wishes | _players(found, sung=(singer or found.get("singer")) != "none")
-
-
-def _players(found: Attributes, sung: bool) -> dict[str, Any]:
-    """Who plays of the instruments that a description names, or anybody but those that it refuses.
-
-    The first named plays the chords, the last one the tune: where nobody sings anybody may, also one who
-    plays the chords if no other is named (钢琴曲), behind a singer only who leads songs.
-    """
-    tunes = _sung_leads() if sung else t.PLAN_FIELDS["lead"]
-    wishes: dict[str, Any] = {}
-    for role, known in (("harmony", t.PLAN_FIELDS["harmony"]), ("lead", tunes)):
-        wished = [i for i in found.get("instruments", ()) if i in known]
-        refused = found.get("without", ())
-        if wished and role == "harmony":
-            wishes[role] = wished[0]
-        elif wished:
-            others = [i for i in wished if i != wishes.get("harmony")]
-            wishes[role] = (others or wished)[-1]
-        elif refused:
-            wishes[role] = tuple(i for i in known if i not in refused)
-    return wishes
-
-
-@cache
-def _sung_leads() -> tuple[str, ...]:
-    """The instruments that have the tune between the lines of sung songs."""
-    return tuple(sorted({i.name for genre in GENRES.values() for i in genre.leads}))
-
-
-def _occasional(description: str, decided: Mapping[str, Any]) -> dict[str, Any]:
-    """Where no theme is named: those that suit the occasion, or else the singer and the mood."""
-    if "theme" in decided:
-        return {}
-    found = occasion(description)
-    if found is None:
-        fitting = suited(decided.get("singer"), decided.get("mood"))
-        return {"theme": fitting} if len(fitting) < len(THEMES) else {}
-    wishes: dict[str, Any] = {"theme": found[1].themes}
-    if found[1].moods and "mood" not in decided:
-        wishes["mood"] = found[1].moods
-    if found[1].tempo and "tempo" not in decided:
-        wishes["tempo"] = _tempi(found[1].tempo)
-    return wishes
-
-
-def _say_nearest(description: str, sketch: SongSketch) -> None:
-    """That the words aren't of what the song is for, where that has no theme of its own."""
-    if sketch.singer == "none" or "theme" in attributes(description):
-        return
-    found = occasion(description)
-    if found is not None and sketch.theme in found[1].themes:
-        logger.warning(
-            "the lyric model has no theme for %s: it writes of %s, the nearest that it knows",
-            found[0], sketch.theme,
-        )  # fmt: skip
-
-
-def _tempi(name: str) -> tuple[float, ...]:
-    """The tempi of the vocabulary that are slow, medium or fast."""
-    low, high = {"slow": (50, 80), "medium": (80, 110), "fast": (112, 180)}[name]
-    return tuple(tempo for tempo in t.TEMPI if low <= tempo <= high)
-
-
-def _scales_felt(found: Attributes) -> tuple[str, ...]:
-    """The scales as bright or dark as a named mood, where it is clearly one and the genre has any.
-
-    The model has seen a mood only with its own genres, and people ask for sad pop.
-    """
-    valence = feeling(found.get("mood", "")).valence
-    if abs(valence) < _CLEARLY:
-        return ()
-    family = "major" if valence > 0 else "minor"
-    return tuple(scale for scale in _scales_of(found) if FAMILY[scale] == family)
-
-
-def _scales_of(found: Attributes) -> tuple[str, ...]:
-    """The scales that a named genre is written in; all when none is named."""
-    genre = found.get("genre")
-    return tuple(GENRES[genre].harmony) if genre in GENRES else tuple(SCALES)
-
-
-def tokens_of(wishes: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers moved to the vocabulary's grid."""
-    grid: dict[str, tuple[float, ...]] = {"tempo": t.TEMPI, "swing": t.SWINGS}
-    out = {k: v for k, v in wishes.items() if v != ()}
-    for name, steps in grid.items():
-        if isinstance(out.get(name), float | int):
-            out[name] = min(steps, key=lambda step: abs(step - wishes[name]))
-    return out
-
-
 # ---- sketches ----------------------------------------------------------------------------------
 
 
@@ -553,12 +382,6 @@ def aligned_words(lyrics: Lyrics, sketch: SongSketch) -> Lyrics:
         if len(given.lines) > count:
             rest.insert(0, replace(given, lines=given.lines[count:], times=given.times[count:]))
     return Lyrics(tuple(sections))
-
-
-def refuses_drums(description: str) -> bool:
-    """Whether it says 不要鼓, or names another kit that is not to play."""
-    kits = {kit.name for genre in GENRES.values() for kit in genre.kits}
-    return bool(kits.intersection(attributes(description).get("without", ())))
 
 
 def made_score(sketch: SongSketch, sections: Sequence[Any]) -> Score:

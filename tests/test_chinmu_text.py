@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from opencc import OpenCC
 
 from chinmu.model import ChinMu
-from chinmu.text import canonical, parts, simplified, tidy
-from common.description import Audience, fragments, normalise
+from chinmu.text import canonical, parts, tidy
+from common.description import Audience, fragments, normalise, simplified
 from common.seeds import generator
 from corpus.describe import describe, prompt
 from corpus.plan import plan

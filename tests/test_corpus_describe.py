@@ -416,3 +416,46 @@ def test_plain_english_is_read(text: str, expected: dict):
         assert found["without"] == ("架子鼓",) and found["instruments"] == ("木吉他",)
     if "without" in text:
         assert found["without"] == ("小提琴",) and "instruments" not in found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("民谣，鼓不要", {"genre": "民谣", "without": ("架子鼓",)}),
+        ("吉他和鼓都不要", {"without": ("木吉他", "架子鼓")}),
+        ("除了鼓都要", {"without": ("架子鼓",)}),
+        ("除了钢琴还要小提琴", {"instruments": ("钢琴", "小提琴")}),
+        ("要不要鼓都行", {"instruments": ("架子鼓",)}),
+        ("没什么鼓", {"without": ("架子鼓",)}),
+        ("no drums or bass", {"without": ("架子鼓", "贝斯")}),
+        ("不是女声是男声", {"singer": "male", "refused": {"singer": ("female",)}}),
+        ("not too fast", {"refused": {"tempo_class": ("fast",)}}),
+        ("不太快的民谣", {"genre": "民谣", "refused": {"tempo_class": ("fast",)}}),
+        ("不要小提琴、自然小调", {"mode": "minor", "without": ("小提琴",)}),
+        ("不要小调", {"mode": "major"}),
+        ("婚礼进场音乐，不要人唱", {"theme": "婚礼", "singer": "none"}),
+        ("不是纯音乐，要有人唱", {"refused": {"singer": ("none",)}}),
+        ("一个女孩的故事，男声", {"singer": "male"}),
+        ("女生唱，吉他", {"singer": "female", "instruments": ("木吉他",)}),
+        ("写给孩子的歌", {}),
+        ("离别的海边", {"theme": "离别"}),
+        ("无人的海边", {"theme": "海边"}),
+        ("想聽搖滾，電結他，男聲", {"genre": "摇滚", "instruments": ("电吉他",), "singer": "male"}),
+        ("不要鋼琴", {"without": ("钢琴",)}),
+        ("京剧", {"genre": "古风"}),
+        ("heavy metal, electric guitar", {"genre": "摇滚", "instruments": ("电吉他",)}),
+        ("Chinese style song about rain", {"genre": "古风", "theme": "下雨天"}),
+        (
+            "两分半的民谣，每分钟八十拍",
+            {"genre": "民谣", "duration": 150.0, "tempo": 80.0, "tempo_class": "medium"},
+        ),
+    ],
+)
+def test_what_people_ask_and_refuse(text: str, expected: dict):
+    assert attributes(text) == expected
+
+
+def test_only_refuses_the_rest_and_likenesses_are_told():
+    found = attributes("只要钢琴和人声")
+    assert found["instruments"] == ("钢琴",) and {"架子鼓", "小提琴", "弦乐"} <= set(found["without"])
+    assert substitutes("京剧，古琴") == {"古琴": "古筝", "京剧": "古风"}

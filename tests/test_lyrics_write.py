@@ -19,7 +19,8 @@ from lyrics_llm.sample import Temper, write
 from lyrics_llm.sequence import lyrics_tokens, plan_tokens
 from lyrics_llm.sketch import natural_duration
 from lyrics_llm.tokens import LYRICS, PAD, Vocabulary, build
-from lyrics_llm.writer import Writer, aligned_words, fitted_sketch, wishes_of
+from lyrics_llm.wishes import wishes_of
+from lyrics_llm.writer import Writer, aligned_words, fitted_sketch
 
 TEXT = "一首下雨天想家的慢歌，女声，钢琴"
 
@@ -294,6 +295,39 @@ def test_what_is_named_is_sung_of_whatever_the_occasion():
     assert wishes_of("伤感的摇篮曲，100 BPM", {})["mood"] == "伤感"
     assert wishes_of("伤感的摇篮曲，100 BPM", {})["tempo"] == 100
     assert "theme" not in wishes_of("生日歌", {}, read=False)
+
+
+def test_refusals_decide_what_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    assert wishes_of("流行，不要童声", {})["singer"] == ("female", "male")
+    assert wishes_of("流行，不要男声", {})["singer"] == ("female",)
+    assert wishes_of("不要女声，不要男声", {})["singer"] == ("child", "none")
+    assert "none" not in wishes_of("不是纯音乐的曲子", {})["singer"]
+    assert "摇滚" not in wishes_of("公司年会，不要摇滚", {})["genre"]
+    assert "孤独" not in wishes_of("不要孤独的歌", {})["mood"]
+    assert max(wishes_of("不要快歌", {})["tempo"]) <= 110
+    assert "失恋" not in wishes_of("别写失恋", {})["theme"]
+    assert not {"告白", "初恋"} & set(wishes_of("不要写爱情", {})["theme"])
+    assert wishes_of("不要摇滚，爵士", {})["genre"] == "爵士"
+    for text in ("男女对唱的情歌", "阿卡贝拉"):
+        wishes_of(text, {})
+    assert "one voice sings: 男女对唱" in caplog.text and "always play: 阿卡贝拉" in caplog.text
+
+
+def test_children_sing_what_is_theirs() -> None:
+    assert wishes_of("失恋了", {})["singer"] == ("female", "male")
+    assert (
+        "child" in wishes_of("童年的夏天", {})["singer"] and "child" in wishes_of("给孩子的歌", {})["singer"]
+    )
+    assert wishes_of("一首儿歌", {})["singer"] == "child"
+    lullaby = wishes_of("妈妈唱给孩子的摇篮曲", {})
+    assert lullaby["singer"] == "female" and max(lullaby["tempo"]) <= 80 and "摇滚" not in lullaby["genre"]
+    named = wishes_of("写给母亲的摇篮曲", {})
+    assert named["theme"] == "母亲" and named["mood"] == ("宁静", "温柔")
+
+
+def test_only_who_is_named_plays() -> None:
+    wishes = wishes_of("只要钢琴和人声", {})
+    assert wishes["harmony"] == "钢琴" and wishes["lead"] == ("钢琴",)
 
 
 def test_who_has_the_tune() -> None:

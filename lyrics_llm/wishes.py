@@ -1,0 +1,238 @@
+"""What a caller and a description decide of a song's plan, and what of it can't be followed.
+
+A wish is a value of a plan's field (`lyrics_llm.tokens.PLAN_FIELDS`), a collection of values that are
+allowed, or a number. The caller's win over the description's; what neither decides is the model's choice,
+within what suits an occasion, a singer and a mood (`lyrics_llm.occasions`).
+"""
+
+import logging
+import math
+import re
+from collections.abc import Mapping
+from functools import cache
+from numbers import Real
+from typing import Any
+
+from common.description import fragments, normalise, simplified
+from common.errors import RequestError
+from common.theory import FAMILY, SCALES, Key
+from corpus.attributes import Attributes, attributes
+from corpus.forms import check_tempo
+from corpus.genres import GENRES
+from corpus.moods import feeling
+from corpus.words import THEMES
+from lyrics_llm import tokens as t
+from lyrics_llm.occasions import is_for_children, is_to_be_sung, occasion, refused_themes, suited
+
+logger = logging.getLogger(__name__)
+
+_CHOICES = ("genre", "mood", "theme", "singer", "tempo", "key", "swing", "harmony", "lead")
+_CLEARLY = 0.55  # valence from which a mood decides between major and minor
+_TEMPI = {"slow": (50, 80), "medium": (80, 110), "fast": (112, 180)}
+# Who refuses one voice expects the other.
+_OTHER_SINGER = {"female": ("male",), "male": ("female",), "child": ("female", "male")}
+_UNHEEDED = {
+    "songs are written in 4/4": (
+        r"[三五六七35679]拍子|四三拍|八六拍|八九拍|圆舞曲|华尔兹|(?<!\d)(?:[35679]|12)\s*/\s*[48](?!\d)|waltz"
+    ),
+    "one voice sings": r"[男女]{2}对唱|对唱|二重唱|\bduet",
+    "instruments always play": r"阿卡贝拉|无伴奏|清唱|\ba\s?cappella",
+}
+
+
+def wishes_of(description: str, fixed: Mapping[str, Any], read: bool = True) -> dict[str, Any]:
+    """What the caller and the description decide, by plan field; values or collections of them.
+
+    Raises:
+        RequestError: nothing is described, or a field or its value is unknown.
+    """
+    fragments(description)  # raises when nothing is said
+    fixed = {name: value for name, value in fixed.items() if value is not None}
+    wishes = _read(description, fixed) if read else {}
+    for name, value in fixed.items():
+        if name not in _CHOICES:
+            raise RequestError(f"a plan has no {name!r}: choose {', '.join(_CHOICES)}")
+        if name == "key":
+            key = Key.parse(value) if isinstance(value, str) else value
+            wishes |= {"tonic": key.tonic, "scale": key.scale}
+        elif name == "tempo":
+            wishes[name] = check_tempo(value)
+        elif name == "swing":
+            wishes[name] = _check_swing(value)
+        elif value not in t.PLAN_FIELDS[name]:
+            allowed = "、".join(map(str, t.PLAN_FIELDS[name]))
+            raise RequestError(f"{name} {value!r} isn't known: choose one of {allowed}")
+        else:
+            wishes[name] = value
+    return wishes
+
+
+def tokens_of(wishes: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers moved to the vocabulary's grid."""
+    grid: dict[str, tuple[float, ...]] = {"tempo": t.TEMPI, "swing": t.SWINGS}
+    out = {k: v for k, v in wishes.items() if v != ()}
+    for name, steps in grid.items():
+        if isinstance(out.get(name), float | int):
+            out[name] = min(steps, key=lambda step: abs(step - wishes[name]))
+    return out
+
+
+def say_nearest(description: str, singer: str, theme: str) -> None:
+    """That the words aren't of what the song is for, where that has no theme of its own."""
+    if singer == "none" or "theme" in attributes(description):
+        return
+    found = occasion(description)
+    if found is not None and theme in found[1].themes:
+        logger.warning(
+            "the lyric model has no theme for %s: it writes of %s, the nearest that it knows", found[0], theme
+        )
+
+
+def refuses_drums(description: str) -> bool:
+    """Whether it says 不要鼓, or names another kit that is not to play."""
+    kits = {kit.name for genre in GENRES.values() for kit in genre.kits}
+    return bool(kits.intersection(attributes(description).get("without", ())))
+
+
+# ---- what a description says -------------------------------------------------------------------
+
+
+def _read(description: str, fixed: Mapping[str, Any]) -> dict[str, Any]:
+    text = simplified(normalise(description))
+    for reason, words in _UNHEEDED.items():
+        if match := re.search(words, text, re.IGNORECASE):
+            logger.warning("%s: %s isn't followed", reason, match[0])
+    found = attributes(description)
+    wishes = _said(found, fixed.get("singer"))
+    refused = found.get("refused", {})
+    for name in ("genre", "mood"):
+        if name not in wishes and name in refused:
+            wishes[name] = tuple(v for v in t.PLAN_FIELDS[name] if v not in refused[name])
+    if "tempo" not in wishes and "tempo_class" in refused:
+        wishes["tempo"] = tuple(
+            tempo for name in _TEMPI if name not in refused["tempo_class"] for tempo in _tempi(name)
+        )
+    wishes |= _occasional(description, {**wishes, **fixed})
+    unsuited = {*refused.get("theme", ()), *refused_themes(description)}
+    if unsuited and not isinstance(wishes.get("theme"), str):
+        left = tuple(theme for theme in wishes.get("theme", THEMES) if theme not in unsuited)
+        wishes["theme"] = left or tuple(theme for theme in THEMES if theme not in unsuited)
+    if "singer" not in wishes:
+        wishes |= _singers(description, refused.get("singer", ()))
+    return wishes
+
+
+def _said(found: Attributes, singer: object) -> dict[str, Any]:
+    """The attributes that a description names, as plan fields; names that aren't fields are passed over.
+
+    Args:
+        singer: the caller's, who wins over the description's.
+    """
+    wishes: dict[str, Any] = {
+        name: found[name]  # type: ignore[literal-required]
+        for name in ("genre", "mood", "theme", "singer")
+        if found.get(name) in t.PLAN_FIELDS[name]
+    }
+    if "tempo" in found:
+        wishes["tempo"] = found["tempo"]
+    elif "tempo_class" in found:
+        wishes["tempo"] = _tempi(found["tempo_class"])
+    if "key" in found:
+        key = Key.parse(found["key"])
+        wishes |= {"tonic": key.tonic, "scale": key.scale}
+    elif "mode" in found:
+        wishes["scale"] = tuple(s for s in SCALES if FAMILY[s] == found["mode"] and s in _scales_of(found))
+    elif scales := _scales_felt(found):
+        wishes["scale"] = scales
+    return wishes | _players(found, sung=(singer or found.get("singer")) != "none")
+
+
+def _singers(description: str, refused: tuple[str, ...]) -> dict[str, Any]:
+    """Who may sing where nobody is named: grown-ups, and a child where somebody small is spoken of."""
+    allowed = ["female", "male"]
+    for name in refused:
+        allowed = [singer for singer in allowed if singer in _OTHER_SINGER.get(name, allowed)]
+    if is_for_children(description) and "child" not in refused:
+        allowed.append("child")
+    if not is_to_be_sung(description) and "none" not in refused:
+        return {"singer": (*allowed, "none")} if refused else {}
+    return {"singer": tuple(allowed) or tuple(s for s in t.PLAN_FIELDS["singer"] if s not in refused)}
+
+
+def _players(found: Attributes, sung: bool) -> dict[str, Any]:
+    """Who plays of the instruments that a description names, or anybody but those that it refuses.
+
+    The first named plays the chords, the last one the tune: where nobody sings anybody may, also one who
+    plays the chords if no other is named (钢琴曲), behind a singer only who leads songs.
+    """
+    tunes = _sung_leads() if sung else t.PLAN_FIELDS["lead"]
+    wishes: dict[str, Any] = {}
+    for role, known in (("harmony", t.PLAN_FIELDS["harmony"]), ("lead", tunes)):
+        wished = [i for i in found.get("instruments", ()) if i in known]
+        refused = found.get("without", ())
+        if wished and role == "harmony":
+            wishes[role] = wished[0]
+        elif wished:
+            others = [i for i in wished if i != wishes.get("harmony")]
+            wishes[role] = (others or wished)[-1]
+        elif refused:
+            # Where all who lead songs are refused (只要钢琴), whoever is left has the tune.
+            left = [i for i in known if i not in refused]
+            wishes[role] = tuple(left or [i for i in t.PLAN_FIELDS[role] if i not in refused])
+    return wishes
+
+
+@cache
+def _sung_leads() -> tuple[str, ...]:
+    """The instruments that have the tune between the lines of sung songs."""
+    return tuple(sorted({i.name for genre in GENRES.values() for i in genre.leads}))
+
+
+def _occasional(description: str, decided: Mapping[str, Any]) -> dict[str, Any]:
+    """Of an occasion its themes, mood and pace; without one the themes that suit the singer and the mood."""
+    found = occasion(description)
+    wishes: dict[str, Any] = {}
+    if found is None:
+        fitting = suited(decided.get("singer"), decided.get("mood"))
+        return {"theme": fitting} if "theme" not in decided and len(fitting) < len(THEMES) else {}
+    if "theme" not in decided:
+        wishes["theme"] = found[1].themes
+    if found[1].moods and "mood" not in decided:
+        wishes["mood"] = found[1].moods
+        if "genre" not in decided:
+            wishes["genre"] = tuple(g for g, row in GENRES.items() if {*row.moods} & {*found[1].moods})
+    if found[1].tempo and "tempo" not in decided:
+        wishes["tempo"] = _tempi(found[1].tempo)
+    return wishes
+
+
+def _check_swing(value: object) -> float:
+    """The swing as a number. Raises RequestError when it isn't one that a score has."""
+    swing = float(value) if isinstance(value, Real) else math.nan
+    if not 0 <= swing <= 1:
+        raise RequestError(f"swing is 0 (straight) to 1, but {value!r} was asked")
+    return swing
+
+
+def _tempi(name: str) -> tuple[float, ...]:
+    """The tempi of the vocabulary that are slow, medium or fast."""
+    low, high = _TEMPI[name]
+    return tuple(tempo for tempo in t.TEMPI if low <= tempo <= high)
+
+
+def _scales_felt(found: Attributes) -> tuple[str, ...]:
+    """The scales as bright or dark as a named mood, where it is clearly one and the genre has any.
+
+    The model has seen a mood only with its own genres, and people ask for sad pop.
+    """
+    valence = feeling(found.get("mood", "")).valence
+    if abs(valence) < _CLEARLY:
+        return ()
+    family = "major" if valence > 0 else "minor"
+    return tuple(scale for scale in _scales_of(found) if FAMILY[scale] == family)
+
+
+def _scales_of(found: Attributes) -> tuple[str, ...]:
+    """The scales that a named genre is written in; all when none is named."""
+    genre = found.get("genre")
+    return tuple(GENRES[genre].harmony) if genre in GENRES else tuple(SCALES)
