@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from transformers import PreTrainedConfig
 
+from common.config import check_least
 from common.errors import ConfigError
 
 
@@ -56,6 +57,7 @@ class AudioConfig:
             raise ConfigError(f"sung is a width of the compact tower, or 0 for none, but got {self.sung}")
         if self.tower == "compact" and self.pretrained:
             raise ConfigError(f"only the htsat tower starts from CLAP's weights, but got {self.pretrained!r}")
+        check_least(self, 1, "width", "depth", "heads")
         if self.width % self.heads:
             raise ConfigError(f"width {self.width} isn't a multiple of its {self.heads} heads")
 
@@ -111,6 +113,11 @@ class ModelConfig:
     first_temperature: float = (
         0.07  # where the learned logit scale starts: 1 / first_temperature (Radford 2021)
     )
+
+    def __post_init__(self) -> None:
+        check_least(self, 1, "dim")
+        if not self.first_temperature > 0:
+            raise ConfigError(f"first_temperature is above 0, but got {self.first_temperature}")
 
 
 class ChinMuConfig(PreTrainedConfig):

@@ -92,6 +92,8 @@ def embed(manifest_path: Path, out: Path, model: Path, shard: int = 256) -> Repo
         _put(out, current, digest, chinmu.config.dim)
         report.add(current)
         logger.info("%d songs embedded, %d skipped", report.songs, len(report.skipped))
+    if not report.songs and not report.skipped:
+        raise ManifestError(f"{manifest_path} holds no songs: name a manifest that has some")
     return report
 
 

@@ -35,6 +35,7 @@ from chinmu.sung import spelling
 from chinmu.text import character_tokenizer
 from chinmu.validate import held_out, retrieval
 from common import training
+from common.config import check_least, check_training
 from common.ema import EMA
 from common.errors import CheckpointError, ConfigError, ManifestError, command
 from common.files import whole_folder
@@ -87,6 +88,9 @@ class TrainConfig:
     valid_songs: int = 256  # of the pool that texts are ranked against in training
 
     def __post_init__(self) -> None:
+        check_training(self, ema="ema_decay", warmup="warmup_steps", every="log_steps")
+        check_least(self, 0, "valid_minutes")
+        check_least(self, 1, "valid_batches")
         if not 0 <= self.share <= 1:
             raise ConfigError(f"share is between 0 and 1, but got {self.share}")
         if self.chunk is not None and self.chunk < 1:

@@ -39,6 +39,36 @@ def parse(config: type[Config], argv: Sequence[str] | None = None) -> Config:
         raise ConfigError(" ".join(str(error).split())) from error
 
 
+def check_least(config: object, least: float, *names: str) -> None:
+    """Refuse settings below a least value; one that is None has no value to refuse.
+
+    Raises:
+        ConfigError: naming the first that is too small, or isn't a number.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not value >= least:
+            raise ConfigError(f"{name} is at least {least:g}, but got {value}")
+
+
+def check_training(config: object, ema: str, warmup: str, every: str) -> None:
+    """Refuse numbers that no training can begin, end or learn with.
+
+    Args:
+        config: a `TrainConfig`, whose rooms agree on these settings.
+        ema: what its decay of the average is called; `warmup`: its steps in which the learning rate rises;
+            `every`: its steps between two lines of metrics.
+    Raises:
+        ConfigError: naming the first setting that is out of its range.
+    """
+    check_least(config, 0, "lr", "weight_decay", "clip", warmup)
+    check_least(config, 0, "max_minutes", "max_steps", "save_minutes")
+    check_least(config, 1, every)
+    decay = getattr(config, ema)
+    if not 0 <= decay < 1:
+        raise ConfigError(f"{ema} is at least 0 and below 1, but got {decay}")
+
+
 def _settings(config: type[Any], above: str = "") -> Iterator[tuple[str, bool]]:
     """The dotted name of every setting of a dataclass, and whether it is true or false."""
     hints = get_type_hints(config)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from common.config import check_least, check_training
 from common.errors import ConfigError
 from dit.data import Dropout
 
@@ -17,6 +18,9 @@ class ModelConfig:
     heads: int | None = None
     patch: int | None = None  # latent frames in a token
     arrangement: bool = True  # whether the model is told by name who plays and sings
+
+    def __post_init__(self) -> None:
+        check_least(self, 1, "dim", "depth", "heads", "patch")
 
     @property
     def overrides(self) -> dict[str, Any]:
@@ -88,6 +92,9 @@ class TrainConfig:
     vae: str | None = None  # folder of the codec, only to make samples to hear
 
     def __post_init__(self) -> None:
+        check_training(self, ema="ema", warmup="warmup", every="log_every")
+        check_least(self, 0, "final_lr", "valid_minutes", "listen_minutes")
+        check_least(self, 1, "batch_size")
         if self.max_minutes is None and self.max_steps is None:
             raise ConfigError("a run needs an end: set max_minutes or max_steps")
         if min(self.phones, self.tune) < 0 or min(self.consonants, self.leads) <= 0:

@@ -5,8 +5,10 @@ python -m dit.prepare --manifest data/corpus/train/manifest.jsonl \\
 
 Stopped, it goes on where it was. Without `--chinmu` only the latents are made and the descriptions
 are left for a later call of the same command with it; `--part 0 --parts 2` makes every second shard.
+A song that can't be read is skipped and named, also in its shard's `skipped-*.json`, and stays out.
 """
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +22,7 @@ import torch
 from common.audio import Audio
 from common.config import parse
 from common.description import Audience
-from common.errors import ConfigError, ManifestError, run_command
+from common.errors import AudioError, ConfigError, ManifestError, run_command
 from common.seeds import generator
 from corpus.attributes import Attributes, tempo_class
 from corpus.describe import prompt
@@ -38,9 +40,11 @@ from dit.store import (
     groups,
     latents_path,
     read_songs,
+    skipped_path,
     songs_path,
     write_arrays,
     write_songs,
+    write_text,
 )
 
 logger = logging.getLogger(__name__)
@@ -81,7 +85,7 @@ def prepare(config: PrepareConfig) -> None:
     """Fill the folder; what is there already stays.
 
     Raises:
-        ManifestError: the folder holds another corpus, or a record has no audio.
+        ManifestError: the folder holds another corpus, or no song can be read.
     """
     from corpus import manifest
 
@@ -106,18 +110,58 @@ _Placed = tuple[SongRecord, Path]  # a song and the folder that its audio's path
 def encode_missing(
     folder: Path, rows: Sequence[Sequence[_Placed]], mine: Sequence[int], config: PrepareConfig
 ) -> None:
-    """Encode the shards that aren't there, then write what the latents are."""
+    """Encode the shards that aren't there, then write what the latents are.
+
+    Raises:
+        ManifestError: the folder holds another corpus, or no song can be read.
+    """
     for number in mine:
         _check_same(folder, number, [record for record, _ in rows[number]])
     missing = [n for n in mine if not songs_path(folder, n).is_file()]
     vae = _load_vae(config.vae)
     for done, number in enumerate(missing, 1):
-        latents = {r.id: encode_song(vae, song_audio(r, root)) for r, root in rows[number]}
+        latents, unread = _heard(vae, rows[number])
         write_arrays(latents_path(folder, number), latents)
-        write_songs(folder, number, [stored(r, number, len(latents[r.id]), config) for r, _ in rows[number]])
+        _put_skipped(folder, number, unread)
+        kept = [record for record, _ in rows[number] if record.id in latents]
+        write_songs(folder, number, [stored(r, number, len(latents[r.id]), config) for r in kept])
         logger.info("%d of %d shards encoded", done, len(missing))
+    skipped = [pair for number in mine for pair in _skipped(folder, number).items()]
+    if skipped:
+        count = sum(len(rows[number]) for number in mine)
+        logger.warning("%d of %d songs skipped: %s", len(skipped), count, ", ".join(n for n, _ in skipped))
     if all(songs_path(folder, n).is_file() for n in range(len(rows))):
+        if not any(songs_path(folder, n).stat().st_size for n in range(len(rows))):
+            why = f"the last because {skipped[-1][1]}" if skipped else "the manifests name none"
+            raise ManifestError(f"no song could be prepared, {why}: prepare others into another folder")
         _facts(folder, len(rows), vae).write(folder)
+
+
+def _heard(vae: Any, songs: Sequence[_Placed]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The latents of songs by their id, and why there are none of those that can't be read."""
+    latents: dict[str, np.ndarray] = {}
+    skipped: dict[str, str] = {}
+    for record, root in songs:
+        try:
+            latents[record.id] = encode_song(vae, song_audio(record, root))
+        except (AudioError, ManifestError) as error:
+            logger.warning("skipped %s: %s", record.id, error)
+            skipped[record.id] = str(error)
+    return latents, skipped
+
+
+def _put_skipped(folder: Path, number: int, skipped: dict[str, str]) -> None:
+    """Note the songs of a shard that can't be read; where all can be, no file says so."""
+    if skipped:
+        write_text(skipped_path(folder, number), json.dumps(skipped, ensure_ascii=False, indent=2))
+    else:
+        skipped_path(folder, number).unlink(missing_ok=True)
+
+
+def _skipped(folder: Path, number: int) -> dict[str, str]:
+    """Why songs of a shard are left out, by their id."""
+    path = skipped_path(folder, number)
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def _load_vae(folder: str) -> Any:
@@ -177,7 +221,9 @@ def _check_same(folder: Path, number: int, records: Sequence[SongRecord]) -> Non
     if not path.is_file():
         return
     there = [StoredSong.from_json(line).id for line in path.read_text(encoding="utf-8").splitlines()]
-    if there != [record.id for record in records]:
+    skipped = _skipped(folder, number)
+    wanted = [record.id for record in records]
+    if there != [name for name in wanted if name not in skipped] or not skipped.keys() <= set(wanted):
         raise ManifestError(f"{path} holds other songs than the manifest: prepare into another folder")
 
 

@@ -86,6 +86,11 @@ def songs_path(folder: Path, shard: int) -> Path:
     return folder / f"songs-{shard:05d}.jsonl"
 
 
+def skipped_path(folder: Path, shard: int) -> Path:
+    """Why songs of a shard are left out, by their id (JSON); there only where some are."""
+    return folder / f"skipped-{shard:05d}.json"
+
+
 def read_songs(folder: Path) -> list[StoredSong]:
     """All songs of a folder in order. Raises ManifestError when there is none."""
     songs = [

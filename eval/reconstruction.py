@@ -7,6 +7,8 @@ Conventions: `reference` and `estimate` are arrays (channels, samples) of one sh
 channel where two are compared). A copy that is silent where its original sounds has the worst figure:
 coherence 0, SI-SDR −inf, true peaks inf apart. Frames have a Hann window and a quarter hop.
 
+The command compares all pairs that it can, then ends with an error that names the others.
+
 - `stft_distance`: mean over resolutions of ‖Ŷ − Y‖ / ‖Y‖ + mean |ln Ŷ − ln Y|; a gain g costs
   |1 − g| + |ln g|. Lower is better.
 - `mel_distance`: the same on mel bands.
@@ -42,7 +44,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.audio import Audio, read_audio
+from common.audio import Audio, read_audio, to_channels
 from common.errors import AudioError, ConfigError, run_command
 from common.loudness import true_peak
 from common.statistics import Estimate, bootstrap, finite
@@ -387,12 +389,15 @@ def _sounds(folder: Path) -> dict[str, Path]:
 
 
 def measure(pair: Pair, profile: Profile = "strict") -> dict[str, float]:
-    """All metrics of one file.
+    """All metrics of one file; the mono original of a stereo copy has two equal channels, as codecs hear it.
 
     Raises:
         AudioError: rate, channels or length differ; nothing is resampled or trimmed.
     """
     x, y = read_audio(pair.reference), read_audio(pair.estimate)
+    if (x.channels, y.channels) == (1, 2):
+        logger.info("%s: the mono original becomes two equal channels, as the copy has two", pair.name)
+        x = to_channels(x, 2)
     if (x.sample_rate, x.samples.shape) != (y.sample_rate, y.samples.shape):
         sizes = [f"{len(a.samples)} × {a.samples.shape[1]} samples at {a.sample_rate} Hz" for a in (x, y)]
         raise AudioError(f"{pair.name}: the original has {sizes[0]}, the copy {sizes[1]}")
@@ -442,15 +447,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="writes OUT.json (figures) and OUT.csv (one row a file)")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    files = pairs(options.reference, options.estimate)
-    rows = []
-    for number, pair in enumerate(files, 1):
-        rows.append(measure(pair, options.profile))
-        logger.info("%d of %d: %s", number, len(files), pair.name)
-    estimates = summary(rows, [pair.song for pair in files])
-    print(table(estimates, options.profile, left_out(rows)))
-    if options.out is not None:
-        _write(options.out, options.profile, files, rows, estimates)
+    found = pairs(options.reference, options.estimate)
+    files, rows, refused = [], [], []
+    for number, pair in enumerate(found, 1):
+        try:
+            rows.append(measure(pair, options.profile))
+        except AudioError as error:
+            refused.append(str(error))
+            logger.warning("%d of %d is refused: %s", number, len(found), error)
+        else:
+            files.append(pair)
+            logger.info("%d of %d: %s", number, len(found), pair.name)
+    if rows:
+        estimates = summary(rows, [pair.song for pair in files])
+        print(table(estimates, options.profile, left_out(rows)))
+        if options.out is not None:
+            _write(options.out, options.profile, files, rows, estimates)
+    if refused:
+        raise AudioError(f"{len(refused)} of {len(found)} pairs can't be compared: {'; '.join(refused)}")
 
 
 def _write(

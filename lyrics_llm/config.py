@@ -1,8 +1,9 @@
 """The size of the writer and the settings of its training."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from common.config import check_least, check_training
 from common.errors import ConfigError
 from lyrics_llm.chat_config import ChatConfig
 
@@ -20,6 +21,7 @@ class ModelConfig:
     longest: int = 2048  # tokens of a whole song
 
     def __post_init__(self) -> None:
+        check_least(self, 1, *(setting.name for setting in fields(self)))
         if self.heads % self.kv_heads:
             raise ConfigError(f"{self.heads} heads can't share {self.kv_heads} keys: use a divisor")
 
@@ -60,6 +62,7 @@ class DataConfig:
             raise ConfigError(f"a song has no fewer than 0 further descriptions, but told is {self.told}")
         if not 0 <= self.scored <= 1:
             raise ConfigError(f"the share of songs with a score lies between 0 and 1, but got {self.scored}")
+        _check_seconds(self.seconds)
 
 
 @dataclass(frozen=True)
@@ -85,3 +88,14 @@ class TrainConfig:
     save_minutes: float = 3.0
     valid_minutes: float = 4.0
     valid_steps: int = 2  # steps' worth of songs of the split `valid`
+
+    def __post_init__(self) -> None:
+        check_training(self, ema="ema_decay", warmup="warmup_steps", every="log_steps")
+        check_least(self, 0, "valid_minutes", "valid_steps")
+        if self.chat is not None:
+            _check_seconds(self.chat.seconds)
+
+
+def _check_seconds(limits: tuple[float, float] | None) -> None:
+    if limits is not None and not 0 < limits[0] <= limits[1]:
+        raise ConfigError(f"seconds are those of the shortest and the longest song, but got {limits}")

@@ -87,6 +87,13 @@ def test_a_run_goes_on_behind_the_last_whole_shard(songs: Path, model: Path, tmp
     assert embed.embed(songs, parts, model, shard=2).resumed == 7
 
 
+def test_a_manifest_without_songs_is_refused(model: Path, tmp_path: Path, capsys):
+    (tmp_path / "none.jsonl").write_text("")
+    assert embed.main([str(tmp_path / "none.jsonl"), str(tmp_path / "out"), "--model", str(model)]) == 2
+    shown = capsys.readouterr()
+    assert "none.jsonl holds no songs" in shown.err and not shown.out
+
+
 def test_a_killed_run_resumes_to_the_same_vectors(songs: Path, model: Path, tmp_path: Path):
     out = tmp_path / "out"
     process = multiprocessing.get_context("fork").Process(target=embed.embed, args=(songs, out, model, 1))

@@ -345,3 +345,17 @@ def test_every_configuration_can_be_read(name: str):
 def test_the_command_says_what_is_wrong(tmp_path, capsys):
     assert train.main(["--manifest", str(tmp_path / "none.jsonl"), "--out", str(tmp_path)]) == 2
     assert "none.jsonl" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("--model.audio.heads=0", "heads is at least 1, but got 0"),
+        ("--model.dim=-4", "dim is at least 1, but got -4"),
+        ("--model.first_temperature=0", "first_temperature is above 0, but got 0"),
+        ("--valid_batches=0", "valid_batches is at least 1, but got 0"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(argument: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        parse(train.TrainConfig, ["--manifest", "m", "--out", "o", argument])

@@ -40,7 +40,7 @@ class Embedder:
 
     def embed_fragments(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
         rows = [fragments(text) for text in texts]
-        longest = max(map(len, rows))
+        longest = max(map(len, rows), default=0)
         vectors = torch.zeros(len(rows), longest, 512)
         for row, pieces in zip(vectors, rows):
             for place, piece in enumerate(pieces):
@@ -130,6 +130,36 @@ def test_another_corpus_in_the_folder_is_an_error(corpus: PrepareConfig) -> None
     manifest.write(corpus.manifest, [replace(r, id=f"other-{r.id}") for r in records])
     with pytest.raises(ManifestError, match="other songs"):
         prepare(corpus)
+
+
+def test_songs_that_cannot_be_read_are_skipped_and_named(
+    corpus: PrepareConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "0.wav").write_bytes(b"RIFF damaged")
+    records = manifest.read(Path(corpus.manifest))
+    manifest.write(corpus.manifest, [*records[:2], replace(records[2], audio=None)])
+    prepare(replace(corpus, chinmu="chinmu-folder"))
+    assert "skipped song-0: " in caplog.text and "0.wav can't be read" in caplog.text
+    assert "skipped song-2: " in caplog.text and "2 of 3 songs skipped: song-0, song-2" in caplog.text
+    (song,) = LatentSongs(corpus.out, 2.0).songs
+    assert (song.id, song.shard) == ("song-1", 0), "a shard may be left without a song"
+    before = songs_path(Path(corpus.out), 0).stat().st_mtime_ns
+    prepare(corpus)
+    assert songs_path(Path(corpus.out), 0).stat().st_mtime_ns == before, "skipped songs are the same corpus"
+    manifest.write(corpus.manifest, records[1:])
+    with pytest.raises(ManifestError, match="other songs"):
+        prepare(corpus)
+
+
+def test_when_no_song_is_left_it_is_refused(corpus: PrepareConfig, tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.wav").unlink()
+    with pytest.raises(ManifestError, match=r"no song could be prepared, the last because .*2\.wav"):
+        prepare(corpus)
+    assert not (tmp_path / "latents/latents.json").exists()
+    (tmp_path / "none.jsonl").write_text("")
+    with pytest.raises(ManifestError, match="the manifests name none"):
+        prepare(replace(corpus, manifest=str(tmp_path / "none.jsonl"), out=str(tmp_path / "none")))
 
 
 def test_unfinished_parts_are_not_a_data_set(corpus: PrepareConfig) -> None:

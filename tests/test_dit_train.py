@@ -203,3 +203,16 @@ def test_every_configuration_loads(path: Path) -> None:
 def test_a_run_without_an_end_is_refused() -> None:
     with pytest.raises(ConfigError, match="max_minutes or max_steps"):
         TrainConfig(data="d", out="o")
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("--model.heads=0", "heads is at least 1, but got 0"),
+        ("--model.dim=-4", "dim is at least 1, but got -4"),
+        ("--batch_size=0", "batch_size is at least 1, but got 0"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(argument: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        parse(TrainConfig, ["--data", "d", "--out", "o", "--max_steps", "1", argument])

@@ -287,3 +287,33 @@ def test_names_and_lengths_must_agree(folders: tuple[Path, Path]) -> None:
         r.pairs(reference, estimate)
     with pytest.raises(AudioError, match="no folder"):
         r.pairs(reference, estimate / "gone")
+
+
+def test_an_odd_pair_is_named_and_the_others_keep_their_figures(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference, estimate = folders
+    write(estimate / "a/2.flac", noise(0.2))
+    (estimate / "c.flac").write_bytes(b"fLaC" + bytes(40))
+    with pytest.raises(AudioError, match=r"2 of 4 pairs can't be compared: a/2: the original .*; .*c\.flac"):
+        r.main([str(reference), str(estimate), "--out", str(tmp_path / "out")])
+    assert "| strict |" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out.json").read_text())["files"] == 2
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+    assert [row["name"] for row in rows] == ["a/1", "b/1"]
+
+
+def test_a_mono_original_is_compared_as_two_equal_channels(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mono, copy = noise(0.1, channels=1), 0.5 * noise(0.1, seed=1)
+    write(tmp_path / "ref/a.wav", mono)
+    write(tmp_path / "both/a.wav", np.repeat(mono, 2, axis=0))
+    write(tmp_path / "est/a.wav", copy)
+    with caplog.at_level("INFO"):
+        (pair,) = r.pairs(tmp_path / "ref", tmp_path / "est")
+        found = r.measure(pair)
+    assert "a: the mono original becomes two equal channels" in caplog.text
+    assert found == r.measure(r.pairs(tmp_path / "both", tmp_path / "est")[0])
+    with pytest.raises(AudioError, match="the original has 2 × 4410 samples at 44100 Hz, the copy 1 × 4410"):
+        r.measure(r.pairs(tmp_path / "both", tmp_path / "ref")[0])

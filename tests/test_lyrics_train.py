@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from common import config as configs
-from common.errors import CheckpointError
+from common.errors import CheckpointError, ConfigError
 from lyrics_llm import data, model, tokens
 from lyrics_llm.config import DataConfig, TrainConfig
 from lyrics_llm.model import load
@@ -132,3 +132,18 @@ def test_training_goes_on_from_a_trained_writer(tmp_path: Path) -> None:
     assert all(torch.equal(v, b[0].state_dict()[k]) for k, v in a[0].state_dict().items())
     with pytest.raises(CheckpointError, match=r"config\.json is missing"):
         train(replace(settings(tmp_path / "third", 1), init=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("--model.heads=0", "heads is at least 1, but got 0"),
+        ("--model.kv_heads=0", "kv_heads is at least 1, but got 0"),
+        ("--model.layers=-1", "layers is at least 1, but got -1"),
+        ("--data.seconds=[16,12]", r"the shortest and the longest song, but got \(16.0, 12.0\)"),
+        ("--chat.seconds=[16,12]", r"the shortest and the longest song, but got \(16.0, 12.0\)"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(argument: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        configs.parse(TrainConfig, ["--out", "o", argument])

@@ -59,6 +59,21 @@ def test_each_file_has_its_verdict(music: Path, stage: int, expected: dict[str, 
     assert verdicts(scan.scan(music, stage)) == expected
 
 
+def test_what_is_turned_away_is_told_in_words(music: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (music / "torn.flac").write_bytes(b"fLaC" + bytes(40))
+    with caplog.at_level(logging.INFO):
+        scan.scan(music, 2)
+    (told,) = [line for line in caplog.messages if line.startswith("turned away: ")]
+    assert told.startswith("turned away: 2 unreadable, ")
+    assert set(told.removeprefix("turned away: ").split(", ")[1:]) == {
+        "1 without samples",
+        "1 neither mono nor stereo",
+        "1 with too low a sample rate",
+        "1 too loud or too quiet",
+        "1 with too high a peak",
+    }
+
+
 def test_a_list_is_written_resumed_and_trained_on(
     music: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -164,6 +164,20 @@ def test_formats_are_read_in_blocks(suffix: str, subtype: str | None, tmp_path: 
     np.testing.assert_allclose(found, expected.samples, atol=2e-4)
 
 
+def test_a_file_that_is_cut_off_ends_where_it_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, noise(RATE * 4).T.numpy(), RATE)
+    list(stream.read_blocks(path, RATE))
+    assert not caplog.records, "a whole file is no news"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert stream.duration(path) > 3.9, "its header knows nothing of it"
+    found = torch.cat(list(stream.read_blocks(path, RATE)), dim=1).numpy()
+    np.testing.assert_array_equal(found, read_audio(path).samples)
+    assert found.shape[1] < 2.2 * RATE
+    (told,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert "a.mp3 is cut short" in told and "of the 4.0 s in its header" in told
+
+
 def test_mono_and_rate_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_audio(tmp_path / "a.wav", Audio(noise(22050)[:1].numpy(), 22050))
     with caplog.at_level(logging.INFO):

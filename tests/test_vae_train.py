@@ -108,6 +108,10 @@ def test_contradictions_are_named() -> None:
         TrainConfig("m", "o")
     with pytest.raises(ConfigError, match="calibration"):
         TrainConfig("m", "o", start="x", max_steps=1)
+    with pytest.raises(ConfigError, match=r"betas are at least 0 and below 1, but got \(2\.0, 3\.0\)"):
+        TrainConfig("m", "o", betas=(2.0, 3.0), max_steps=1)
+    with pytest.raises(ConfigError, match=r"lr is at least 0, but got -1"):
+        TrainConfig("m", "o", kind="ear", phases=(Phase(1, lr=-1.0),))
     with pytest.raises(ConfigError, match="phases belong"):
         TrainConfig("m", "o", phases=(Phase(1),))
     with pytest.raises(ConfigError, match="at least one step"):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from common.config import check_least, check_training
 from common.errors import ConfigError
 
 
@@ -125,12 +126,18 @@ class TrainConfig:
     excerpt_minutes: float = 30.0  # between them
 
     def __post_init__(self) -> None:
+        check_training(self, ema="ema", warmup="warmup", every="log_every")
+        check_least(self, 0, "final_lr", "excerpt_minutes")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"betas are at least 0 and below 1, but got {self.betas}")
         if self.max_minutes is None and self.max_steps is None and not self.phases:
             raise ConfigError("a run needs an end: set max_minutes, max_steps or phases")
         if self.phases and self.kind != "ear":
             raise ConfigError("phases belong to an ear-VAE: set kind to ear, or leave them out")
         if any(phase.steps < 1 for phase in self.phases):
             raise ConfigError("every phase needs at least one step")
+        for phase in self.phases:
+            check_least(phase, 0, "lr")
         if self.start is not None and self.kind == "spectral" and self.calibration:
             raise ConfigError("a codec that goes on from `start` keeps its encoder: set calibration to 0")
         if self.smooth < 0 or self.distil < 0:

@@ -23,10 +23,10 @@ from common.score import Score
 from common.seeds import generator
 from corpus.manifest import read
 from vae.scan import is_list, kept, scan
+from vae.stream import SLACK
 
 logger = logging.getLogger(__name__)
 
-_SLACK = 0.1  # s by which a file may be shorter than its header says: an MP3's is an estimate
 _TRIES = 20  # other songs in the place of one that can't be read
 
 
@@ -86,7 +86,7 @@ def read_crop(song: SongFile, start: float, length: int, sample_rate: int) -> Fl
             missing = min(wanted, file.frames - first) - len(data)
     except (OSError, RuntimeError, soundfile.SoundFileError) as error:
         raise AudioError(f"{song.path} can't be read: {error}") from error
-    if not len(data) or missing > _SLACK * rate:
+    if not len(data) or missing > SLACK * rate:
         raise AudioError(
             f"{song.path} is cut short: a crop from {start:.1f} s on lacks {missing / rate:.2f} s"
         )

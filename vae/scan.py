@@ -31,6 +31,14 @@ logger = logging.getLogger(__name__)
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus")
 _FORMAT = "vae.scan 1"
+_FAULTS = {  # how a reason begins, a number before it aside → what is said of all files with it
+    "unreadable": "unreadable",
+    "no samples": "without samples",
+    "channels": "neither mono nor stereo",
+    "sample rate": "with too low a sample rate",
+    "loudness": "too loud or too quiet",
+    "true peak": "with too high a peak",
+}
 
 
 @dataclass(frozen=True)
@@ -119,12 +127,18 @@ def report(rows: Sequence[Judged]) -> None:
     """Log how many were kept, and name what was turned away."""
     hours = sum(r.duration or 0.0 for r in rows if r.kept) / 3600
     logger.info("%d of %d files kept, %.2f hours", sum(r.kept for r in rows), len(rows), hours)
-    turned = Counter(r.reason.split(":")[0].split(" ")[0] for r in rows if not r.kept)
+    turned = Counter(_in_general(r.reason) for r in rows if not r.kept)
     if turned:
         logger.info("turned away: %s", ", ".join(f"{count} {what}" for what, count in turned.most_common()))
     for row in rows:
         if not row.kept:
             logger.info("  %s: %s", row.path, row.reason)
+
+
+def _in_general(reason: str) -> str:
+    """A reason without the figures of its file."""
+    start = reason.lstrip("0123456789 ")
+    return next((told for fault, told in _FAULTS.items() if start.startswith(fault)), reason)
 
 
 # ---- the list --------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from common.loudness import CEILING, limit
 
 logger = logging.getLogger(__name__)
 
+SLACK = 0.1  # s by which a file may be shorter than its header says: an MP3's is an estimate
 _BLOCK = 1 << 17  # samples read or written at once
 _PIECE, _CONTEXT, _FADE = 20.0, 1.0, 0.1  # s of the limiter: a gain 1 s after a peak has recovered by e^-12
 
@@ -42,6 +43,8 @@ def duration(path: str | Path) -> float:
 
 def read_blocks(path: str | Path, sample_rate: int) -> Iterator[Float[Tensor, "2 time"]]:
     """A file as stereo at `sample_rate` Hz, block by block; every change is logged.
+
+    A file that ends before its header says, such as an MP3 that was cut off, ends there with a warning.
 
     Raises:
         AudioError: the file is missing, damaged or empty, isn't mono or stereo, or holds NaN.
@@ -65,13 +68,17 @@ def _stereo(path: Path, file: soundfile.SoundFile, sample_rate: int) -> Iterator
         logger.info("%s: resampled from %d to %d Hz", path, file.samplerate, sample_rate)
         resampler = soxr.ResampleStream(file.samplerate, sample_rate, file.channels, "float32", "HQ")
     seen = 0
-    for data in file.blocks(_BLOCK, dtype="float32", always_2d=True):
+    # `file.blocks` would hand on as many samples as the header says, though fewer decode.
+    while len(data := file.read(_BLOCK, dtype="float32", always_2d=True)):
         seen += len(data)
         if not np.isfinite(data).all():
             raise AudioError(f"{path} holds NaN or infinite samples: whatever made it has failed")
         yield _pair(resampler.resample_chunk(data) if resampler is not None else data)
     if not seen:
         raise AudioError(f"{path} holds no samples")
+    if file.frames - seen > SLACK * file.samplerate:
+        seconds = (count / file.samplerate for count in (seen, file.frames))
+        logger.warning("%s is cut short: %.1f s can be read of the %.1f s in its header", path, *seconds)
     if resampler is not None:
         empty = np.zeros((0, file.channels), np.float32)
         yield _pair(resampler.resample_chunk(empty, last=True))
