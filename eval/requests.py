@@ -263,7 +263,7 @@ def _asked(path: Path, prompt: prompts.Prompt | None) -> Asked | None:
         return None
     # Another prompt than the recipe's never asked for the recipe's duration.
     is_own = prompt is None or str(request.get("description", "")).strip() == prompt.text
-    duration = request.get("duration") if is_own else None
+    duration = request.get("duration") if is_own else attributes(str(text)).get("duration")
     name = prompt.id if prompt else str(text)
     return Asked(path, name, str(text), duration and float(duration), _lead_sheet(path.with_suffix(".abc")))
 

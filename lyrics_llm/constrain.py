@@ -305,6 +305,8 @@ def _fresh(words: Words, allowed: Ids, line: str, others: Sequence[str], ends: b
     refused: set[str] = set()
     if len(line) >= _STUTTER - 1 and len(set(line[1 - _STUTTER :])) == 1:
         refused.add(line[-1])
+    if len(line) > 4 and line[-5:-3] == line[-3:-1] and line[-5] == line[-1]:
+        refused.add(line[-2])  # a third 一天 after 一天一天
     tail = line[1 - _REPEATED :]
     if len(tail) == _REPEATED - 1:
         for other in others:

@@ -36,7 +36,7 @@ def _occasion(words: str, themes: str, moods: tuple[str, ...] = (), tempo: str |
 OCCASIONS: tuple[Occasion, ...] = (
     _occasion(
         "摇篮曲 催眠曲 哄睡 哄宝宝 哄孩子 睡前 晚安 助眠 lullaby bedtime",
-        "月亮 星空",
+        "星空 童年",
         ("宁静", "温柔"),
         "slow",
     ),

@@ -54,13 +54,13 @@ def singability(lyrics: Lyrics, duration: float, tempo: float | None = None) -> 
         RequestError: no song has that duration or tempo.
     """
     check_duration(duration)
-    tempo = _TEMPO if tempo is None else check_tempo(tempo)
+    exact, tempo = tempo is not None, _TEMPO if tempo is None else check_tempo(tempo)
     shape = counts_of(lyrics)
     if not any(counts for _, counts in shape):
         raise LyricsError("there are no lines to sing")
     natural = natural_duration(lyrics)
     try:
-        form, tempo, _, _ = form_for(shape, duration, tempo)
+        form, tempo, _, _ = form_for(shape, duration, tempo, exact)
     except LyricsError as error:
         return Singability((), (f"too much text: {error}; about {natural:g} s suit these words",), natural)
     bar = 240.0 / tempo

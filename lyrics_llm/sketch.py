@@ -1,8 +1,9 @@
 """What is decided of a song before its words: the plan that the writer makes, and its form."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from common.errors import LyricsError
 from common.lyrics import Lyrics, SectionTag
@@ -142,42 +143,46 @@ def natural_duration(lyrics: Lyrics) -> float:
 
 
 def form_for(
-    shape: Sequence[tuple[SectionTag, tuple[int, ...]]], duration: float, tempo: float
+    shape: Sequence[tuple[SectionTag, tuple[int, ...]]], duration: float, tempo: float, exact: bool = False
 ) -> tuple[tuple[FormSection, ...], float, float, float]:
     """Bars for the sections of given words, so that the song lasts exactly `duration` seconds.
 
     Where there is more time than the words need, an intro, an outro and an interlude are added. A section
     of more than `MOST_BARS` becomes several of its tag, its lines in the same order.
 
+    Args:
+        exact: keep the tempo as far as `corpus.forms.fit` can.
     Returns:
         (form, tempo, lead_in, tail) of the song.
     Raises:
         LyricsError: the words can't be sung in the duration; the message has both numbers.
     """
-    fitted = fit(duration, tempo)
-    form = _form(shape, fitted, duration, tempo)
+    fitting = partial(fit, tempo=tempo, exact=exact)
+    fitted = fitting(duration)
+    form = _form(shape, fitting, duration)
     while any(part.bars > MOST_BARS and len(part.lines) > 1 for part in form):
         long = {(part.tag, part.lines) for part in form if part.bars > MOST_BARS and part.lines}
         shape = [half for part in shape for half in (_halves(*part) if part in long else (part,))]
-        form = _form(shape, fitted, duration, tempo)
+        form = _form(shape, fitting, duration)
     whole = [FormSection(part.tag, n, part.lines) for part in form for n in _parts(part.bars)]
     return tuple(whole), fitted.tempo, fitted.lead_in, fitted.tail
 
 
 def _form(
-    shape: Sequence[tuple[SectionTag, tuple[int, ...]]], fitted: Fit, duration: float, tempo: float
+    shape: Sequence[tuple[SectionTag, tuple[int, ...]]], fitting: Callable[[float], Fit], duration: float
 ) -> list[FormSection]:
-    """As `form_for`, with sections of any length."""
+    """As `form_for`, with sections of any length; `fitting` gives bars and tempo to a duration."""
+    fitted = fitting(duration)
     bar = 240.0 / fitted.tempo
     needed = [_least_bars(counts, bar) for _, counts in shape]
     if sum(needed) > fitted.bars:
         syllables = sum(sum(counts) for _, counts in shape)
-        least = _least_duration(shape, duration, tempo)
+        least = _least_duration(shape, fitting, duration)
         need = f"at least {least}" if least is not None else f"more than {LONGEST:g}"
         raise LyricsError(
             f"{syllables} syllables in {sum(len(c) for _, c in shape)} lines need {need} seconds at "
-            f"{tempo:.0f} beats a minute, but {duration:g} were asked: ask for a longer song or shorten the "
-            "lyrics"
+            f"{fitted.tempo:.0f} beats a minute, but {duration:g} were asked: ask for a longer song or "
+            "shorten the lyrics"
         )
     wanted = [_wanted_seconds(tag, counts) / bar for tag, counts in shape]
     sections = list(zip(shape, needed, wanted))
@@ -210,11 +215,11 @@ def _parts(bars: int) -> list[int]:
 
 
 def _least_duration(
-    shape: Sequence[tuple[SectionTag, tuple[int, ...]]], duration: float, tempo: float
+    shape: Sequence[tuple[SectionTag, tuple[int, ...]]], fitting: Callable[[float], Fit], duration: float
 ) -> int | None:
     """Whole seconds, more than `duration`, in which words can be sung; None when no song is so long."""
     for seconds in range(int(duration) + 1, int(LONGEST) + 1):
-        fitted = fit(seconds, tempo)
+        fitted = fitting(seconds)
         if sum(_least_bars(counts, 240.0 / fitted.tempo) for _, counts in shape) <= fitted.bars:
             return seconds
     return None

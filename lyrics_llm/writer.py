@@ -321,7 +321,7 @@ def fitted_sketch(sketch: SongSketch, lyrics: Lyrics) -> SongSketch:
     shape = counts_of(lyrics)
     sketch = _singing(sketch, any(counts for _, counts in shape))
     if [(tag, tuple(counts)) for tag, counts in sketch.shape] != shape:
-        sections, tempo, lead_in, tail = form_for(shape, sketch.duration, sketch.tempo)
+        sections, tempo, lead_in, tail = form_for(shape, sketch.duration, sketch.tempo, exact=True)
         sketch = replace(sketch, form=sections, tempo=tempo, lead_in=lead_in, tail=tail)
         _say_few(sketch, lyrics, shape)
     bar = 240.0 / sketch.tempo
