@@ -24,6 +24,7 @@ from common.ema import EMA
 from common.errors import CheckpointError, run_command
 from common.files import whole_folder
 from common.precision import precision
+from common.quiet import without_kernel_warning
 from common.run import Run
 from common.seeds import derive_seed, generator
 from common.training import decay_groups, train_only, warm_cosine
@@ -32,10 +33,12 @@ from dit.conditions import ROLES
 from dit.config import TrainConfig
 from dit.data import Batch, Batches, LatentSongs
 from dit.discriminants import Discriminants, fit
-from dit.model import SongTransformer
 from dit.objective import Ear, Labels, Prediction, by_band, draw_times, held_out, make_flow, predict
-from dit.sample import sample
 from dit.scheduler import InterpolantScheduler, ddim
+
+with without_kernel_warning():
+    from dit.model import SongTransformer
+    from dit.sample import sample
 
 logger = logging.getLogger(__name__)
 

@@ -19,15 +19,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.errors import ConfigError
+from common.quiet import without_kernel_warning
 from vae.posterior import Posterior, check_stereo
 from vae.snake import Fused, fused, snake, snake_rows
+
+with without_kernel_warning():
+    from diffusers import ConfigMixin, ModelMixin
+    from diffusers.configuration_utils import register_to_config
 
 DILATIONS = (1, 3, 9)
 TILE = 256  # latents decoded at once, 6 s: at the published widths the largest layer's output has 146 MB
