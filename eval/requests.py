@@ -14,8 +14,8 @@ Wishes (`judge_song`), each by its judge:
     instruments, without          a probe for each instrument: those named are heard, those refused aren't
     tempo, key, mode              estimates from the audio: tempo within 4 %, octaves allowed
     form                          section borders of the lead sheet within 3 s of a heard border (`eval.form`)
-    duration                      within half a second of what the recipe sets; words about it aren't read,
-                                  and a prompt gets none from a recipe of other words
+    duration                      within half a second of what the recipe of these words sets, or else of what
+                                  the words say
 
 Conventions: `judged` is the share of wishes that the judge hears fulfilled; `judge` how often it is right
 on held-out songs of the corpus, through a codec where the probes were trained with one; `corrected` the

@@ -149,7 +149,7 @@ def test_a_duration_is_of_its_own_description_alone(judge: Probes, sung, tmp_pat
     songs.mkdir()
     recipe = {"request": {"description": TEXT, "duration": 14.0}}
     write_audio(songs / "a.flac", sung.audio, {"baihua_recipe": json.dumps(recipe)})
-    for text, duration in ((TEXT, 14.0), ("摇滚，30秒", None)):
+    for text, duration in ((TEXT, 14.0), ("摇滚，30秒", 30.0), ("摇滚", None)):
         told.write_text(json.dumps({"id": "a", "description": text}), encoding="utf-8")
         (asked,) = requests.requests(Settings(str(songs), prompts=str(told)))
         assert asked.duration == duration
