@@ -6,6 +6,7 @@
     [Verse 1] 月光洒在窗前        主歌：月光洒在窗前                               with a line behind
     [00:12.30]月光洒在窗前                                                      LRC
     [intro-short] ; [verse] 月光洒在窗前.我在等你 ; [chorus] 回家                   LeVo
+    主歌1（女）    #主歌                                                           likewise
     作词：某人    男：我爱你    </verse>    [Chorus x2]                               beside the words
     《月光》 first of all    重复副歌    （音乐）    C  G  Am  F    第一段：    SRT     likewise
 
@@ -87,7 +88,7 @@ _QUOTES = {"(": ")", "（": "）", "〈": "〉", "《": "》", "「": "」", "�
 _PAIRS = _BRACKETS | _QUOTES
 _COLON = re.compile("[:：]")
 _RULES = "-=—–─━_~*#·•"  # signs that people draw lines with
-_MARKDOWN = re.compile(r"(?:#{1,6}\s+(?P<a>.+?)|(?P<stars>\*{1,2}|_{2})(?P<b>.+?)(?P=stars)[:：]?)")
+_MARKDOWN = re.compile(r"(?:#{1,6}\s*(?P<a>.+?)|(?P<stars>\*{1,2}|_{2})(?P<b>.+?)(?P=stars)[:：]?)")
 ESCAPE = "\\"
 # Minutes and seconds, behind hours where there are hundredths too: [00:12:30] is twelve seconds.
 _STAMP = re.compile(
@@ -95,6 +96,7 @@ _STAMP = re.compile(
 )
 _STAMPS = re.compile(rf"(?:{_STAMP.pattern})+")
 _WORD_STAMP = re.compile(r"<\d{1,5}:\d{1,5}(?:[.:]\d{1,5})?>")
+_SUNG_BY = re.compile(r"(.{1,40}?)\s*[(（]([^()（）]{1,8})[)）]\s*[:：]?")  # 副歌（合）：
 _LRC_META = re.compile(r"\[(ti|ar|al|au|by|offset|re|tool|ve|length|#):([^\]]*)\]", re.IGNORECASE)
 
 
@@ -322,6 +324,10 @@ def _often(name: str) -> tuple[str, int]:
 
 def _header(number: int, line: str, nested: int = 2) -> tuple[Row | None, str]:
     """The header that a line begins with, and the words behind it."""
+    who = _SUNG_BY.fullmatch(line)
+    if who and _is_named(who[2], _SINGERS) and _bare(who[1].strip(_RULES + " ")) in _STRONG:
+        row, _ = _header(number, who[1], nested)
+        return (row and replace(row, note=True)), ""
     marked = _MARKDOWN.fullmatch(line) if nested and len(line) <= 3 * _LONGEST_NAME else None
     if marked:
         inner = (marked["a"] or marked["b"]).strip()

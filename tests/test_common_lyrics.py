@@ -411,3 +411,16 @@ def test_lines_without_a_syllable_can_be_left_out() -> None:
     words = Lyrics((LyricSection("verse", ("天", "……"), (1.0, 2.0)), LyricSection("outro", ("♪♪♪",))))
     assert words.sung() == Lyrics((LyricSection("verse", ("天",), (1.0,)), LyricSection("outro")))
     assert words.sung().sung() is not words and Lyrics.parse("天").sung().lines == ("天",)
+
+
+@pytest.mark.parametrize(
+    "header", ["主歌1（女）", "副歌（合）：", "#主歌", "##副歌", "Verse 2 (female)", "主歌（男女）"]
+)
+def test_headers_that_say_who_sings(header: str):
+    (section,) = Lyrics.parse(f"{header}\n月光洒在窗前\n").sections
+    assert section.tag in ("verse", "chorus") and section.lines == ("月光洒在窗前",)
+
+
+def test_words_in_brackets_stay_words():
+    (section,) = Lyrics.parse("#我想你\n我爱你（女）\n主歌里的你（合）").sections
+    assert section.lines == ("#我想你", "我爱你（女）", "主歌里的你（合）")
