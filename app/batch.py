@@ -117,7 +117,8 @@ def run(pipeline: "SongPipeline", prompts: Sequence[Prompt], out: Path, seeds: i
         for seed in _upto(seeds)
     ]
     missing = [(path, request) for path, request in wanted if not _made(path, request)]
-    print(f"{len(wanted)} songs, {len(wanted) - len(missing)} already there", file=sys.stderr)
+    work = f"; {sum(request.seconds for _, request in missing):g} s of song to make" if missing else ""
+    print(f"{len(wanted)} songs, {len(wanted) - len(missing)} already there{work}", file=sys.stderr)
     failures = []
     for number, (path, request) in enumerate(missing, 1):
         began = time.monotonic()
@@ -129,7 +130,8 @@ def run(pipeline: "SongPipeline", prompts: Sequence[Prompt], out: Path, seeds: i
             failures.append((path.name, str(error)))
             told = f"; FAILED: {error}"
         seconds = time.monotonic() - began
-        print(f"{number}/{len(missing)} {path.name} in {seconds:.1f} s{told}", file=sys.stderr, flush=True)
+        made = f"{path.name} of {request.seconds:g} s in {seconds:.1f} s"
+        print(f"{number}/{len(missing)} {made}{told}", file=sys.stderr, flush=True)
     _write_rows(out / "songs.jsonl", [{"file": p.name, **r.to_json()} for p, r in wanted if p.is_file()])
     _write_rows(out / "failures.jsonl", [{"file": name, "reason": reason} for name, reason in failures])
     return failures

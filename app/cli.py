@@ -128,7 +128,8 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_description(command: argparse.ArgumentParser) -> None:
     command.add_argument("description", metavar="DESCRIPTION", help="the song in plain words")
-    seconds = f"seconds of song, {SHORTEST:g} to {LONGEST:g} (default: the score's, else {DURATION:g})"
+    default = f"the score's, else the description's, else {DURATION:g}"
+    seconds = f"seconds of song, {SHORTEST:g} to {LONGEST:g} (default: {default})"
     command.add_argument("--duration", type=_number, metavar="S", help=seconds)
     audience = "whose words the description is in: amateur or professional"
     command.add_argument("--audience", default="amateur", metavar="WHO", help=audience)

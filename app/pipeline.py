@@ -24,7 +24,16 @@ from app.caption import arrangement, caption, of_score, of_sketch
 from app.doctor import version
 from app.folder import COMPONENTS, DEMO, check, hashes
 from app.parts import load_part
-from app.request import GUIDANCE, SCORE_GUIDANCE, STEPS, Request, read_score
+from app.request import (
+    GUIDANCE,
+    LONGEST,
+    SCORE_GUIDANCE,
+    SHORTEST,
+    STEPS,
+    Request,
+    described_seconds,
+    read_score,
+)
 from app.telling import Progress, Stages, overheard
 from chinmu.model import ChinMu
 from common.abc import to_abc
@@ -166,7 +175,7 @@ class SongPipeline(DiffusionPipeline):
         Args:
             lyrics: as text with tags, or read; None: written from the description.
             score: read, or the path of an .abc or .mid file; None: composed for the lyrics.
-            duration: seconds; None: the score's, else 30.
+            duration: seconds; None: the score's, else the description's, else 30.
             output_type: "song" → `Song`; "latent" → latents (1, frames, latent_dim).
             generator: of the sampler's noise, in place of the one made from `seed`.
             callback_on_step_end: called as (pipeline, evaluation, t, {"latents": …}) after each evaluation
@@ -308,6 +317,12 @@ class SongPipeline(DiffusionPipeline):
 
     def _sketch(self, request: Request) -> SongSketch:
         """Genre, tempo, key, singer and form; what the description says outright is kept."""
+        described = described_seconds(request.description)
+        if request.duration is None and described not in (None, request.seconds):
+            logger.warning(
+                "the description asks for %g s, but a song lasts %g to %g s: it is made %g s long",
+                described, SHORTEST, LONGEST, request.seconds,
+            )  # fmt: skip
         singer = "none" if self.is_instrumental(request) else None
         return self.writer.plan(request.description, request.seed, request.seconds, singer=singer)
 

@@ -6,6 +6,7 @@ the batch runner and Python users all hear the same words. Nothing heavy is impo
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from common.errors import LyricsError, RequestError, ScoreError
 from common.lyrics import Lyrics
 from common.pinyin import units
 from common.score import Score
+from corpus.attributes import attributes
 
 LONGEST_DESCRIPTION = 2000  # characters
 SHORTEST, LONGEST = 5.0, 240.0  # seconds of a song
@@ -40,7 +42,7 @@ class Request:
     description: str
     lyrics: Lyrics | None = None  # None: written from the description
     score: Score | None = None  # None: composed from the lyrics
-    duration: float | None = None  # seconds; None: the score's, else DURATION
+    duration: float | None = None  # seconds; None: the score's, else the description's, else DURATION
     audience: Audience = Audience.AMATEUR  # whose words the description is in
     seed: int = 1
     num_inference_steps: int = STEPS
@@ -62,10 +64,13 @@ class Request:
 
     @property
     def seconds(self) -> float:
-        """The length of the song that will be made."""
+        """The length of the song that will be made: as asked, else the score's, else as described."""
         if self.duration is not None:
             return float(self.duration)
-        return self.score.duration if self.score is not None else DURATION
+        if self.score is not None:
+            return self.score.duration
+        described = described_seconds(self.description)
+        return DURATION if described is None else min(max(described, SHORTEST), LONGEST)
 
     def _check_contradictions(self) -> None:
         if self.score is not None and not self.use_score:
@@ -105,6 +110,13 @@ class Request:
             "own_lyrics": self.lyrics is not None,
             "own_score": self.score is not None,
         }
+
+
+@lru_cache(maxsize=1024)
+def described_seconds(description: str) -> float | None:
+    """Seconds that a description asks for, as it says them: 150 of 两分半; None where it says nothing."""
+    seconds = attributes(description).get("duration")
+    return None if seconds is None else float(seconds)
 
 
 # ---- checks ------------------------------------------------------------------------------------

@@ -71,6 +71,15 @@ def test_the_recipe_makes_the_song_again() -> None:
     assert set(recipe["stack"]) >= {"torch", "device", "threads", "python"}
 
 
+def test_a_length_that_no_song_has_is_brought_into_range_and_said() -> None:
+    song = sing("三秒钟的歌", duration=None)
+    assert song.audio.duration == pytest.approx(5, abs=0.01) and song.recipe["request"]["duration"] == 5.0
+    told = "the description asks for 3 s, but a song lasts 5 to 240 s: it is made 5 s long"
+    assert told in song.warnings
+    assert told not in sing("三秒钟的歌", duration=6).warnings
+    assert tiny_pipeline().estimate_sentence(Request("一分钟的钢琴曲")).startswith("singing 60 s")
+
+
 def test_own_words_and_own_score_take_the_place_of_the_first_steps() -> None:
     song = sing(lyrics=WORDS)
     assert song.lyrics == Lyrics.parse(WORDS)

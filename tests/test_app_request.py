@@ -71,6 +71,24 @@ def test_a_score_sets_the_duration_unless_one_is_given() -> None:
         Request("一首歌", score=score(1))
 
 
+@pytest.mark.parametrize(
+    ("description", "seconds"),
+    [
+        ("一分钟的钢琴曲", 60.0),
+        ("两分半的民谣", 150.0),
+        ("慢歌，时长90秒", 90.0),
+        ("三秒钟的歌", 5.0),
+        ("十分钟的歌", 240.0),
+        ("一首歌", 30.0),
+    ],
+)
+def test_a_length_in_the_description_counts_where_no_other_is_given(description: str, seconds: float) -> None:
+    request = Request(description)
+    assert request.seconds == seconds == request.to_json()["duration"]
+    assert Request(description, duration=12).seconds == 12.0
+    assert Request(description, score=score(4)).seconds == 8.0
+
+
 def test_an_instrumental_may_have_a_played_score() -> None:
     request = Request("一首歌", score=score(4, sung=False), instrumental=True, audience="professional")
     assert request.audience is Audience.PROFESSIONAL
