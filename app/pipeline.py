@@ -35,6 +35,7 @@ from app.request import (
     read_score,
 )
 from app.telling import Progress, Stages, overheard
+from app.tune import with_words
 from chinmu.model import ChinMu
 from common.abc import to_abc
 from common.audio import Audio, die_away
@@ -283,7 +284,8 @@ class SongPipeline(DiffusionPipeline):
     def _plan(self, request: Request, stages: Stages) -> "_Plan":
         """Words and lead sheet, each the user's own or written."""
         if request.score is not None:
-            lyrics = request.score.lyrics()
+            score = with_words(request, request.score, self.writer)
+            lyrics = score.lyrics()
             if request.lyrics is not None and _syllables(request.lyrics) != _syllables(lyrics):
                 logger.warning("the words of the score are sung: those given beside it are others")
             if request.score.duration < request.seconds - 2:
@@ -291,7 +293,7 @@ class SongPipeline(DiffusionPipeline):
                     "the score ends at %.1f s: what follows it, up to %g s, has no plan",
                     request.score.duration, request.seconds,
                 )  # fmt: skip
-            return self._told(request, lyrics, request.score, of_score(request.score), request.score.meta)
+            return self._told(request, lyrics, score, of_score(score), score.meta)
         stages.enter("writing lyrics")
         sketch = self._sketch(request)
         lyrics = request.lyrics or self.writer.write(request.description, sketch, request.seed)
