@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.folder import DEMO, check
-from app.request import Request
+from app.request import Request, title_of
 from common.errors import LyricsError, ManifestError, RequestError, SongError
 from common.lyrics import Lyrics
 
@@ -99,9 +99,8 @@ def _from_json(line: str, number: int) -> Prompt:
     if lyrics is not None and not isinstance(lyrics, str):
         raise LyricsError(f"lyrics are text, but got {type(lyrics).__name__}")
     fields = {key: row[key] for key in _FIELDS if key in row}
-    return Prompt(
-        name, Request(lyrics=Lyrics.parse(lyrics) if lyrics else None, **{"description": "", **fields})
-    )
+    words, title = (Lyrics.parse(lyrics), title_of(lyrics)) if lyrics else (None, "")
+    return Prompt(name, Request(lyrics=words, title=title, **{"description": "", **fields}))
 
 
 def run(pipeline: "SongPipeline", prompts: Sequence[Prompt], out: Path, seeds: int) -> list[tuple[str, str]]:

@@ -26,8 +26,8 @@ from app.request import (
     SHORTEST,
     STEPS,
     Request,
-    read_lyrics,
     read_score,
+    read_titled,
 )
 from common.errors import AudioError, RequestError, SongError, refusal
 
@@ -236,10 +236,11 @@ def _doctor(args: argparse.Namespace) -> int:
 def _request(args: argparse.Namespace) -> Request:
     """The request of the arguments; files are read here, and what a command lacks has its default."""
     have = vars(args)
-    lyrics, score = have.get("lyrics"), have.get("score")
+    words, score = have.get("lyrics"), have.get("score")
+    lyrics, title = (None, "") if words is None else read_titled(_named(words, "--lyrics"))
     return Request(
         description=args.description,
-        lyrics=None if lyrics is None else read_lyrics(_named(lyrics, "--lyrics")),
+        lyrics=lyrics,
         score=None if score is None else read_score(_named(score, "--score")),
         duration=args.duration,
         audience=args.audience,
@@ -249,6 +250,7 @@ def _request(args: argparse.Namespace) -> Request:
         score_guidance_scale=have.get("score_guidance_scale", SCORE_GUIDANCE),
         instrumental=have.get("instrumental"),
         use_score=not have.get("no_score", False),
+        title=title,
     )
 
 

@@ -12,7 +12,7 @@ request's seed, and the recipe in the song names all of it.
 import logging
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from app.request import (
     Request,
     described_seconds,
     read_score,
+    title_of,
 )
 from app.telling import Progress, Stages, overheard
 from app.tune import with_words
@@ -166,6 +167,7 @@ class SongPipeline(DiffusionPipeline):
         score_guidance_scale: float = SCORE_GUIDANCE,
         instrumental: bool | None = None,
         use_score: bool = True,
+        title: str = "",
         output_type: str = "song",
         generator: torch.Generator | None = None,
         callback_on_step_end: Callable[..., Any] | None = None,
@@ -177,6 +179,7 @@ class SongPipeline(DiffusionPipeline):
             lyrics: as text with tags, or read; None: written from the description.
             score: read, or the path of an .abc or .mid file; None: composed for the lyrics.
             duration: seconds; None: the score's, else the description's, else 30.
+            title: of the song; "": what lyrics given as text name as theirs, else their first line.
             output_type: "song" → `Song`; "latent" → latents (1, frames, latent_dim).
             generator: of the sampler's noise, in place of the one made from `seed`.
             callback_on_step_end: called as (pipeline, evaluation, t, {"latents": …}) after each evaluation
@@ -197,6 +200,7 @@ class SongPipeline(DiffusionPipeline):
             score_guidance_scale,
             instrumental,
             use_score,
+            title or (title_of(lyrics) if isinstance(lyrics, str) else ""),
         )
         return self.sing(request, progress, output_type, generator, callback_on_step_end)
 
@@ -285,6 +289,7 @@ class SongPipeline(DiffusionPipeline):
         """Words and lead sheet, each the user's own or written."""
         if request.score is not None:
             score = with_words(request, request.score, self.writer)
+            score = replace(score, title=score.title or request.title)
             lyrics = score.lyrics()
             if request.lyrics is not None and _syllables(request.lyrics) != _syllables(lyrics):
                 logger.warning("the words of the score are sung: those given beside it are others")
@@ -302,6 +307,9 @@ class SongPipeline(DiffusionPipeline):
             return self._told(request, lyrics, None, of_sketch(sketch, lyrics), sketch.fields())
         stages.enter("composing")
         (score,) = self.writer.composes([lyrics], [sketch], [request.seed], [request.description])
+        # The writer names a score after its theme, which of the user's own words is only a guess.
+        first = request.lyrics.lines[:1] if request.lyrics is not None else ()
+        score = replace(score, title=request.title or next(iter(first), score.title))
         return self._told(request, lyrics.sung(), score, of_score(score), score.meta)
 
     def _told(

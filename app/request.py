@@ -5,6 +5,7 @@ the batch runner and Python users all hear the same words. Nothing heavy is impo
 """
 
 import math
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from common.description import Audience, fragments
 from common.errors import LyricsError, RequestError, ScoreError
+from common.lyric_notations import rows
 from common.lyrics import Lyrics
 from common.pinyin import units
 from common.score import Score
@@ -50,6 +52,7 @@ class Request:
     score_guidance_scale: float = SCORE_GUIDANCE  # 1: no guidance on the score
     instrumental: bool | None = None  # None: the description decides
     use_score: bool = True  # False: the paper's single-stage model, without a plan
+    title: str = ""  # what the lyrics name as theirs (`title_of`); "": their first line, else the theme
 
     def __post_init__(self) -> None:
         _check_description(self.description)
@@ -109,7 +112,7 @@ class Request:
             "use_score": self.use_score,
             "own_lyrics": self.lyrics is not None,
             "own_score": self.score is not None,
-        }
+        } | ({"title": self.title} if self.title else {})
 
 
 @lru_cache(maxsize=1024)
@@ -177,11 +180,39 @@ def _audience(value: Any) -> Audience:
 
 def read_lyrics(path: str | Path) -> Lyrics:
     """Lyrics from a text or LRC file. Raises LyricsError naming the file."""
+    return read_titled(path)[0]
+
+
+def read_titled(path: str | Path) -> tuple[Lyrics, str]:
+    """As `read_lyrics`, with the title that the file names, "" where it names none."""
     text = _read_text(Path(path), LYRICS_SUFFIXES, LyricsError, "lyrics")
     try:
-        return Lyrics.parse(text)
+        return Lyrics.parse(text), title_of(text)
     except LyricsError as error:
         raise LyricsError(f"{path}: {error}") from None
+
+
+_LRC_TITLE = re.compile(r"^[ \t]*\[ti:([^\]\n]*)\]\s*$", re.IGNORECASE | re.MULTILINE)
+_CREDITED = re.compile(r"(?:歌名|歌曲|曲名|title)\s*[:：]\s*(.+)", re.IGNORECASE)
+_BEFORE_ARTIST = re.compile(r"(.+?)\s+[-–—]\s.*")
+
+
+def title_of(text: str) -> str:
+    """The title that lyrics name as theirs, on one line; "" where they name none.
+
+    LRC's `[ti:…]` counts first, then a line above the words that isn't sung: `《月光》`, `# 月光`,
+    `歌名：月光`, or `月光 - 某人` of a timed file.
+    """
+    if (named := _LRC_TITLE.search(text)) and named[1].strip():
+        return named[1].strip()
+    for row in rows(text):
+        if row.kind == "credit" and (credited := _CREDITED.fullmatch(row.text)):
+            return credited[1].strip("《》 \t")
+        if row.kind == "title":
+            quoted, shown = re.match("《([^《》]+)》", row.text), row.text.lstrip("#").strip()
+            by_artist = _BEFORE_ARTIST.fullmatch(shown) if row.text == shown else None
+            return quoted[1].strip() if quoted else by_artist[1] if by_artist else shown
+    return ""
 
 
 def read_score(path: str | Path) -> Score:

@@ -24,6 +24,7 @@ from app.request import (
     SHORTEST,
     STEPS,
     Request,
+    title_of,
 )
 from app.telling import overheard
 from common.abc import from_abc, to_abc
@@ -141,6 +142,7 @@ def _request(
         score_guidance_scale=score_guidance,
         instrumental=True if instrumental else None,
         use_score=use_score,
+        title=title_of(words or ""),
     )
 
 

@@ -34,10 +34,11 @@ class Song:
 
     @property
     def title(self) -> str:
-        """The score's title, else the first sung line, else the description."""
+        """The score's title, else the request's, else the first sung line, else the description."""
         sung = self.lyrics.lines if self.lyrics else ()
-        described = str(self.recipe.get("request", {}).get("description", ""))
-        return (self.score.title if self.score else "") or (sung[0] if sung else "") or described
+        asked = self.recipe.get("request", {})
+        named = (self.score.title if self.score else "") or str(asked.get("title", ""))
+        return named or (sung[0] if sung else "") or str(asked.get("description", ""))
 
     def lyric_file(self) -> tuple[str, str] | None:
         """(suffix, text) of the file of words: `.lrc` with a score, else `.txt`; None when nobody sings."""

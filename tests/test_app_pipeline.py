@@ -12,6 +12,7 @@ import torch
 from app_models import PROMPT, tiny_folder, tiny_parts, tiny_pipeline
 from safetensors.torch import load_file
 
+from app.again import request_of
 from app.bundle import bundle
 from app.folder import hashes
 from app.pace import read as read_pace
@@ -103,6 +104,18 @@ def test_the_instruments_of_a_score_are_told_to_the_song_model() -> None:
     assert [str(song.recipe["caption"]).split("，")[-1] for song in songs] == ["钢琴", "古筝", "古筝"]
     same = [np.array_equal(songs[1].audio.samples, song.audio.samples) for song in songs]
     assert same == [False, True, True]
+
+
+def test_a_song_of_ones_own_words_is_named_after_them() -> None:
+    titled, plain = sing(lyrics="《故乡的雨》\n细雨敲着窗\n想起了家"), sing(lyrics=WORDS)
+    assert titled.title == "故乡的雨" and plain.title == "细雨敲着窗"
+    assert titled.score is not None and titled.score.title == "故乡的雨"
+    assert "[ti:故乡的雨]" in titled.lyric_file()[1]  # type: ignore[index]
+    assert request_of(titled.recipe).title == "故乡的雨" and "title" not in plain.recipe["request"]
+    assert sing(lyrics="《故乡的雨》\n想起了家", use_score=False).title == "故乡的雨"
+    named, nameless = replace(tune(5, 4), title="小调"), tune(5, 4)
+    assert sing(lyrics="《雨》\n细雨敲着窗\n想起了家", score=named, duration=None).title == "小调"
+    assert sing(lyrics="《雨》\n细雨敲着窗\n想起了家", score=nameless, duration=None).title == "雨"
 
 
 def tune(*lengths: int, meta: dict[str, str] | None = None) -> Score:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.request import Request, check_singable, read_lyrics, read_score
+from app.request import Request, check_singable, read_lyrics, read_score, read_titled, title_of
 from common.description import Audience
 from common.errors import LyricsError, RequestError, ScoreError, SongError
 from common.lyrics import Lyrics
@@ -112,6 +112,28 @@ def test_lyrics_files_that_cant_be_read(tmp_path: Path, name: str, content: byte
     with pytest.raises(LyricsError, match=told) as caught:
         read_lyrics(tmp_path / name)
     assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("《故乡的雨》\n细雨敲着窗\n", "故乡的雨"),
+        ("《故乡的雨》 - 某人\n细雨敲着窗\n", "故乡的雨"),
+        ("# 故乡的雨\n\n## Verse\n细雨敲着窗\n", "故乡的雨"),
+        ("歌名：《故乡的雨》\n作词：某人\n细雨敲着窗\n", "故乡的雨"),
+        ("[ar:某人]\r\n[ti: 故乡的雨]\r\n[00:01.00]细雨敲着窗\r\n", "故乡的雨"),
+        ("[00:00.00]故乡的雨 - 某人\n[00:05.00]细雨敲着窗\n", "故乡的雨"),
+        ("[ti:]\n[00:05.00]细雨敲着窗\n", ""),
+        ("细雨敲着窗\n想起了家\n", ""),
+        ("", ""),
+    ],
+)
+def test_the_title_that_lyrics_name(tmp_path: Path, text: str, title: str) -> None:
+    assert title_of(text) == title
+    if text:
+        (tmp_path / "w.txt").write_text(text, encoding="utf-8")
+        lyrics, named = read_titled(tmp_path / "w.txt")
+        assert named == title and lyrics.lines[0] == "细雨敲着窗"
 
 
 def test_lyrics_with_a_byte_order_mark(tmp_path: Path) -> None:
