@@ -29,6 +29,7 @@ from app.request import (
     read_score,
     read_titled,
 )
+from app.telling import overheard
 from common.errors import AudioError, RequestError, SongError, refusal
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("sing", help="a description becomes a song (FLAC, lyrics, score)")
     _add_description(add)
-    add.add_argument("--lyrics", metavar="FILE", help="your own words: .txt with tags as <verse>, or .lrc")
+    add.add_argument("--lyrics", metavar="FILE", help="your own words: .txt (tags as <verse>), .md, .lrc")
     add.add_argument("--score", metavar="FILE", help="your own lead sheet: .abc or .mid")
     add.add_argument("--instrumental", action="store_true", default=None, help="nobody sings")
     add.add_argument(
@@ -110,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("score", help="write only the lead sheet, as ABC")
     _add_description(add)
-    add.add_argument("--lyrics", metavar="FILE", help="your own words: .txt with tags as <verse>, or .lrc")
+    add.add_argument("--lyrics", metavar="FILE", help="your own words: .txt (tags as <verse>), .md, .lrc")
     add.add_argument("--instrumental", action="store_true", default=None, help="nobody sings")
     add.add_argument("--out", metavar="FILE", help="the .abc to write (default: print)")
     add.set_defaults(run=_score)
@@ -234,7 +235,16 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _request(args: argparse.Namespace) -> Request:
-    """The request of the arguments; files are read here, and what a command lacks has its default."""
+    """The request of the arguments; what is odd about the files they name is said."""
+    with overheard() as said:
+        request = _read_request(args)
+    for sentence in said:
+        _say(f"note: {sentence}")
+    return request
+
+
+def _read_request(args: argparse.Namespace) -> Request:
+    """As `_request`; files are read here, and what a command lacks has its default."""
     have = vars(args)
     words, score = have.get("lyrics"), have.get("score")
     lyrics, title = (None, "") if words is None else read_titled(_named(words, "--lyrics"))

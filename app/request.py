@@ -4,6 +4,8 @@
 the batch runner and Python users all hear the same words. Nothing heavy is imported here.
 """
 
+import codecs
+import logging
 import math
 import re
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ from common.pinyin import units
 from common.score import Score
 from corpus.attributes import attributes
 
+logger = logging.getLogger(__name__)
+
 LONGEST_DESCRIPTION = 2000  # characters
 SHORTEST, LONGEST = 5.0, 240.0  # seconds of a song
 DURATION = 30.0  # seconds, when nobody says
@@ -26,9 +30,12 @@ STEPS, MOST_STEPS = 12, 1000
 GUIDANCE, SCORE_GUIDANCE, MOST_GUIDANCE = 4.0, 2.0, 20.0
 # Rap reaches about seven syllables a second; a song has rests, so its words must leave some room.
 SYLLABLES_PER_SECOND = 6.0
-LYRICS_SUFFIXES = (".txt", ".lrc")
+LYRICS_SUFFIXES = (".txt", ".lrc", ".md")
 SCORE_SUFFIXES = (".abc", ".mid", ".midi")
 LARGEST_FILE = 1 << 20  # bytes of a file of lyrics or of a score
+# Of the characters beyond ASCII, the least share that has to be common Chinese ones in GB18030, which almost
+# any bytes can be read as. Simplified text has 1.0, traditional about 0.85, Big5 taken for GB18030 0.25.
+_MOSTLY = 0.6
 
 
 @dataclass(frozen=True)
@@ -179,7 +186,11 @@ def _audience(value: Any) -> Audience:
 
 
 def read_lyrics(path: str | Path) -> Lyrics:
-    """Lyrics from a text or LRC file. Raises LyricsError naming the file."""
+    """Lyrics from a text, LRC or Markdown file, in UTF-8, UTF-16 with its mark, or GB18030.
+
+    Raises:
+        LyricsError: the file can't be read or holds no lyrics; names it.
+    """
     return read_titled(path)[0]
 
 
@@ -249,8 +260,46 @@ def _check_file(path: Path, suffixes: tuple[str, ...], fault: Fault, what: str) 
 def _read_text(path: Path, suffixes: tuple[str, ...], fault: Fault, what: str) -> str:
     _check_file(path, suffixes, fault, what)
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise fault(f"the {what} file {str(path)!r} isn't UTF-8 text: save it as UTF-8") from None
+        data = path.read_bytes()
     except OSError as error:
         raise fault(f"can't read the {what} file {str(path)!r}: {error.strerror}") from None
+    text, encoding = _decoded(data)
+    if text is None:
+        raise fault(
+            f"the {what} file {str(path)!r} isn't UTF-8 text, nor UTF-16 or GB18030: save it as UTF-8"
+        )
+    if encoding != "UTF-8":
+        logger.warning("the %s file %r isn't UTF-8: it was read as %s", what, str(path), encoding)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _decoded(data: bytes) -> tuple[str | None, str]:
+    """The text of a file and its encoding; None when it is in none of those that are tried."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encodings = [("utf-16", "UTF-16")]
+    else:
+        encodings = [("utf-8-sig", "UTF-8"), ("gb18030", "GB18030")]
+    for codec, name in encodings:
+        try:
+            text = data.decode(codec)
+        except UnicodeDecodeError:
+            continue
+        if name != "GB18030" or _is_mostly_chinese(text):
+            return text, name
+    return None, ""
+
+
+def _is_mostly_chinese(text: str) -> bool:
+    """Whether what isn't ASCII are Chinese characters in common use and their signs (`_MOSTLY`)."""
+    beyond = [character for character in text if not character.isascii()]
+    chinese = sum(map(_is_common, beyond))
+    return chinese >= _MOSTLY * len(beyond)
+
+
+def _is_common(character: str) -> bool:
+    if "\u4e00" <= character <= "\u9fff":
+        try:
+            return bool(character.encode("gb2312"))
+        except UnicodeEncodeError:
+            return False
+    return "\u3000" <= character <= "\u303f" or "\uff00" <= character <= "\uffef" or character in "“”‘’…—·"

@@ -101,7 +101,9 @@ def test_an_instrumental_may_have_a_played_score() -> None:
         ("missing.txt", None, "there is no lyrics file"),
         ("words.doc", b"x", r"read from \.txt or \.lrc"),
         ("words.txt", b"", "lyrics are empty"),
-        ("words.txt", "<verse>\n我想家".encode("utf-16"), "isn't UTF-8"),
+        ("words.txt", "細雨敲著窗，想起了家".encode("big5"), "isn't UTF-8 text, nor UTF-16 or GB18030"),
+        ("words.txt", "déjà vu, où êtes-vous".encode("latin-1"), "isn't UTF-8"),
+        ("words.txt", b"\xff\xfe\x00", "isn't UTF-8"),
         ("words.txt", "<verze>\n我".encode(), "unknown section 'verze'"),
         ("words.txt", b"x" * ((1 << 20) + 1), "at most 1048576 are read"),
     ],
@@ -139,6 +141,27 @@ def test_the_title_that_lyrics_name(tmp_path: Path, text: str, title: str) -> No
 def test_lyrics_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "w.txt").write_bytes("\ufeff<verse>\n我想家".encode())
     assert read_lyrics(tmp_path / "w.txt") == WORDS
+
+
+@pytest.mark.parametrize(
+    ("encoding", "told"),
+    [("gb18030", "GB18030"), ("gbk", "GB18030"), ("utf-16", "UTF-16"), ("utf-8", ""), ("utf-8-sig", "")],
+)
+@pytest.mark.parametrize("text", ["<verse>\n细雨敲着窗，\nyeah！", "<verse>\n細雨敲著窗\n照亮我回家"])
+def test_lyrics_in_the_encodings_of_chinese_editors(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, encoding: str, told: str
+) -> None:
+    path = tmp_path / "w.txt"
+    path.write_bytes(text.encode(encoding))
+    assert read_lyrics(path) == Lyrics.parse(text)
+    assert [m for m in caplog.messages if "isn't UTF-8" in m] == (
+        [f"the lyrics file {str(path)!r} isn't UTF-8: it was read as {told}"] if told else []
+    )
+
+
+def test_lyrics_in_markdown(tmp_path: Path) -> None:
+    (tmp_path / "w.md").write_text("# 回家\n\n## Verse\n我想家\n", encoding="utf-8")
+    assert read_titled(tmp_path / "w.md") == (WORDS, "回家")
 
 
 @pytest.mark.parametrize(
