@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.folder import DEMO, check
-from app.request import Request
+from app.request import Request, title_of
 from common.errors import LyricsError, ManifestError, RequestError, SongError
 from common.lyrics import Lyrics
 
@@ -99,9 +99,8 @@ def _from_json(line: str, number: int) -> Prompt:
     if lyrics is not None and not isinstance(lyrics, str):
         raise LyricsError(f"lyrics are text, but got {type(lyrics).__name__}")
     fields = {key: row[key] for key in _FIELDS if key in row}
-    return Prompt(
-        name, Request(lyrics=Lyrics.parse(lyrics) if lyrics else None, **{"description": "", **fields})
-    )
+    words, title = (Lyrics.parse(lyrics), title_of(lyrics)) if lyrics else (None, "")
+    return Prompt(name, Request(lyrics=words, title=title, **{"description": "", **fields}))
 
 
 def run(pipeline: "SongPipeline", prompts: Sequence[Prompt], out: Path, seeds: int) -> list[tuple[str, str]]:
@@ -117,7 +116,8 @@ def run(pipeline: "SongPipeline", prompts: Sequence[Prompt], out: Path, seeds: i
         for seed in _upto(seeds)
     ]
     missing = [(path, request) for path, request in wanted if not _made(path, request)]
-    print(f"{len(wanted)} songs, {len(wanted) - len(missing)} already there", file=sys.stderr)
+    work = f"; {sum(request.seconds for _, request in missing):g} s of song to make" if missing else ""
+    print(f"{len(wanted)} songs, {len(wanted) - len(missing)} already there{work}", file=sys.stderr)
     failures = []
     for number, (path, request) in enumerate(missing, 1):
         began = time.monotonic()
@@ -129,7 +129,8 @@ def run(pipeline: "SongPipeline", prompts: Sequence[Prompt], out: Path, seeds: i
             failures.append((path.name, str(error)))
             told = f"; FAILED: {error}"
         seconds = time.monotonic() - began
-        print(f"{number}/{len(missing)} {path.name} in {seconds:.1f} s{told}", file=sys.stderr, flush=True)
+        made = f"{path.name} of {request.seconds:g} s in {seconds:.1f} s"
+        print(f"{number}/{len(missing)} {made}{told}", file=sys.stderr, flush=True)
     _write_rows(out / "songs.jsonl", [{"file": p.name, **r.to_json()} for p, r in wanted if p.is_file()])
     _write_rows(out / "failures.jsonl", [{"file": name, "reason": reason} for name, reason in failures])
     return failures

@@ -26,9 +26,10 @@ from app.request import (
     SHORTEST,
     STEPS,
     Request,
-    read_lyrics,
     read_score,
+    read_titled,
 )
+from app.telling import overheard
 from common.errors import AudioError, RequestError, SongError, refusal
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("sing", help="a description becomes a song (FLAC, lyrics, score)")
     _add_description(add)
-    add.add_argument("--lyrics", metavar="FILE", help="your own words: .txt with tags as <verse>, or .lrc")
+    add.add_argument("--lyrics", metavar="FILE", help="your own words: .txt (tags as <verse>), .md, .lrc")
     add.add_argument("--score", metavar="FILE", help="your own lead sheet: .abc or .mid")
     add.add_argument("--instrumental", action="store_true", default=None, help="nobody sings")
     add.add_argument(
@@ -110,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("score", help="write only the lead sheet, as ABC")
     _add_description(add)
-    add.add_argument("--lyrics", metavar="FILE", help="your own words: .txt with tags as <verse>, or .lrc")
+    add.add_argument("--lyrics", metavar="FILE", help="your own words: .txt (tags as <verse>), .md, .lrc")
     add.add_argument("--instrumental", action="store_true", default=None, help="nobody sings")
     add.add_argument("--out", metavar="FILE", help="the .abc to write (default: print)")
     add.set_defaults(run=_score)
@@ -128,7 +129,8 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_description(command: argparse.ArgumentParser) -> None:
     command.add_argument("description", metavar="DESCRIPTION", help="the song in plain words")
-    seconds = f"seconds of song, {SHORTEST:g} to {LONGEST:g} (default: the score's, else {DURATION:g})"
+    default = f"the score's, else the description's, else {DURATION:g}"
+    seconds = f"seconds of song, {SHORTEST:g} to {LONGEST:g} (default: {default})"
     command.add_argument("--duration", type=_number, metavar="S", help=seconds)
     audience = "whose words the description is in: amateur or professional"
     command.add_argument("--audience", default="amateur", metavar="WHO", help=audience)
@@ -233,12 +235,22 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _request(args: argparse.Namespace) -> Request:
-    """The request of the arguments; files are read here, and what a command lacks has its default."""
+    """The request of the arguments; what is odd about the files they name is said."""
+    with overheard() as said:
+        request = _read_request(args)
+    for sentence in said:
+        _say(f"note: {sentence}")
+    return request
+
+
+def _read_request(args: argparse.Namespace) -> Request:
+    """As `_request`; files are read here, and what a command lacks has its default."""
     have = vars(args)
-    lyrics, score = have.get("lyrics"), have.get("score")
+    words, score = have.get("lyrics"), have.get("score")
+    lyrics, title = (None, "") if words is None else read_titled(_named(words, "--lyrics"))
     return Request(
         description=args.description,
-        lyrics=None if lyrics is None else read_lyrics(_named(lyrics, "--lyrics")),
+        lyrics=lyrics,
         score=None if score is None else read_score(_named(score, "--score")),
         duration=args.duration,
         audience=args.audience,
@@ -248,6 +260,7 @@ def _request(args: argparse.Namespace) -> Request:
         score_guidance_scale=have.get("score_guidance_scale", SCORE_GUIDANCE),
         instrumental=have.get("instrumental"),
         use_score=not have.get("no_score", False),
+        title=title,
     )
 
 

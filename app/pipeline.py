@@ -12,7 +12,7 @@ request's seed, and the recipe in the song names all of it.
 import logging
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,19 @@ from app.caption import arrangement, caption, of_score, of_sketch
 from app.doctor import version
 from app.folder import COMPONENTS, DEMO, check, hashes
 from app.parts import load_part
-from app.request import GUIDANCE, SCORE_GUIDANCE, STEPS, Request, read_score
+from app.request import (
+    GUIDANCE,
+    LONGEST,
+    SCORE_GUIDANCE,
+    SHORTEST,
+    STEPS,
+    Request,
+    described_seconds,
+    read_score,
+    title_of,
+)
 from app.telling import Progress, Stages, overheard
+from app.tune import with_words
 from chinmu.model import ChinMu
 from common.abc import to_abc
 from common.audio import Audio, die_away
@@ -156,6 +167,7 @@ class SongPipeline(DiffusionPipeline):
         score_guidance_scale: float = SCORE_GUIDANCE,
         instrumental: bool | None = None,
         use_score: bool = True,
+        title: str = "",
         output_type: str = "song",
         generator: torch.Generator | None = None,
         callback_on_step_end: Callable[..., Any] | None = None,
@@ -166,7 +178,8 @@ class SongPipeline(DiffusionPipeline):
         Args:
             lyrics: as text with tags, or read; None: written from the description.
             score: read, or the path of an .abc or .mid file; None: composed for the lyrics.
-            duration: seconds; None: the score's, else 30.
+            duration: seconds; None: the score's, else the description's, else 30.
+            title: of the song; "": what lyrics given as text name as theirs, else their first line.
             output_type: "song" → `Song`; "latent" → latents (1, frames, latent_dim).
             generator: of the sampler's noise, in place of the one made from `seed`.
             callback_on_step_end: called as (pipeline, evaluation, t, {"latents": …}) after each evaluation
@@ -187,6 +200,7 @@ class SongPipeline(DiffusionPipeline):
             score_guidance_scale,
             instrumental,
             use_score,
+            title or (title_of(lyrics) if isinstance(lyrics, str) else ""),
         )
         return self.sing(request, progress, output_type, generator, callback_on_step_end)
 
@@ -274,7 +288,9 @@ class SongPipeline(DiffusionPipeline):
     def _plan(self, request: Request, stages: Stages) -> "_Plan":
         """Words and lead sheet, each the user's own or written."""
         if request.score is not None:
-            lyrics = request.score.lyrics()
+            score = with_words(request, request.score, self.writer)
+            score = replace(score, title=score.title or request.title)
+            lyrics = score.lyrics()
             if request.lyrics is not None and _syllables(request.lyrics) != _syllables(lyrics):
                 logger.warning("the words of the score are sung: those given beside it are others")
             if request.score.duration < request.seconds - 2:
@@ -282,7 +298,7 @@ class SongPipeline(DiffusionPipeline):
                     "the score ends at %.1f s: what follows it, up to %g s, has no plan",
                     request.score.duration, request.seconds,
                 )  # fmt: skip
-            return self._told(request, lyrics, request.score, of_score(request.score), request.score.meta)
+            return self._told(request, lyrics, score, of_score(score), score.meta)
         stages.enter("writing lyrics")
         sketch = self._sketch(request)
         lyrics = request.lyrics or self.writer.write(request.description, sketch, request.seed)
@@ -291,6 +307,9 @@ class SongPipeline(DiffusionPipeline):
             return self._told(request, lyrics, None, of_sketch(sketch, lyrics), sketch.fields())
         stages.enter("composing")
         (score,) = self.writer.composes([lyrics], [sketch], [request.seed], [request.description])
+        # The writer names a score after its theme, which of the user's own words is only a guess.
+        first = request.lyrics.lines[:1] if request.lyrics is not None else ()
+        score = replace(score, title=request.title or next(iter(first), score.title))
         return self._told(request, lyrics.sung(), score, of_score(score), score.meta)
 
     def _told(
@@ -308,6 +327,12 @@ class SongPipeline(DiffusionPipeline):
 
     def _sketch(self, request: Request) -> SongSketch:
         """Genre, tempo, key, singer and form; what the description says outright is kept."""
+        described = described_seconds(request.description)
+        if request.duration is None and described not in (None, request.seconds):
+            logger.warning(
+                "the description asks for %g s, but a song lasts %g to %g s: it is made %g s long",
+                described, SHORTEST, LONGEST, request.seconds,
+            )  # fmt: skip
         singer = "none" if self.is_instrumental(request) else None
         return self.writer.plan(request.description, request.seed, request.seconds, singer=singer)
 

@@ -4,16 +4,24 @@
 the batch runner and Python users all hear the same words. Nothing heavy is imported here.
 """
 
+import codecs
+import logging
 import math
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from common.description import Audience, fragments
 from common.errors import LyricsError, RequestError, ScoreError
+from common.lyric_notations import rows
 from common.lyrics import Lyrics
 from common.pinyin import units
 from common.score import Score
+from corpus.attributes import attributes
+
+logger = logging.getLogger(__name__)
 
 LONGEST_DESCRIPTION = 2000  # characters
 SHORTEST, LONGEST = 5.0, 240.0  # seconds of a song
@@ -22,9 +30,12 @@ STEPS, MOST_STEPS = 12, 1000
 GUIDANCE, SCORE_GUIDANCE, MOST_GUIDANCE = 4.0, 2.0, 20.0
 # Rap reaches about seven syllables a second; a song has rests, so its words must leave some room.
 SYLLABLES_PER_SECOND = 6.0
-LYRICS_SUFFIXES = (".txt", ".lrc")
+LYRICS_SUFFIXES = (".txt", ".lrc", ".md")
 SCORE_SUFFIXES = (".abc", ".mid", ".midi")
 LARGEST_FILE = 1 << 20  # bytes of a file of lyrics or of a score
+# Of the characters beyond ASCII, the least share that has to be common Chinese ones in GB18030, which almost
+# any bytes can be read as. Simplified text has 1.0, traditional about 0.85, Big5 taken for GB18030 0.25.
+_MOSTLY = 0.6
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,7 @@ class Request:
     description: str
     lyrics: Lyrics | None = None  # None: written from the description
     score: Score | None = None  # None: composed from the lyrics
-    duration: float | None = None  # seconds; None: the score's, else DURATION
+    duration: float | None = None  # seconds; None: the score's, else the description's, else DURATION
     audience: Audience = Audience.AMATEUR  # whose words the description is in
     seed: int = 1
     num_inference_steps: int = STEPS
@@ -48,6 +59,7 @@ class Request:
     score_guidance_scale: float = SCORE_GUIDANCE  # 1: no guidance on the score
     instrumental: bool | None = None  # None: the description decides
     use_score: bool = True  # False: the paper's single-stage model, without a plan
+    title: str = ""  # what the lyrics name as theirs (`title_of`); "": their first line, else the theme
 
     def __post_init__(self) -> None:
         _check_description(self.description)
@@ -62,10 +74,13 @@ class Request:
 
     @property
     def seconds(self) -> float:
-        """The length of the song that will be made."""
+        """The length of the song that will be made: as asked, else the score's, else as described."""
         if self.duration is not None:
             return float(self.duration)
-        return self.score.duration if self.score is not None else DURATION
+        if self.score is not None:
+            return self.score.duration
+        described = described_seconds(self.description)
+        return DURATION if described is None else min(max(described, SHORTEST), LONGEST)
 
     def _check_contradictions(self) -> None:
         if self.score is not None and not self.use_score:
@@ -104,7 +119,14 @@ class Request:
             "use_score": self.use_score,
             "own_lyrics": self.lyrics is not None,
             "own_score": self.score is not None,
-        }
+        } | ({"title": self.title} if self.title else {})
+
+
+@lru_cache(maxsize=1024)
+def described_seconds(description: str) -> float | None:
+    """Seconds that a description asks for, as it says them: 150 of 两分半; None where it says nothing."""
+    seconds = attributes(description).get("duration")
+    return None if seconds is None else float(seconds)
 
 
 # ---- checks ------------------------------------------------------------------------------------
@@ -164,12 +186,44 @@ def _audience(value: Any) -> Audience:
 
 
 def read_lyrics(path: str | Path) -> Lyrics:
-    """Lyrics from a text or LRC file. Raises LyricsError naming the file."""
+    """Lyrics from a text, LRC or Markdown file, in UTF-8, UTF-16 with its mark, or GB18030.
+
+    Raises:
+        LyricsError: the file can't be read or holds no lyrics; names it.
+    """
+    return read_titled(path)[0]
+
+
+def read_titled(path: str | Path) -> tuple[Lyrics, str]:
+    """As `read_lyrics`, with the title that the file names, "" where it names none."""
     text = _read_text(Path(path), LYRICS_SUFFIXES, LyricsError, "lyrics")
     try:
-        return Lyrics.parse(text)
+        return Lyrics.parse(text), title_of(text)
     except LyricsError as error:
         raise LyricsError(f"{path}: {error}") from None
+
+
+_LRC_TITLE = re.compile(r"^[ \t]*\[ti:([^\]\n]*)\]\s*$", re.IGNORECASE | re.MULTILINE)
+_CREDITED = re.compile(r"(?:歌名|歌曲|曲名|title)\s*[:：]\s*(.+)", re.IGNORECASE)
+_BEFORE_ARTIST = re.compile(r"(.+?)\s+[-–—]\s.*")
+
+
+def title_of(text: str) -> str:
+    """The title that lyrics name as theirs, on one line; "" where they name none.
+
+    LRC's `[ti:…]` counts first, then a line above the words that isn't sung: `《月光》`, `# 月光`,
+    `歌名：月光`, or `月光 - 某人` of a timed file.
+    """
+    if (named := _LRC_TITLE.search(text)) and named[1].strip():
+        return named[1].strip()
+    for row in rows(text):
+        if row.kind == "credit" and (credited := _CREDITED.fullmatch(row.text)):
+            return credited[1].strip("《》 \t")
+        if row.kind == "title":
+            quoted, shown = re.match("《([^《》]+)》", row.text), row.text.lstrip("#").strip()
+            by_artist = _BEFORE_ARTIST.fullmatch(shown) if row.text == shown else None
+            return quoted[1].strip() if quoted else by_artist[1] if by_artist else shown
+    return ""
 
 
 def read_score(path: str | Path) -> Score:
@@ -206,8 +260,46 @@ def _check_file(path: Path, suffixes: tuple[str, ...], fault: Fault, what: str) 
 def _read_text(path: Path, suffixes: tuple[str, ...], fault: Fault, what: str) -> str:
     _check_file(path, suffixes, fault, what)
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise fault(f"the {what} file {str(path)!r} isn't UTF-8 text: save it as UTF-8") from None
+        data = path.read_bytes()
     except OSError as error:
         raise fault(f"can't read the {what} file {str(path)!r}: {error.strerror}") from None
+    text, encoding = _decoded(data)
+    if text is None:
+        raise fault(
+            f"the {what} file {str(path)!r} isn't UTF-8 text, nor UTF-16 or GB18030: save it as UTF-8"
+        )
+    if encoding != "UTF-8":
+        logger.warning("the %s file %r isn't UTF-8: it was read as %s", what, str(path), encoding)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _decoded(data: bytes) -> tuple[str | None, str]:
+    """The text of a file and its encoding; None when it is in none of those that are tried."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encodings = [("utf-16", "UTF-16")]
+    else:
+        encodings = [("utf-8-sig", "UTF-8"), ("gb18030", "GB18030")]
+    for codec, name in encodings:
+        try:
+            text = data.decode(codec)
+        except UnicodeDecodeError:
+            continue
+        if name != "GB18030" or _is_mostly_chinese(text):
+            return text, name
+    return None, ""
+
+
+def _is_mostly_chinese(text: str) -> bool:
+    """Whether what isn't ASCII are Chinese characters in common use and their signs (`_MOSTLY`)."""
+    beyond = [character for character in text if not character.isascii()]
+    chinese = sum(map(_is_common, beyond))
+    return chinese >= _MOSTLY * len(beyond)
+
+
+def _is_common(character: str) -> bool:
+    if "\u4e00" <= character <= "\u9fff":
+        try:
+            return bool(character.encode("gb2312"))
+        except UnicodeEncodeError:
+            return False
+    return "\u3000" <= character <= "\u303f" or "\uff00" <= character <= "\uffef" or character in "“”‘’…—·"

@@ -24,6 +24,7 @@ from app.request import (
     SHORTEST,
     STEPS,
     Request,
+    title_of,
 )
 from app.telling import overheard
 from common.abc import from_abc, to_abc
@@ -141,6 +142,7 @@ def _request(
         score_guidance_scale=score_guidance,
         instrumental=True if instrumental else None,
         use_score=use_score,
+        title=title_of(words or ""),
     )
 
 
@@ -199,7 +201,15 @@ def _request_fields() -> list[gr.Component]:
     gr.Examples([[text] for text in EXAMPLES], [description], label="例子 · Examples")
     audience = gr.Radio(list(AUDIENCES), value="amateur", label="谁的话 · Whose words")
     with gr.Row():
-        duration = gr.Slider(SHORTEST, LONGEST, DURATION, step=1, label="时长 · Seconds", scale=3)
+        duration = gr.Slider(
+            SHORTEST,
+            LONGEST,
+            DURATION,
+            step=1,
+            label="时长 · Seconds",
+            info="以此为准，不看描述里的时长 · this counts, not a length in the description",
+            scale=3,
+        )
         seed = gr.Number(1, precision=0, minimum=0, label="种子 · Seed", min_width=90, scale=1)
     instrumental = gr.Checkbox(label="纯音乐 · Instrumental")
     with gr.Accordion("高级 · Advanced", open=False):

@@ -20,6 +20,7 @@ from common.score import HOLD, NoteSpan, Score
 
 RECIPE_TAG = "BAIHUA_RECIPE"
 SUFFIX = ".flac"
+_SIGNED = "[by:Baihua]"  # a line of every `.lrc` that is written here
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,11 @@ class Song:
 
     @property
     def title(self) -> str:
-        """The score's title, else the first sung line, else the description."""
+        """The score's title, else the request's, else the first sung line, else the description."""
         sung = self.lyrics.lines if self.lyrics else ()
-        described = str(self.recipe.get("request", {}).get("description", ""))
-        return (self.score.title if self.score else "") or (sung[0] if sung else "") or described
+        asked = self.recipe.get("request", {})
+        named = (self.score.title if self.score else "") or str(asked.get("title", ""))
+        return named or (sung[0] if sung else "") or str(asked.get("description", ""))
 
     def lyric_file(self) -> tuple[str, str] | None:
         """(suffix, text) of the file of words: `.lrc` with a score, else `.txt`; None when nobody sings."""
@@ -50,6 +52,9 @@ class Song:
     def save(self, path: str | Path) -> tuple[Path, ...]:
         """Write the song and what goes beside it; every file appears whole or not at all.
 
+        Where an earlier song of Baihua stood at the path, its `.lrc` and `.abc` are removed if this
+        song has none: they'd be taken for this one's. No file that it didn't write itself is.
+
         Args:
             path: a `.flac` file in a folder that exists.
         Returns:
@@ -60,6 +65,7 @@ class Song:
         path = Path(path)
         check_target(path)
         texts = self._texts(path)
+        stale = [left for left in _left_by_song(path) if left not in texts]
         drafts = {target: target.with_name(f".{target.name}.part") for target in texts}
         try:
             for target, text in texts.items():
@@ -67,6 +73,8 @@ class Song:
             write_audio(path, self.audio, self._tags())
             for target, draft in drafts.items():
                 draft.replace(target)
+            for left in stale:
+                left.unlink(missing_ok=True)
         except OSError as error:
             raise AudioError(f"can't write the song to {path}: {error.strerror or error}") from error
         finally:
@@ -121,6 +129,28 @@ def recipe_of(path: str | Path) -> dict[str, Any]:
     return recipe
 
 
+def _left_by_song(path: Path) -> list[Path]:
+    """The `.lrc` and `.abc` that the song at a path wrote beside itself, as far as they are still its own."""
+    if not path.is_file():
+        return []
+    try:
+        recipe = recipe_of(path)
+    except AudioError:  # of another maker, or damaged: nothing beside it is known to be ours
+        return []
+    words, sheet = path.with_suffix(".lrc"), path.with_suffix(".abc")
+    left = [words] if _SIGNED in _text_of(words).splitlines() else []
+    own_score = (recipe.get("request") or {}).get("own_score")  # may be the user's very file
+    return left + ([sheet] if not own_score and _text_of(sheet) == recipe.get("score") else [])
+
+
+def _text_of(path: Path) -> str:
+    """The text of a file; "" where it is none that was written here."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 # ---- timed words -------------------------------------------------------------------------------
 
 
@@ -134,7 +164,7 @@ def to_lrc(score: Score, lyrics: Lyrics, title: str = "") -> str:
     texts = [text for _, text in timed]
     if len(lyrics.lines) == len(timed):
         texts = list(lyrics.lines)
-    head = [f"[ti:{title}]", "[by:Baihua]", f"[length:{_clock(score.duration)}]"]
+    head = [f"[ti:{title}]", _SIGNED, f"[length:{_clock(score.duration)}]"]
     lines = [f"[{_clock(start)}]{text}" for (start, _), text in zip(timed, texts)]
     return "\n".join(head + lines) + "\n"
 

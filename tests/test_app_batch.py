@@ -96,6 +96,16 @@ def test_it_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "was made from another request" in capsys.readouterr().err
 
 
+def test_it_says_how_long_its_songs_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prompts = tmp_path / "p.jsonl"
+    row = {"id": "a", "description": "6秒的歌", "instrumental": True, **QUICK}
+    del row["duration"]
+    prompts.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert batch.main([str(prompts), str(tmp_path / "out"), "--model", str(tiny_folder())]) == 0
+    err = capsys.readouterr().err
+    assert "1 songs, 0 already there; 6 s of song to make" in err and "1/1 a-s1.flac of 6 s in " in err
+
+
 def test_failures_are_named_and_dont_stop_the_rest(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

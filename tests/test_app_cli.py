@@ -123,6 +123,16 @@ def test_a_song_and_what_goes_beside_it(capsys: pytest.CaptureFixture[str]) -> N
     assert not list(Path().glob(".*"))
 
 
+def test_what_is_odd_about_own_words_is_a_note(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("gbk.txt").write_bytes("《雨》\n细雨敲着窗\n想起了家\n".encode("gbk"))
+    argv = ["sing", PROMPT, *FAST, "--lyrics", "gbk.txt", "--model", str(tiny_folder()), "--out", "s.flac"]
+    assert cli.main(argv) == 0
+    err = capsys.readouterr().err
+    assert "note: the lyrics file 'gbk.txt' isn't UTF-8: it was read as GB18030\n" in err
+    assert "note: line 1: '《雨》' is a title and isn't sung\n" in err
+    assert "[ti:雨]" in Path("s.lrc").read_text("utf-8")
+
+
 def test_words_and_lead_sheet_alone(capsys: pytest.CaptureFixture[str]) -> None:
     model = ["--duration", "12", "--model", str(tiny_folder())]
     assert cli.main(["lyrics", PROMPT, *model, "--out", "new.txt"]) == 0

@@ -12,16 +12,19 @@ import torch
 from app_models import PROMPT, tiny_folder, tiny_parts, tiny_pipeline
 from safetensors.torch import load_file
 
+from app.again import request_of
 from app.bundle import bundle
 from app.folder import hashes
 from app.pace import read as read_pace
 from app.pipeline import SongPipeline
 from app.request import Request
 from common.abc import from_abc
-from common.errors import CheckpointError, RequestError, ScoreError, SongError
+from common.errors import CheckpointError, LyricsError, RequestError, ScoreError, SongError
 from common.loudness import integrated_loudness, true_peak
 from common.lyrics import Lyrics
+from common.score import ChordChange, Note, Score, Section
 from common.song import Song
+from common.theory import Key
 
 WORDS = "<verse>\n细雨敲着窗\n想起了家"
 
@@ -71,6 +74,15 @@ def test_the_recipe_makes_the_song_again() -> None:
     assert set(recipe["stack"]) >= {"torch", "device", "threads", "python"}
 
 
+def test_a_length_that_no_song_has_is_brought_into_range_and_said() -> None:
+    song = sing("三秒钟的歌", duration=None)
+    assert song.audio.duration == pytest.approx(5, abs=0.01) and song.recipe["request"]["duration"] == 5.0
+    told = "the description asks for 3 s, but a song lasts 5 to 240 s: it is made 5 s long"
+    assert told in song.warnings
+    assert told not in sing("三秒钟的歌", duration=6).warnings
+    assert tiny_pipeline().estimate_sentence(Request("一分钟的钢琴曲")).startswith("singing 60 s")
+
+
 def test_own_words_and_own_score_take_the_place_of_the_first_steps() -> None:
     song = sing(lyrics=WORDS)
     assert song.lyrics == Lyrics.parse(WORDS)
@@ -92,6 +104,65 @@ def test_the_instruments_of_a_score_are_told_to_the_song_model() -> None:
     assert [str(song.recipe["caption"]).split("，")[-1] for song in songs] == ["钢琴", "古筝", "古筝"]
     same = [np.array_equal(songs[1].audio.samples, song.audio.samples) for song in songs]
     assert same == [False, True, True]
+
+
+def test_a_song_of_ones_own_words_is_named_after_them() -> None:
+    titled, plain = sing(lyrics="《故乡的雨》\n细雨敲着窗\n想起了家"), sing(lyrics=WORDS)
+    assert titled.title == "故乡的雨" and plain.title == "细雨敲着窗"
+    assert titled.score is not None and titled.score.title == "故乡的雨"
+    assert "[ti:故乡的雨]" in titled.lyric_file()[1]  # type: ignore[index]
+    assert request_of(titled.recipe).title == "故乡的雨" and "title" not in plain.recipe["request"]
+    assert sing(lyrics="《故乡的雨》\n想起了家", use_score=False).title == "故乡的雨"
+    named, nameless = replace(tune(5, 4), title="小调"), tune(5, 4)
+    assert sing(lyrics="《雨》\n细雨敲着窗\n想起了家", score=named, duration=None).title == "小调"
+    assert sing(lyrics="《雨》\n细雨敲着窗\n想起了家", score=nameless, duration=None).title == "雨"
+
+
+def tune(*lengths: int, meta: dict[str, str] | None = None) -> Score:
+    """A melody without words at 120 a minute: phrases of so many quarter notes, the last of each a half."""
+    notes: list[Note] = []
+    for phrase in lengths:
+        for place in range(phrase):
+            start = notes[-1].start + notes[-1].duration if notes else 0
+            notes.append(Note(start, 24 if place == phrase - 1 else 12, 60 + place, None, None))
+    chords, bars = (ChordChange(0, "C"),), -(-(notes[-1].start + notes[-1].duration) // 48)
+    return Score(120.0, Key(0), (Section("verse", bars, chords, tuple(notes)),), meta=meta or {})
+
+
+def test_own_words_are_set_to_an_own_melody_without_words() -> None:
+    own = tune(5, 4, meta={"singer": "none", "lead": "钢琴"})
+    song = sing("民谣，女声", lyrics="细雨敲着窗\n\n想起了家", score=own, duration=None)
+    assert song.score is not None and song.score.lyrics().lines == ("细雨敲着窗", "想起了家")
+    assert [(n.start, n.pitch) for n in song.score.note_spans(sung=True)] == [
+        (n.start, n.pitch) for n in own.note_spans()
+    ]
+    assert song.lyric_file() is not None and song.lyric_file()[0] == ".lrc"  # type: ignore[index]
+    assert song.score.meta == {"lead": "钢琴"} and not any("are others" in told for told in song.warnings)
+
+
+@pytest.mark.parametrize(
+    ("lyrics", "told"),
+    [
+        ("细雨敲着窗", "has 2 phrases, of 5, 4 notes, but the lyrics have 1 lines"),
+        ("细雨敲着窗\n" + "啦" * 30, "30 syllables, too many for 4 notes"),
+    ],
+)
+def test_words_that_a_melody_cant_carry_are_refused(lyrics: str, told: str) -> None:
+    with pytest.raises(LyricsError, match=told) as caught:
+        sing("民谣，女声", lyrics=lyrics, score=tune(5, 4), duration=None)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_singer_who_was_asked_for_gets_words_for_the_melody() -> None:
+    song = sing("民谣，女声", score=tune(5, 4), duration=None)
+    assert song.lyrics is not None and [len(line) for line in song.lyrics.lines] == [5, 4]
+    assert any("some are written for the singer" in told for told in song.warnings)
+    for played in (sing("民谣", score=tune(5, 4), duration=None),
+                   sing("民谣，女声", score=tune(5, 4), duration=None, instrumental=True)):  # fmt: skip
+        assert played.lyrics is not None and not played.lyrics.lines and not played.warnings
+    lone = replace(tune(9), sections=(Section("verse", 3, (ChordChange(0, "C"),)),))
+    unsung = sing("民谣，女声", score=lone, duration=None)
+    assert "the score is played and not sung" in unsung.warnings[0] and not unsung.lyrics.lines  # type: ignore[union-attr]
 
 
 def test_without_a_score_there_is_no_plan() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.request import Request, check_singable, read_lyrics, read_score
+from app.request import Request, check_singable, read_lyrics, read_score, read_titled, title_of
 from common.description import Audience
 from common.errors import LyricsError, RequestError, ScoreError, SongError
 from common.lyrics import Lyrics
@@ -71,6 +71,24 @@ def test_a_score_sets_the_duration_unless_one_is_given() -> None:
         Request("一首歌", score=score(1))
 
 
+@pytest.mark.parametrize(
+    ("description", "seconds"),
+    [
+        ("一分钟的钢琴曲", 60.0),
+        ("两分半的民谣", 150.0),
+        ("慢歌，时长90秒", 90.0),
+        ("三秒钟的歌", 5.0),
+        ("十分钟的歌", 240.0),
+        ("一首歌", 30.0),
+    ],
+)
+def test_a_length_in_the_description_counts_where_no_other_is_given(description: str, seconds: float) -> None:
+    request = Request(description)
+    assert request.seconds == seconds == request.to_json()["duration"]
+    assert Request(description, duration=12).seconds == 12.0
+    assert Request(description, score=score(4)).seconds == 8.0
+
+
 def test_an_instrumental_may_have_a_played_score() -> None:
     request = Request("一首歌", score=score(4, sung=False), instrumental=True, audience="professional")
     assert request.audience is Audience.PROFESSIONAL
@@ -83,7 +101,9 @@ def test_an_instrumental_may_have_a_played_score() -> None:
         ("missing.txt", None, "there is no lyrics file"),
         ("words.doc", b"x", r"read from \.txt or \.lrc"),
         ("words.txt", b"", "lyrics are empty"),
-        ("words.txt", "<verse>\n我想家".encode("utf-16"), "isn't UTF-8"),
+        ("words.txt", "細雨敲著窗，想起了家".encode("big5"), "isn't UTF-8 text, nor UTF-16 or GB18030"),
+        ("words.txt", "déjà vu, où êtes-vous".encode("latin-1"), "isn't UTF-8"),
+        ("words.txt", b"\xff\xfe\x00", "isn't UTF-8"),
         ("words.txt", "<verze>\n我".encode(), "unknown section 'verze'"),
         ("words.txt", b"x" * ((1 << 20) + 1), "at most 1048576 are read"),
     ],
@@ -96,9 +116,52 @@ def test_lyrics_files_that_cant_be_read(tmp_path: Path, name: str, content: byte
     assert name in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("《故乡的雨》\n细雨敲着窗\n", "故乡的雨"),
+        ("《故乡的雨》 - 某人\n细雨敲着窗\n", "故乡的雨"),
+        ("# 故乡的雨\n\n## Verse\n细雨敲着窗\n", "故乡的雨"),
+        ("歌名：《故乡的雨》\n作词：某人\n细雨敲着窗\n", "故乡的雨"),
+        ("[ar:某人]\r\n[ti: 故乡的雨]\r\n[00:01.00]细雨敲着窗\r\n", "故乡的雨"),
+        ("[00:00.00]故乡的雨 - 某人\n[00:05.00]细雨敲着窗\n", "故乡的雨"),
+        ("[ti:]\n[00:05.00]细雨敲着窗\n", ""),
+        ("细雨敲着窗\n想起了家\n", ""),
+        ("", ""),
+    ],
+)
+def test_the_title_that_lyrics_name(tmp_path: Path, text: str, title: str) -> None:
+    assert title_of(text) == title
+    if text:
+        (tmp_path / "w.txt").write_text(text, encoding="utf-8")
+        lyrics, named = read_titled(tmp_path / "w.txt")
+        assert named == title and lyrics.lines[0] == "细雨敲着窗"
+
+
 def test_lyrics_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "w.txt").write_bytes("\ufeff<verse>\n我想家".encode())
     assert read_lyrics(tmp_path / "w.txt") == WORDS
+
+
+@pytest.mark.parametrize(
+    ("encoding", "told"),
+    [("gb18030", "GB18030"), ("gbk", "GB18030"), ("utf-16", "UTF-16"), ("utf-8", ""), ("utf-8-sig", "")],
+)
+@pytest.mark.parametrize("text", ["<verse>\n细雨敲着窗，\nyeah！", "<verse>\n細雨敲著窗\n照亮我回家"])
+def test_lyrics_in_the_encodings_of_chinese_editors(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, encoding: str, told: str
+) -> None:
+    path = tmp_path / "w.txt"
+    path.write_bytes(text.encode(encoding))
+    assert read_lyrics(path) == Lyrics.parse(text)
+    assert [m for m in caplog.messages if "isn't UTF-8" in m] == (
+        [f"the lyrics file {str(path)!r} isn't UTF-8: it was read as {told}"] if told else []
+    )
+
+
+def test_lyrics_in_markdown(tmp_path: Path) -> None:
+    (tmp_path / "w.md").write_text("# 回家\n\n## Verse\n我想家\n", encoding="utf-8")
+    assert read_titled(tmp_path / "w.md") == (WORDS, "回家")
 
 
 @pytest.mark.parametrize(

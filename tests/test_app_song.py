@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.audio import Audio, read_audio, read_tags
+from common.abc import to_abc
+from common.audio import Audio, read_audio, read_tags, write_audio
 from common.errors import AudioError
 from common.lyrics import Lyrics
 from common.score import ChordChange, Note, Score, Section
@@ -81,6 +82,32 @@ def test_an_instrumental_has_no_file_of_words(tmp_path: Path) -> None:
     assert [f.name for f in Song(tone(), silent).save(tmp_path / "a.flac")] == ["a.flac"]
 
 
+def test_a_song_removes_what_an_earlier_one_left_beside_it(tmp_path: Path) -> None:
+    recipe = {**RECIPE, "score": to_abc(score())}
+    path, silent = tmp_path / "a.flac", Song(tone(), Lyrics.parse("<intro>"), None, RECIPE)
+    Song(tone(), score().lyrics(), score(), recipe).save(path)
+    (tmp_path / "a.txt").write_text("mine", encoding="utf-8")
+    silent.save(path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.flac", "a.txt"]
+
+
+@pytest.mark.parametrize("case", ["no earlier song", "another maker's", "changed since", "own score"])
+def test_files_of_others_stay_beside_a_song(tmp_path: Path, case: str) -> None:
+    path, words, sheet = (tmp_path / name for name in ("a.flac", "a.lrc", "a.abc"))
+    if case == "another maker's":
+        write_audio(path, tone(), {"TITLE": "x"})
+    elif case != "no earlier song":
+        request = {"description": "慢歌", "own_score": case == "own score"}
+        recipe = {"request": request, "score": to_abc(score())}
+        Song(tone(), score().lyrics(), score(), recipe).save(path)
+    if case != "own score":
+        sheet.write_text("X:1", encoding="utf-8")
+    words.write_text("[00:01.00]我想家\n", encoding="utf-8")
+    kept = words.read_bytes(), sheet.read_bytes()
+    Song(tone(), Lyrics.parse("<intro>"), None, RECIPE).save(path)
+    assert (words.read_bytes(), sheet.read_bytes()) == kept
+
+
 @pytest.mark.parametrize("name", ["a.mp3", "a", "missing/a.flac"])
 def test_a_place_where_no_song_can_be_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(AudioError, match=r"\.flac|doesn't exist"):
@@ -105,8 +132,6 @@ def test_a_full_disk_leaves_nothing_behind(
 
 
 def test_recipe_of_a_foreign_file(tmp_path: Path) -> None:
-    from common.audio import write_audio
-
     write_audio(tmp_path / "a.flac", tone(), {"TITLE": "x"})
     with pytest.raises(AudioError, match="wasn't made by Baihua"):
         recipe_of(tmp_path / "a.flac")
