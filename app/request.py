@@ -19,7 +19,6 @@ from common.lyric_notations import rows
 from common.lyrics import Lyrics
 from common.pinyin import units
 from common.score import Score
-from corpus.attributes import attributes
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +124,8 @@ class Request:
 @lru_cache(maxsize=1024)
 def described_seconds(description: str) -> float | None:
     """Seconds that a description asks for, as it says them: 150 of 两分半; None where it says nothing."""
+    from corpus.attributes import attributes  # brings numpy, which --help doesn't need
+
     seconds = attributes(description).get("duration")
     return None if seconds is None else float(seconds)
 
