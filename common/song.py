@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from common.audio import Audio, read_tags, write_audio
-from common.errors import AudioError
+from common.errors import AudioError, LyricsError
 from common.lyrics import Lyrics
 from common.score import HOLD, NoteSpan, Score
 
@@ -138,9 +138,19 @@ def _left_by_song(path: Path) -> list[Path]:
     except AudioError:  # of another maker, or damaged: nothing beside it is known to be ours
         return []
     words, sheet = path.with_suffix(".lrc"), path.with_suffix(".abc")
-    left = [words] if _SIGNED in _text_of(words).splitlines() else []
+    left = [words] if _is_written_by(recipe, _text_of(words)) else []
     own_score = (recipe.get("request") or {}).get("own_score")  # may be the user's very file
     return left + ([sheet] if not own_score and _text_of(sheet) == recipe.get("score") else [])
+
+
+def _is_written_by(recipe: dict[str, Any], text: str) -> bool:
+    """Whether a `.lrc` is the song's own, its words as they were written."""
+    if _SIGNED not in text.splitlines():
+        return False
+    try:
+        return Lyrics.parse(text).lines == Lyrics.parse(str(recipe.get("lyrics", ""))).lines
+    except LyricsError:
+        return False
 
 
 def _text_of(path: Path) -> str:

@@ -83,7 +83,7 @@ def test_an_instrumental_has_no_file_of_words(tmp_path: Path) -> None:
 
 
 def test_a_song_removes_what_an_earlier_one_left_beside_it(tmp_path: Path) -> None:
-    recipe = {**RECIPE, "score": to_abc(score())}
+    recipe = {**RECIPE, "lyrics": str(score().lyrics()), "score": to_abc(score())}
     path, silent = tmp_path / "a.flac", Song(tone(), Lyrics.parse("<intro>"), None, RECIPE)
     Song(tone(), score().lyrics(), score(), recipe).save(path)
     (tmp_path / "a.txt").write_text("mine", encoding="utf-8")
@@ -91,18 +91,21 @@ def test_a_song_removes_what_an_earlier_one_left_beside_it(tmp_path: Path) -> No
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.flac", "a.txt"]
 
 
-@pytest.mark.parametrize("case", ["no earlier song", "another maker's", "changed since", "own score"])
+@pytest.mark.parametrize(
+    "case", ["no earlier song", "another maker's", "changed since", "edited words", "own score"]
+)
 def test_files_of_others_stay_beside_a_song(tmp_path: Path, case: str) -> None:
     path, words, sheet = (tmp_path / name for name in ("a.flac", "a.lrc", "a.abc"))
     if case == "another maker's":
         write_audio(path, tone(), {"TITLE": "x"})
     elif case != "no earlier song":
         request = {"description": "慢歌", "own_score": case == "own score"}
-        recipe = {"request": request, "score": to_abc(score())}
+        recipe = {"request": request, "lyrics": str(score().lyrics()), "score": to_abc(score())}
         Song(tone(), score().lyrics(), score(), recipe).save(path)
     if case != "own score":
         sheet.write_text("X:1", encoding="utf-8")
-    words.write_text("[00:01.00]我想家\n", encoding="utf-8")
+    edited = words.read_text(encoding="utf-8") + "[00:09.00]加一行\n" if case == "edited words" else ""
+    words.write_text(edited or "[00:01.00]我想家\n", encoding="utf-8")
     kept = words.read_bytes(), sheet.read_bytes()
     Song(tone(), Lyrics.parse("<intro>"), None, RECIPE).save(path)
     assert (words.read_bytes(), sheet.read_bytes()) == kept
