@@ -23,6 +23,7 @@ from app.folder import DEMO, check
 from app.request import Request, title_of
 from common.errors import LyricsError, ManifestError, RequestError, SongError
 from common.lyrics import Lyrics
+from common.quiet import without_kernel_warning
 
 if TYPE_CHECKING:
     from app.pipeline import SongPipeline
@@ -173,7 +174,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise RequestError(f"at least one seed is needed, but got {args.seeds}")
         prompts = read_prompts(args.prompts)
         folder = check(args.model)
-        from app.pipeline import SongPipeline
+        with without_kernel_warning():
+            from app.pipeline import SongPipeline
 
         failures = run(SongPipeline.from_pretrained(folder), prompts, args.out, args.seeds)
     except SongError as error:

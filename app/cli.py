@@ -8,7 +8,6 @@ whole or absent. Heavy imports live inside the commands, so that `--help` answer
 
 import argparse
 import contextlib
-import logging
 import os
 import re
 import sys
@@ -31,6 +30,7 @@ from app.request import (
 )
 from app.telling import overheard
 from common.errors import AudioError, RequestError, SongError, refusal
+from common.quiet import without_kernel_warning
 
 if TYPE_CHECKING:
     from app.pipeline import SongPipeline
@@ -273,19 +273,14 @@ def _named(name: str, option: str) -> Path:
 def _load(model: str) -> "SongPipeline":
     """The pipeline; the folder is checked before the slow imports, so that a typo is told at once."""
     folder = check(model)
-    _hush()
     _say("loading the models …")
     from transformers.utils.logging import disable_progress_bar
 
-    from app.pipeline import SongPipeline
+    with without_kernel_warning():
+        from app.pipeline import SongPipeline
 
     disable_progress_bar()  # ours is enough
     return SongPipeline.from_pretrained(folder)
-
-
-def _hush() -> None:
-    """diffusers imports bitsandbytes, which warns of a faster kernel; only QLoRA would use it."""
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 # ---- files -------------------------------------------------------------------------------------

@@ -9,13 +9,12 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-from functools import cache
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from common.description import cut, parted, simplified
-from common.numerals import numeral
+from common.numerals import numeral, spoken
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # The marks at which `common.description.fragments` ends a fragment, and others that part words; a
@@ -85,31 +84,19 @@ def _numbers(text: str) -> str:
     text = re.sub(r"(?<!\d)19(?=[2-9]0年代)", "", text)
     text = _METRE.sub(lambda m: numeral(int(m[1])) + numeral(int(m[2])) if m[1] else m[4] + m[3], text)
     text = _IN_NUMERALS.sub(_numeral, text)
-    text = _BARS.sub(lambda match: str(_values()[match[0]]), text)
+    text = _BARS.sub(lambda match: str(spoken(400)[match[0]]), text)
     text = _FOUR_BARS.sub("四", text)
     return _SPELT.sub(_digits, text)
 
 
 def _digits(match: re.Match[str]) -> str:
-    value = _values().get(match[0], 0)
+    value = spoken(400).get(match[0], 0)
     return str(value) if value >= 10 else match[0]  # 两拍 and 三拍 are no tempo
 
 
 def _numeral(match: re.Match[str]) -> str:
     counted = match.string[match.end() : match.end() + 1] == "岁"
     return "两" if counted and match[0] == "2" else numeral(int(match[0]))
-
-
-@cache
-def _values() -> dict[str, int]:
-    """Numerals as they are written or said: 110 is 一百一十 or 一百一, 12 is 十二."""
-    values: dict[str, int] = {"两": 2}
-    for value in range(2, 400):
-        whole = numeral(value)
-        values[whole] = value
-        if value >= 110 and value % 10 == 0 and value % 100:
-            values[whole.removesuffix("十")] = value
-    return values
 
 
 # ---- tokens --------------------------------------------------------------------------------

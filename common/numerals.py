@@ -6,6 +6,7 @@ beside letters (`MP3`), and the tone of a reading (`绿{lü4}`).
 """
 
 import re
+from functools import cache
 
 _DIGITS = "零一二三四五六七八九"
 _MOST_DIGITS = 8  # of a number that has a name
@@ -79,6 +80,18 @@ def numeral(value: int) -> str:
         zero = "零" if low and low < 1000 else ""
         return head + zero + (_below(low) if low else "")
     return _below(low)
+
+
+@cache
+def spoken(below: int) -> dict[str, int]:
+    """Numerals from 2 on as they are written or said: 110 is 一百一十 or 一百一, 12 is 十二."""
+    values: dict[str, int] = {"两": 2}
+    for value in range(2, below):
+        whole = numeral(value)
+        values[whole] = value
+        if value >= 110 and value % 10 == 0 and value % 100:
+            values[whole.removesuffix("十")] = value
+    return values
 
 
 def _below(value: int) -> str:

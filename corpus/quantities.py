@@ -5,6 +5,8 @@ Chinese and Arabic figures: 每分钟八十拍, 速度一百二, 90bpm; 降B小�
 
 import re
 
+from common.numerals import spoken
+
 _DIGITS = {c: n for n, c in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
 _HAN = "零〇一二两三四五六七八九十百"
 _NUMBER = rf"(?:\d+(?:\.\d+)?|[{_HAN}]+)"
@@ -20,27 +22,14 @@ _BPM = re.compile(
 _SLOWEST = 10.0  # beats a minute that a number may mean at all
 
 
-def number(text: str) -> float:
-    """The value of a number in Arabic or Chinese figures: 八十 is 80, 一百二 is 120.
-
-    Raises:
-        ValueError: it can't be read.
-    """
+def number(text: str) -> float | None:
+    """The value of Arabic or Chinese figures: 八十 is 80, 一百二 is 120; None where they are no number."""
     if re.fullmatch(r"\d+(?:\.\d+)?", text):
         return float(text)
-    if not re.fullmatch(rf"[{_HAN}]+", text):
-        raise ValueError(f"{text!r} is no number")
-    if not set(text) & set("十百"):
-        return float("".join(str(_DIGITS[c]) for c in text))
-    total, digit, unit = 0, 0, 1
-    for character in text:
-        if character in _DIGITS:
-            digit = _DIGITS[character]
-            unit = 1 if digit == 0 else unit
-        else:
-            unit = 100 if character == "百" else 10
-            total, digit = total + max(1, digit) * unit, 0
-    return float(total + digit * (10 if unit == 100 and text[-2:-1] == "百" else 1))
+    found = spoken(1000).get(text.replace("两百", "二百"))
+    if found is None and text and set(text) <= _DIGITS.keys():
+        return float("".join(str(_DIGITS[character]) for character in text))
+    return found
 
 
 def tempo(text: str) -> float | None:
@@ -49,8 +38,8 @@ def tempo(text: str) -> float | None:
         figures = match[1] or match[2]
         if figures in ("四四", "二四", "八三", "八六"):  # 四四拍 is a metre
             continue
-        if (value := number(figures)) >= _SLOWEST:
-            return value
+        if (value := number(figures)) is not None and value >= _SLOWEST:
+            return float(value)
     return None
 
 
@@ -92,24 +81,32 @@ def key(text: str) -> tuple[str, str] | None:
 # Neither 每分钟80拍 nor 三分钟热度, 最后一分钟, 五分钟后.
 _DURATION = re.compile(
     rf"(?<![每后这那/第{_HAN}\d.:])(?:"
-    rf"({_NUMBER})\s*(?:分钟?|min(?:ute)?s?(?![a-z]))\s*(半|(?:零|{_NUMBER})\s*秒)"
-    rf"|({_NUMBER})\s*个?(半)?\s*(?:分钟|min(?:ute)?s?(?![a-z]))"
-    rf"|(半)分钟"
-    rf"|({_NUMBER})\s*(?:秒钟?|sec(?:ond)?s?(?![a-z])))(?!热度|之?后|之?前|[之以]?内|就|的路|拍)",
+    rf"(?P<minutes>{_NUMBER})\s*(?:分钟?|min(?:ute)?s?(?![a-z]))\s*(?P<rest>半|(?:零|{_NUMBER})\s*秒)"
+    rf"|(?P<whole>{_NUMBER})\s*个?(?P<half>半)?\s*(?:分钟|min(?:ute)?s?(?![a-z]))"
+    rf"|(?P<half_minute>半)分钟"
+    rf"|(?P<seconds>{_NUMBER})\s*(?:秒钟?|sec(?:ond)?s?(?![a-z])))(?!热度|之?后|之?前|[之以]?内|就|的路|拍)",
     re.IGNORECASE,
 )
+# 前奏10秒, 10秒的前奏, 等了三分钟: of a part of the song, or of what it tells.
+_PART = "[前间尾过]奏|副歌|主歌|开头|结尾|solo"
+_PART_BEFORE = re.compile(rf"(?:{_PART}|[了等晚差过剩])[^，,。；;]{{0,4}}$", re.IGNORECASE)
+_PART_AFTER = re.compile(rf"\s*的?(?:{_PART}|等待|沉默|距离|时间|爱)", re.IGNORECASE)
 
 
 def duration(text: str) -> float | None:
     """Seconds that a normalised text asks for: 两分半 is 150; None where it names none."""
-    match = _DURATION.search(text)
-    if not match:
-        return None
-    minutes, rest, whole, half, half_minute, seconds = match.groups()
-    if half_minute:
+    for match in _DURATION.finditer(text):
+        if not _PART_BEFORE.search(text[: match.start()]) and not _PART_AFTER.match(text, match.end()):
+            return _seconds(match)
+    return None
+
+
+def _seconds(match: re.Match[str]) -> float | None:
+    if match["half_minute"]:
         return 30.0
-    if seconds:
-        return number(seconds)
-    if whole:
-        return 60 * number(whole) + (30 if half else 0)
-    return 60 * number(minutes) + (30 if rest == "半" else number(rest.rstrip("秒").strip()))
+    if match["seconds"]:
+        return number(match["seconds"])
+    rest = match["rest"]
+    more = 30.0 if rest == "半" or match["half"] else number(rest.rstrip("秒").strip()) if rest else 0.0
+    minutes = number(match["minutes"] or match["whole"])
+    return None if minutes is None or more is None else 60 * minutes + more

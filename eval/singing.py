@@ -10,10 +10,10 @@ import numpy as np
 
 from common.audio import Audio
 from eval import recognisers
+from eval.ctc import BLANK
 from eval.hearing import RATE
 from eval.syllables import features, model
 
-_BLANK = 0  # the token of frames without a syllable
 _LEAST = 0.95  # of instrumentals and of songs, each weighing half, that have to lie on their side
 _SOFTNESS = 0.03  # of the share of sung frames
 
@@ -26,7 +26,7 @@ def _network() -> model.Network:
 def sung_share(samples: np.ndarray) -> float:
     """The mean probability of a syllable over the frames of mono samples (time,) at 22,050 Hz: 0 … 1."""
     heard = _network().listen(features.mono(Audio(samples[None].astype(np.float32), RATE)))
-    return float(1 - heard[:, _BLANK].exp().mean())
+    return float(1 - heard[:, BLANK].exp().mean())
 
 
 def parting(shares: np.ndarray, silent: np.ndarray) -> float | None:

@@ -6,7 +6,7 @@ heartbreak. A child's song, and one in a clear mood, keep away from what doesn't
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from common.description import normalise, simplified
@@ -93,24 +93,22 @@ def is_to_be_sung(description: str) -> bool:
 
 def occasion(description: str) -> tuple[str, Occasion] | None:
     """The occasion that a description names, with the word that named it; None where there is none."""
-    text = simplified(normalise(description)).lower()
-    for one in OCCASIONS:
-        for word in one.words:
-            if word in text and not _REFUSED.search(text[: text.index(word)]):
-                return word, one
-    return None
+    return next(((word, one) for word, one, refused in _named(description) if not refused), None)
 
 
 def refused_themes(description: str) -> frozenset[str]:
     """The themes of the occasions that a description refuses: 不要写爱情."""
+    return frozenset(theme for _, one, refused in _named(description) if refused for theme in one.themes)
+
+
+def _named(description: str) -> Iterator[tuple[str, Occasion, bool]]:
+    """(word, its occasion, whether it is refused) of each word of a description; Latin words are whole."""
     text = simplified(normalise(description)).lower()
-    refused = (
-        one.themes
-        for one in OCCASIONS
-        for word in one.words
-        if word in text and _REFUSED.search(text[: text.index(word)])
-    )
-    return frozenset(theme for themes in refused for theme in themes)
+    for one in OCCASIONS:
+        for word in one.words:
+            whole = rf"(?<![a-z]){word}(?![a-z])" if word.isascii() else word
+            if found := re.search(whole, text):
+                yield word, one, bool(_REFUSED.search(text[: found.start()]))
 
 
 def is_for_children(description: str) -> bool:

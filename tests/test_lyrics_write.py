@@ -330,6 +330,12 @@ def test_only_who_is_named_plays() -> None:
     assert wishes["harmony"] == "钢琴" and wishes["lead"] == ("钢琴",)
 
 
+def test_latin_words_of_occasions_are_whole() -> None:
+    for text, found in (("a love song", "love"), ("Lullaby in clover", "lullaby"), ("lovely clover", None)):
+        named = occasion(text)
+        assert (named and named[0]) == found
+
+
 def test_who_has_the_tune() -> None:
     def players(text: str, **fixed: object) -> tuple[object, object]:
         found = wishes_of(text, fixed)

@@ -405,6 +405,14 @@ def test_a_tiny_codec_overfits_a_second(tmp_path: Path) -> None:
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
 
 
+@pytest.mark.parametrize(
+    "more", [["--smooth", "1", "--calibration", "0"], ["--kind", "ear", "--distil", "1"]]
+)
+def test_axes_are_chosen_in_a_calibration(songs: Path, tmp_path: Path, more: list[str]) -> None:
+    with pytest.raises(ConfigError, match="axes of a spectral codec"):
+        config("spectral", songs, tmp_path, "--max_steps", "1", *more)
+
+
 def test_what_scores_say_of_crops(tmp_path: Path) -> None:
     score = sheet(3, duration=12.0).score
     codec = SpectralVAE(latent_dim=4, width=4, depth=1, expansion=1)

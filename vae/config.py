@@ -142,6 +142,8 @@ class TrainConfig:
             raise ConfigError("a codec that goes on from `start` keeps its encoder: set calibration to 0")
         if self.smooth < 0 or self.distil < 0:
             raise ConfigError(f"smooth and distil are at least 0, but got {self.smooth} and {self.distil}")
+        if (self.smooth or self.distil) and (self.kind != "spectral" or not self.calibration):
+            raise ConfigError("smooth and distil choose the axes of a spectral codec, in its calibration")
         if self.seconds <= 0 or self.batch_size < 1 or self.accumulation < 1:
             raise ConfigError(
                 f"crops need a length: got {self.accumulation} × {self.batch_size} crops of {self.seconds} s"

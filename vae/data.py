@@ -132,7 +132,7 @@ class Crops:
         )
 
     def places(self, size: int, part: slice, *place: object) -> list[tuple[SongFile, float]]:
-        """The song of each crop of `batch` and where it begins in it, in seconds."""
+        """The song of each crop of `batch` and where it begins in it, in seconds, if the song can be read."""
         picks, starts = self._draw(size, place)
         return [(self.songs[pick], start) for _, pick, start in _of(picks, starts, part)]
 

@@ -52,6 +52,8 @@ from vae.spectral import SpectralVAE
 
 logger = logging.getLogger(__name__)
 
+_CALIBRATED = 4.0  # seconds of a crop for the closed form
+
 
 class DivergedError(SongError):
     """A loss or a gradient isn't finite: the training can't go on from here."""
@@ -180,10 +182,10 @@ def begin(objective: Objective, crops: Crops, config: TrainConfig) -> None:
     if not isinstance(objective, SpectralObjective) or not config.calibration:
         return
     rate = objective.codec.sample_rate
-    long = Crops(crops.songs, 4 * rate, rate, config.seed)
+    long = Crops(crops.songs, round(_CALIBRATED * rate), rate, config.seed)
     of = (config.calibration, slice(0, config.calibration), "calibration")
     wavs = long.batch(*of)
-    told = scores_at(long.places(*of), objective.codec, 4.0) if config.distil else []
+    told = scores_at(long.places(*of), objective.codec, _CALIBRATED) if config.distil else []
     found = objective.codec.calibrate(list(wavs), config.smooth, told, config.distil)
     logger.info("calibrated: %s", {k: round(v, 4) for k, v in found.items()})
 
