@@ -151,7 +151,8 @@ class Vocabulary:
         try:
             found = cls(PreTrainedTokenizerFast.from_pretrained(str(folder)))
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{folder} holds no tokenizer: {error}") from error
+            reason = " ".join(str(error).split())  # transformers' has several lines
+            raise CheckpointError(f"{folder} holds no tokenizer: {reason}") from error
         # The tables of the corpus may have grown since (genres, grooves, themes): only the grammar's
         # own words have to be there.
         missing = [word for word in words() if word not in found.ids and not _from_tables(word)]

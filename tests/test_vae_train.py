@@ -406,6 +406,17 @@ def test_a_tiny_codec_overfits_a_second(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("subframes", 0, "subframes is at least 1"), ("latent_dim", 500, "latent_dim is at most the 171")],
+)
+def test_a_size_that_no_codec_has_is_refused(
+    songs: Path, tmp_path: Path, name: str, value: int, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        train(config("spectral", songs, tmp_path, "--max_steps", "0", f"--spectral.{name}", str(value)))
+
+
+@pytest.mark.parametrize(
     "more", [["--smooth", "1", "--calibration", "0"], ["--kind", "ear", "--distil", "1"]]
 )
 def test_axes_are_chosen_in_a_calibration(songs: Path, tmp_path: Path, more: list[str]) -> None:

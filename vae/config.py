@@ -19,6 +19,10 @@ class SpectralSize:
     iterations: int = 16  # of fast Griffin–Lim when decoding
     subframes: int = 2  # STFTs of a latent, 512 samples apart
 
+    def __post_init__(self) -> None:
+        check_least(self, 1, "latent_dim", "width", "expansion", "subframes")
+        check_least(self, 0, "depth", "posterior_std", "iterations")
+
 
 @dataclass(frozen=True)
 class SpectralWeights:

@@ -25,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.errors import ConfigError
 from vae.analysis import HOP, LONG, SHORT, Analysis
 from vae.phase import frame_transform, griffin_lim, overlap_add, to_phase, turns
 from vae.posterior import Posterior, check_stereo
@@ -88,6 +89,8 @@ class SpectralVAE(ModelMixin, ConfigMixin):
         posterior_std: noise on the latents in training, in units of their overall deviation.
         iterations: of fast Griffin–Lim.
         subframes: STFTs of a latent, 512 samples apart: 2 make latents at 43 Hz, 4 at 21.5 Hz.
+    Raises:
+        ConfigError: there are more latents than features.
     """
 
     @register_to_config
@@ -110,6 +113,10 @@ class SpectralVAE(ModelMixin, ConfigMixin):
         self.hop_length = HOP * subframes
         self.floor, self.posterior_std, self.iterations = floor, posterior_std, iterations
         self.analysis = Analysis(sample_rate, subframes, n_mels, n_width, floor)
+        if latent_dim > self.analysis.size:
+            raise ConfigError(
+                f"latent_dim is at most the {self.analysis.size} features, but got {latent_dim}"
+            )
         self.encoder = nn.Linear(self.analysis.size, latent_dim).requires_grad_(False)
         self.decoder = MagnitudeDecoder(latent_dim, subframes, width, depth, expansion)
 
