@@ -69,7 +69,7 @@ class Batch:
     sung: Tensor  # (W, ceil(frames / 2)) the phone of every second frame, or corpus.sung.UNKNOWN
     owner: Tensor  # (W,) row of the song
     holds: Tensor  # (n, n · processes) bool: text i of this process holds for song j of all
-    named: Tensor  # (n, values) of 0 and 1: the labels that each text names
+    named: Tensor  # (n, values) of 0 … 1: the labels that each text names
     known: Tensor  # (n, values): the labels of each song
 
 
@@ -159,7 +159,7 @@ class Pairs(Dataset[Batch]):
         return Pairs(self.records, self.files, self.audio, alone, self.seed, augment=self.augment)[0]
 
     def said(self, most: int) -> tuple[list[str], Tensor]:
-        """One text of each song, at most so many, and (n, values) of 0 and 1: the labels that each names."""
+        """One text of each song, at most so many, and (n, values) of 0 … 1: the labels that each names."""
         some = range(min(most, len(self.records)))
         texts = [self.teller.say(song, generator(self.seed, "said", song))[0] for song in some]
         return texts, torch.tensor([self.labels.row(of_text(text)) for text in texts])

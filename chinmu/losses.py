@@ -107,3 +107,8 @@ def agreement(text: Tensor, audio: Tensor, holds: Tensor | None = None) -> Tenso
         return (best == torch.arange(len(text), device=text.device)).float().mean()
     holds = holds | torch.eye(len(text), dtype=torch.bool, device=holds.device)
     return holds.gather(1, best[:, None]).float().mean()
+
+
+def kept(vectors: Tensor, before: Tensor) -> Tensor:
+    """How far vectors have left where they were: the mean of 1 − cosine; unit vectors (N, D) both."""
+    return (1 - (vectors * before).sum(-1)).mean()

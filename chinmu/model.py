@@ -26,7 +26,7 @@ from chinmu import clap
 from chinmu.audio import HTSAT, Standard, build_tower
 from chinmu.config import AudioConfig, ChinMuConfig, ModelConfig, TextConfig
 from chinmu.features import features
-from chinmu.text import canonical, parts, tidy
+from chinmu.text import canonical, parts, tidy, with_characters
 from common.audio import Audio, resample
 from common.description import fragments
 from common.errors import AudioError, CheckpointError, ConfigError, RequestError
@@ -150,10 +150,11 @@ class ChinMu(PreTrainedModel):
         """
         order = mask.sum(1).argsort(stable=True)
         groups = order.split(max(1, -(-len(order) // _LENGTH_GROUPS)))
-        pooled = torch.cat([self._pooled(ids[group], mask[group]) for group in groups])
+        pooled = torch.cat([self.pooled(ids[group], mask[group]) for group in groups])
         return _unit(self.text_projection(pooled[order.argsort()]))
 
-    def _pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """What the text tower makes of texts (N, L) before the projection: (N, hidden size)."""
         length = int(mask.sum(1).max())
         ids, mask = ids[:, :length], mask[:, :length]
         states = self.text_tower(input_ids=ids, attention_mask=mask).last_hidden_state
@@ -194,7 +195,7 @@ class ChinMu(PreTrainedModel):
             self.audio_tower.measure(windows)
         # One pass, undivided: each layer measures what the ones before it, already set, give it.
         ids, mask = self.tokenize(texts)
-        self.text_projection(self._pooled(ids, mask))
+        self.text_projection(self.pooled(ids, mask))
         self.audio_projection(self.audio_tower(windows))
         for layer in layers:
             layer.measuring = False
@@ -228,6 +229,25 @@ class ChinMu(PreTrainedModel):
             else:  # the projection's inputs: what the words add comes last
                 value.fill_(1.0 if name.endswith("deviation") else 0.0)
                 value[..., : own[name].shape[-1]] = own[name]
+        return grown
+
+    def knowing(self, characters: str) -> "ChinMu":
+        """A copy whose tokenizer knows further characters; they begin as the unknown one, so that it says
+        the same of every text at first. A tokenizer of words or their parts stays as it is.
+        """
+        assert self.tokenizer is not None, "a model that reads has its tokenizer"
+        if not self._by_character:
+            return self
+        tokenizer = with_characters(self.tokenizer, characters)
+        text = self.config.text | {"encoder": self.config.text["encoder"] | {"vocab_size": len(tokenizer)}}
+        grown = ChinMu(ChinMuConfig.from_dict(self.config.to_dict() | {"text": text}), tokenizer)
+        own = self.state_dict()
+        for name, value in grown.state_dict().items():
+            if own[name].shape == value.shape:
+                value.copy_(own[name])
+            else:  # the vectors of characters
+                value.copy_(own[name][self.tokenizer.unk_token_id].expand_as(value))
+                value[: len(own[name])] = own[name]
         return grown
 
     # ---- use -----------------------------------------------------------------------------

@@ -8,39 +8,58 @@ them. Prototypes aren't part of the model: nothing of them is used afterwards.
 Source: Movshovitz-Attias 2017 (proxy losses). Differs: one set of proxies for two modalities.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.theory import Key
+from common.theory import NOTE_NAMES, Key
 from corpus.attributes import attributes, tempo_class
 from corpus.record import SongRecord
 
-KINDS = ("genre", "singer", "mood", "theme", "tempo_class", "mode", "instruments")
+KINDS = ("genre", "singer", "mood", "theme", "tempo_class", "mode", "instruments", "tonic", "tempo")
+Labels = Mapping[str, Mapping[str, float]]  # by kind: how much each value counts
+
+_SLOWEST, _RATIO = 40.0, 1.03  # values of `tempo` are this far apart: 40, 41.2, 42.4 … BPM
 
 
-def of_song(record: SongRecord) -> dict[str, tuple[str, ...]]:
+def of_song(record: SongRecord) -> Labels:
     """The labels that are known of a song and can be heard in it."""
-    values: dict[str, Any] = {
-        "genre": record.genre,
-        "singer": record.singer,
-        "mood": record.mood,
-        "theme": None if record.singer == "none" else record.theme,  # it is in the words
-        "tempo_class": tempo_class(record.tempo) if record.tempo else None,
-        "mode": Key.parse(record.key).family if record.key else None,
-    }
-    known = {kind: (value,) for kind, value in values.items() if value is not None}
-    return known | ({"instruments": tuple(record.instruments)} if record.instruments else {})
+    theme = None if record.singer == "none" else record.theme  # it is in the words
+    known = {"genre": record.genre, "singer": record.singer, "mood": record.mood, "theme": theme}
+    return _labels(known, record.tempo, record.key, record.instruments)
 
 
-def of_text(text: str) -> dict[str, tuple[str, ...]]:
+def of_text(text: str) -> Labels:
     """The labels that a text names."""
     named: dict[str, Any] = dict(attributes(text))
-    labels = {kind: (named[kind],) for kind in KINDS if kind in named and kind != "instruments"}
-    return labels | ({"instruments": tuple(named["instruments"])} if "instruments" in named else {})
+    known = {kind: named.get(kind) for kind in ("genre", "singer", "mood", "theme", "tempo_class", "mode")}
+    return _labels(known, named.get("tempo"), named.get("key"), named.get("instruments"))
+
+
+def _labels(
+    named: Mapping[str, str | None], bpm: float | None, key: str | None, instruments: Sequence[str] | None
+) -> Labels:
+    """Every kind of label, of what is known."""
+    labels: dict[str, dict[str, float]] = {kind: {v: 1.0} for kind, v in named.items() if v is not None}
+    if bpm:
+        labels |= {"tempo_class": {tempo_class(bpm): 1.0}, "tempo": _beside(bpm)}
+    if key:
+        parsed = Key.parse(key)
+        labels |= {"mode": {parsed.family: 1.0}, "tonic": {NOTE_NAMES[parsed.tonic]: 1.0}}
+    if instruments:
+        labels["instruments"] = dict.fromkeys(instruments, 1.0)
+    return labels
+
+
+def _beside(bpm: float) -> dict[str, float]:
+    """The two values of `tempo` that a tempo lies between, the nearer one more: near tempi share them."""
+    place = math.log(bpm / _SLOWEST) / math.log(_RATIO)
+    below = math.floor(place)
+    return {f"{below + k:03d}": share for k, share in ((0, below + 1 - place), (1, place - below)) if share}
 
 
 class Vocabulary:
@@ -63,13 +82,13 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.columns)
 
-    def row(self, labels: dict[str, tuple[str, ...]]) -> list[float]:
-        """1 at every value that is named, 0 elsewhere; values of no song are left out."""
+    def row(self, labels: Labels) -> list[float]:
+        """How much each value counts, 0 where it isn't named; values of no song are left out."""
         row = [0.0] * len(self)
         for kind, values in labels.items():
-            for value in values:
+            for value, share in values.items():
                 if (kind, value) in self.columns:
-                    row[self.columns[kind, value]] = 1.0
+                    row[self.columns[kind, value]] = share
         return row
 
 
@@ -90,7 +109,7 @@ class Prototypes(nn.Module):
 
         Args:
             texts: unit vectors (N, dim).
-            named: (N, values) of 0 and 1, the values that each text names.
+            named: (N, values), how much each value counts that a text names.
         """
         if not named.shape[1]:
             return
@@ -103,7 +122,7 @@ class Prototypes(nn.Module):
 
         Args:
             vectors: unit vectors (N, dim) of texts or songs.
-            targets: (N, values) of 0 and 1; a row that names nothing of a kind doesn't count in it.
+            targets: (N, values) of 0 … 1; a row that names nothing of a kind doesn't count in it.
         """
         logits = self.scale * vectors.float() @ F.normalize(self.vectors, dim=-1).T
         losses = [

@@ -5,13 +5,14 @@ parts, traditional characters, emoji, and the ways to write a number (`canonical
 corpus are a fixed point of it.
 """
 
+import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from common.description import cut, parted, simplified
 from common.numerals import numeral, spoken
@@ -117,6 +118,10 @@ def character_tokenizer(texts: Iterable[str], least: int = 1, longest: int = 256
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
+    return _wrapped(tokenizer, longest)
+
+
+def _wrapped(tokenizer: Tokenizer, longest: int) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         model_max_length=longest,
@@ -126,6 +131,15 @@ def character_tokenizer(texts: Iterable[str], least: int = 1, longest: int = 256
         sep_token="[SEP]",
         mask_token="[MASK]",
     )
+
+
+def with_characters(tokenizer: PreTrainedTokenizerBase, characters: Iterable[str]) -> PreTrainedTokenizerFast:
+    """A tokenizer of characters that knows further ones, behind those that it knew."""
+    own = tokenizer.get_vocab()
+    new = sorted({c for c in characters if not c.isspace()} - own.keys())
+    settings = json.loads(tokenizer.backend_tokenizer.to_str())  # type: ignore[attr-defined]
+    settings["model"]["vocab"] = own | {c: len(own) + k for k, c in enumerate(new)}
+    return _wrapped(Tokenizer.from_str(json.dumps(settings)), tokenizer.model_max_length)
 
 
 def parts(text: str, tokens: int, longest: int) -> list[str]:

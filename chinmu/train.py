@@ -29,6 +29,8 @@ from torch import Tensor
 from chinmu import losses
 from chinmu.config import ModelConfig
 from chinmu.data import Batch, DataConfig, Pairs, all_texts, batches, cache, pieces
+from chinmu.meaning import Meanings
+from chinmu.meaning import read as read_words
 from chinmu.model import ChinMu, build
 from chinmu.prototypes import Prototypes
 from chinmu.sung import spelling
@@ -61,6 +63,8 @@ class TrainConfig:
     also: tuple[str, ...] = ()  # JSONL files of further training songs
     valid: str | None = None  # JSONL of held-out songs for the validation loss
     init: str | None = None  # folder of a trained ChinMu to begin from, with its sizes and its tokenizer
+    # Word vectors (word2vec) that teach the text tower words which no description says (chinmu.meaning).
+    words: str | None = None
     only: tuple[str, ...] = ()  # parts that are trained, such as audio_tower; the rest stays as it is
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -72,6 +76,10 @@ class TrainConfig:
     label_weight: float = 1.0  # of the loss on labels that songs have and texts name (chinmu.prototypes)
     spread_weight: float = 5.0  # of the loss on vectors that are all alike (losses.spread)
     sung_weight: float = 1.0  # of the loss on phones that are sung, where model.audio.sung listens to them
+    words_weight: float = 1.0  # of the loss on words' vectors
+    words_most: int = 60_000  # of the most frequent words of the file
+    words_batch: int = 192  # words in each process's step
+    keep_weight: float = 0.0  # of the loss on text vectors that leave those of `init`, which others rely on
     # Other songs for which a text holds as well: they share the target, are left out, or count as wrong.
     others: Literal["soft", "masked", "wrong"] = "soft"
     share: float = 1.0  # soft: their weight beside the pair's 1 (losses.targets)
@@ -91,6 +99,14 @@ class TrainConfig:
         check_training(self, ema="ema_decay", warmup="warmup_steps", every="log_steps")
         check_least(self, 0, "valid_minutes")
         check_least(self, 1, "valid_batches")
+        check_least(self, 0, "keep_weight", "words_weight")
+        check_least(self, 1, "words_most", "words_batch")
+        if self.keep_weight and self.init is None:
+            raise ConfigError("keep_weight keeps text vectors near those of a model to begin from: name init")
+        if self.words and self.only and not any(part.startswith("text") for part in self.only):
+            raise ConfigError(
+                "words teach the text tower, which isn't among the parts that are trained: only"
+            )
         if not 0 <= self.share <= 1:
             raise ConfigError(f"share is between 0 and 1, but got {self.share}")
         if self.chunk is not None and self.chunk < 1:
@@ -102,6 +118,8 @@ class State(training.State[TrainConfig, ChinMu]):
     """Everything alive in training."""
 
     prototypes: Prototypes  # wrapped as the model is
+    before: ChinMu | None = None  # the model begun from, where its text vectors are to be kept
+    meanings: Meanings | None = None  # wrapped as the model is
 
 
 def prepare(config: TrainConfig, accelerator: Accelerator, pairs: Pairs) -> State:
@@ -111,7 +129,9 @@ def prepare(config: TrainConfig, accelerator: Accelerator, pairs: Pairs) -> Stat
         CheckpointError: the model to begin from, or the checkpoint, can't be read.
         ConfigError: the model lacks a part that is to be trained.
     """
-    model = begun(config, pairs)
+    known = None if config.words is None else read_words(config.words, config.words_most)
+    model = begun(config, pairs, "" if known is None else "".join(known.words))
+    meanings = None if known is None else Meanings(known, model.text_tower.config.hidden_size)
     train_only(model, config.only)
     prototypes = Prototypes(pairs.labels, config.model.dim)
     if config.init is not None:
@@ -122,20 +142,27 @@ def prepare(config: TrainConfig, accelerator: Accelerator, pairs: Pairs) -> Stat
         *decay_groups(model, config.weight_decay),
         {"params": [prototypes.vectors], "weight_decay": 0.0},
     ]
+    if meanings is not None:
+        groups += decay_groups(meanings, config.weight_decay)
     optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))
     ema = EMA(model, config.ema_decay)
     model, prototypes, optimizer = accelerator.prepare(model, prototypes, optimizer)
+    meanings = None if meanings is None else accelerator.prepare(meanings)
     ema.weights = {k: v.to(accelerator.device) for k, v in ema.weights.items()}
     accelerator.register_for_checkpointing(ema)
     run = Run(accelerator, config.out, config, max_minutes=config.max_minutes, max_steps=config.max_steps)
     run.restore()
-    return State(config, accelerator, run, model, optimizer, ema, prototypes)
+    before = None
+    if config.init is not None and config.keep_weight:
+        before = ChinMu.from_pretrained(config.init).requires_grad_(False).to(accelerator.device)  # type: ignore[arg-type]
+    return State(config, accelerator, run, model, optimizer, ema, prototypes, before, meanings)
 
 
-def begun(config: TrainConfig, pairs: Pairs) -> ChinMu:
+def begun(config: TrainConfig, pairs: Pairs, characters: str = "") -> ChinMu:
     """The trained model to go on from, or a new one, its tower outputs standardised on the first batch.
 
-    A trained model that doesn't listen to what is sung learns it where the configuration asks for it.
+    Its tokenizer knows the given characters too. A trained model that doesn't listen to what is sung learns
+    it where the configuration asks for it.
     """
     torch.manual_seed(derive_seed(config.seed, "weights"))
     if config.init is not None:
@@ -149,11 +176,11 @@ def begun(config: TrainConfig, pairs: Pairs) -> ChinMu:
                 f"the ChinMu in {config.init} has another model.audio.{differs[0]}: {heard[differs[0]]} "
                 f"instead of {wanted[differs[0]]}"
             )
-        return model
+        return model.knowing(characters) if characters else model
     tokenizer = None
     if config.model.text.pretrained is None:
         texts = all_texts(pairs.teller, config.seed)
-        tokenizer = character_tokenizer(texts, longest=config.model.text.longest)
+        tokenizer = character_tokenizer([*texts, characters], longest=config.model.text.longest)
     model = build(config.model, tokenizer)
     first = pairs.opening()
     model.calibrate(first.texts, first.windows)
@@ -190,7 +217,14 @@ def objective(state: State, batch: Batch, vectors: Vectors) -> tuple[Tensor, dic
     # One call for both, as data-parallel training wants a module called once a step.
     parts["loss/labels"] = state.prototypes(torch.cat([text, audio]), torch.cat([named, known]))
     parts["loss/spread"] = losses.spread(text) + losses.spread(audio)
-    weights = {"loss/labels": config.label_weight, "loss/spread": config.spread_weight}
+    if state.before is not None:
+        old = state.before.text_vectors(*state.before.tokenize(batch.texts))
+        parts["loss/kept"] = losses.kept(text, losses.gather(old))
+    weights = {
+        "loss/labels": config.label_weight,
+        "loss/spread": config.spread_weight,
+        "loss/kept": config.keep_weight,
+    }
     total = torch.stack([weights.get(name, 1.0) * part for name, part in parts.items()]).sum()
     report = {name: float(part.detach()) for name, part in parts.items()}
     report["train/top1"] = float(losses.agreement(text.detach(), audio.detach(), holds))
@@ -222,17 +256,30 @@ def known_frames(state: State, batch: Batch) -> Tensor:
     return state.accelerator.reduce(count, reduction="sum")  # type: ignore[no-any-return]
 
 
+def meant(state: State) -> Tensor | float:
+    """This process's part of the loss on words' vectors; its own words, a mean over processes."""
+    if state.meanings is None:
+        return 0.0
+    config, number = state.config, state.accelerator.process_index
+    drawn = state.accelerator.unwrap_model(state.meanings).drawn
+    words, rows = drawn(config.words_batch, config.seed, state.run.step, number)
+    torch.manual_seed(derive_seed(config.seed, "meant", state.run.step, number))
+    with state.accelerator.autocast():
+        states = state.bare.pooled(*state.bare.tokenize(list(words)))
+    return config.words_weight * state.meanings(states, rows)
+
+
 def gradients(state: State, batch: Batch) -> dict[str, float]:
     """Gradients of a batch that the towers take whole."""
     *vectors, logits = encode(state, batch, state.model)
     loss, report = objective(state, batch, (vectors[0], vectors[1], vectors[2]))
-    words = spelled(state, batch, logits, known_frames(state, batch))
-    state.accelerator.backward(loss + words)
-    return report | _reported(words)
+    sung, words = spelled(state, batch, logits, known_frames(state, batch)), meant(state)
+    state.accelerator.backward(loss + sung + words)
+    return report | _reported("loss/sung", sung) | _reported("loss/words", words)
 
 
-def _reported(words: Tensor | float) -> dict[str, float]:
-    return {"loss/sung": float(words.detach())} if isinstance(words, Tensor) else {}
+def _reported(name: str, part: Tensor | float) -> dict[str, float]:
+    return {name: float(part.detach())} if isinstance(part, Tensor) else {}
 
 
 def cached_gradients(state: State, batch: Batch, songs: int) -> dict[str, float]:
@@ -252,6 +299,7 @@ def cached_gradients(state: State, batch: Batch, songs: int) -> dict[str, float]
     )
     loss, report = objective(state, batch, (text, audio, scale))
     total = known_frames(state, batch)
+    heard_sung: Tensor | float = 0.0
     words: Tensor | float = 0.0
     state.accelerator.backward(loss)
     assert text.grad is not None and audio.grad is not None and scale.grad is not None, (
@@ -266,9 +314,10 @@ def cached_gradients(state: State, batch: Batch, songs: int) -> dict[str, float]
             passed = (own[0] * text_grad).sum() + (own[1] * audio_grad).sum()
             # The scale's whole gradient comes with the last part, and nothing of it with the others.
             sung = spelled(state, part, own[3], total)
-            (passed + own[2] * (scale.grad if last else 0.0) + sung).backward()
-            words = words + sung.detach() if isinstance(sung, Tensor) else words
-    return report | _reported(words)
+            words = meant(state) if last else 0.0
+            (passed + own[2] * (scale.grad if last else 0.0) + sung + words).backward()
+            heard_sung = heard_sung + sung.detach() if isinstance(sung, Tensor) else heard_sung
+    return report | _reported("loss/sung", heard_sung) | _reported("loss/words", words)
 
 
 def step(state: State, batch: Batch) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """Labels as targets, and what keeps a new model's vectors apart."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -22,26 +24,40 @@ RECORDS = [
 
 
 def test_labels_of_songs_and_of_what_texts_name():
-    assert of_song(RECORDS[1]) == {
+    song = of_song(RECORDS[1])
+    assert {kind: tuple(values) for kind, values in song.items() if kind != "tempo"} == {
         "genre": ("摇滚",),
         "singer": ("male",),
         "tempo_class": ("fast",),
         "mode": ("minor",),
+        "tonic": ("A",),
         "instruments": ("电吉他", "贝斯"),
     }
-    assert of_song(RECORDS[2]) == {"genre": ("流行",), "singer": ("none",)}
+    assert of_song(RECORDS[2]) == {"genre": {"流行": 1.0}, "singer": {"none": 1.0}}
     named = of_text("一首慢的流行歌，女声，钢琴")
-    assert named["genre"] == ("流行",) and named["singer"] == ("female",)
-    assert named["tempo_class"] == ("slow",) and named["instruments"] == ("钢琴",)
+    assert tuple(named["genre"]) == ("流行",) and tuple(named["singer"]) == ("female",)
+    assert tuple(named["tempo_class"]) == ("slow",) and tuple(named["instruments"]) == ("钢琴",)
     assert of_text("下班路上") == {}
+
+
+def test_tempi_share_a_value_with_their_neighbours_alone():
+    def tempo(bpm: float) -> dict[str, float]:
+        return dict(of_song(record(0, tempo=bpm))["tempo"])
+
+    assert tempo(40.0) == {"000": 1.0}
+    for bpm in (33.0, 61.0, 92.0, 93.0, 166.5):
+        assert sum(tempo(bpm).values()) == pytest.approx(1.0) and len(tempo(bpm)) <= 2
+    assert set(tempo(92.0)) & set(tempo(94.0)) and not set(tempo(92.0)) & set(tempo(98.0))
+    assert tempo(92.0) == of_text("速度 92 BPM")["tempo"], "songs and texts are spoken of alike"
+    assert of_text("降E大调")["tonic"] == of_song(record(0, key="Eb minor"))["tonic"] == {"Eb": 1.0}
 
 
 def test_each_value_has_a_column_and_kinds_of_one_value_teach_nothing():
     vocabulary = Vocabulary(RECORDS)
-    assert len(vocabulary) == 2 + 3 + 2 + 2 + 3  # genre, singer, tempo, mode, instruments
+    assert len(vocabulary) == 2 + 3 + 2 + 2 + 3 + 2 + 4  # the last: tonics, and values of two tempi
     row = np.array(vocabulary.row(of_song(RECORDS[0])))
-    assert row.sum() == 6 and set(row) == {0.0, 1.0}
-    assert sum(vocabulary.row({"genre": ("爵士",)})) == 0
+    assert row.sum() == pytest.approx(8) and row.max() == 1 and row.min() == 0
+    assert sum(vocabulary.row({"genre": {"爵士": 1.0}})) == 0
     alike = Vocabulary([record(0, genre="流行", singer="male"), record(1, genre="流行", singer="female")])
     assert len(alike.slices) == 1
 
@@ -57,13 +73,12 @@ def test_the_loss_is_the_mean_cross_entropy_of_the_kinds_that_are_known():
     logits = 3.0 * vectors @ places.T
     expected = []
     for part in vocabulary.slices:
-        terms = [
-            -float(logits[row, part].log_softmax(0)[column])
-            for row in range(3)
-            for column in range(part.stop - part.start)
-            if targets[row, part][column]
-        ]
-        expected.append(sum(terms) / len(terms))
+        terms, total = 0.0, 0.0
+        for row in range(3):
+            chances = logits[row, part].softmax(0)
+            for chance, share in zip(chances.tolist(), targets[row, part].tolist()):
+                terms, total = terms - share * math.log(chance), total + share
+        expected.append(terms / total)
     assert float(prototypes(vectors, targets).detach()) == pytest.approx(np.mean(expected), rel=1e-5)
     nothing = prototypes(vectors, torch.zeros(3, len(vocabulary)))
     assert float(nothing.detach()) == 0.0
@@ -106,7 +121,7 @@ def test_prototypes_begin_where_texts_are():
     torch.manual_seed(0)
     prototypes = Prototypes(vocabulary, 4)
     before = prototypes.vectors.detach().clone()
-    rows = [vocabulary.row({"theme": (name,)}) for name in ("月亮", "月亮", "过年")]
+    rows = [vocabulary.row({"theme": {name: 1.0}}) for name in ("月亮", "月亮", "过年")]
     texts = torch.eye(4)[[0, 0, 1]]
     prototypes.place(texts, torch.tensor(rows))
     moon, year, sea = (vocabulary.columns["theme", name] for name in ("月亮", "过年", "海边"))

@@ -71,7 +71,7 @@ def test_what_nobody_knows_is_no_silence():
 
 
 def test_a_theme_can_be_heard_where_somebody_sings():
-    assert of_song(record(0, theme="月亮", singer="female"))["theme"] == ("月亮",)
+    assert of_song(record(0, theme="月亮", singer="female"))["theme"] == {"月亮": 1.0}
     assert "theme" not in of_song(record(0, theme="月亮", singer="none"))
 
 
