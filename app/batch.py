@@ -5,8 +5,9 @@
 A `.txt` file holds a description a line (empty lines and lines from `#` on are skipped). A
 `.jsonl` file holds an object a line: `description`, and if wanted `id`, `lyrics` (text),
 `duration`, `audience`, `instrumental`, `num_inference_steps`, `guidance_scale`,
-`score_guidance_scale`, `use_score`. A song that is there already, made from the same request, is
-not made again. `OUT_DIR/songs.jsonl` lists the songs, `OUT_DIR/failures.jsonl` what failed and why.
+`score_guidance_scale`, `use_score`, and of words that are written `structure`, `rhyme`, `theme`. A song that
+is there already, made from the same request, is not made again. `OUT_DIR/songs.jsonl` lists the songs,
+`OUT_DIR/failures.jsonl` what failed and why.
 """
 
 import argparse
@@ -37,6 +38,9 @@ _FIELDS = (
     "guidance_scale",
     "score_guidance_scale",
     "use_score",
+    "structure",
+    "rhyme",
+    "theme",
 )
 _FOR_EVALUATION = ("english", "reference")  # of a prompts file that eval.prompts reads too
 

@@ -26,6 +26,7 @@ from app.request import (
     STEPS,
     Request,
     read_score,
+    read_structure,
     read_titled,
 )
 from app.telling import overheard
@@ -76,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("sing", help="a description becomes a song (FLAC, lyrics, score)")
     _add_description(add)
-    add.add_argument("--lyrics", metavar="FILE", help="your own words: .txt (tags as <verse>), .md, .lrc")
+    _add_words(add)
     add.add_argument("--score", metavar="FILE", help="your own lead sheet: .abc or .mid")
     add.add_argument("--instrumental", action="store_true", default=None, help="nobody sings")
     add.add_argument(
@@ -106,12 +107,16 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("lyrics", help="write only the words")
     _add_description(add)
+    _add_wording(add)
+    add.add_argument(
+        "--pinyin", action="store_true", help="write how each character is read behind it, to edit"
+    )
     add.add_argument("--out", metavar="FILE", help="the .txt to write (default: print)")
     add.set_defaults(run=_lyrics)
 
     add = commands.add_parser("score", help="write only the lead sheet, as ABC")
     _add_description(add)
-    add.add_argument("--lyrics", metavar="FILE", help="your own words: .txt (tags as <verse>), .md, .lrc")
+    _add_words(add)
     add.add_argument("--instrumental", action="store_true", default=None, help="nobody sings")
     add.add_argument("--out", metavar="FILE", help="the .abc to write (default: print)")
     add.set_defaults(run=_score)
@@ -136,6 +141,24 @@ def _add_description(command: argparse.ArgumentParser) -> None:
     command.add_argument("--audience", default="amateur", metavar="WHO", help=audience)
     command.add_argument("--seed", type=_whole, default=1, metavar="N", help="another seed, another song (1)")
     _add_model(command)
+
+
+def _add_words(command: argparse.ArgumentParser) -> None:
+    """The user's own words, or what is asked of those that are written."""
+    command.add_argument("--lyrics", metavar="FILE", help="your own words: .txt (tags as <verse>), .md, .lrc")
+    readings = "how phrases of your words are read: .txt with lines such as 还{huan2}给"
+    command.add_argument("--readings", metavar="FILE", help=readings)
+    _add_wording(command)
+
+
+def _add_wording(command: argparse.ArgumentParser) -> None:
+    structure = "the form of the words: .txt of sections as <verse> and lines as 7R, R for those that rhyme"
+    command.add_argument("--structure", metavar="FILE", help=structure)
+    rhyme = "the rhyme of the words: a group such as 江阳, or a scheme such as AABA"
+    command.add_argument("--rhyme", default="", metavar="RHYME", help=rhyme)
+    command.add_argument(
+        "--theme", default="", metavar="THEME", help="what the words are about, such as 月亮"
+    )
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:
@@ -203,7 +226,9 @@ def _lyrics(args: argparse.Namespace) -> int:
     lyrics, warnings = _load(args.model).write_lyrics(request)
     for warning in warnings:
         _say(f"note: {warning}")
-    return _deliver(str(lyrics), target)
+    from common.pinyin import annotate
+
+    return _deliver(annotate(str(lyrics), every=True) if args.pinyin else str(lyrics), target)
 
 
 def _score(args: argparse.Namespace) -> int:
@@ -247,7 +272,11 @@ def _read_request(args: argparse.Namespace) -> Request:
     """As `_request`; files are read here, and what a command lacks has its default."""
     have = vars(args)
     words, score = have.get("lyrics"), have.get("score")
-    lyrics, title = (None, "") if words is None else read_titled(_named(words, "--lyrics"))
+    readings, structure = have.get("readings"), have.get("structure")
+    if readings is not None and words is None:
+        raise RequestError("--readings says how your own words are read: give them with --lyrics")
+    spoken = None if readings is None else _named(readings, "--readings")
+    lyrics, title = (None, "") if words is None else read_titled(_named(words, "--lyrics"), spoken)
     return Request(
         description=args.description,
         lyrics=lyrics,
@@ -261,6 +290,9 @@ def _read_request(args: argparse.Namespace) -> Request:
         instrumental=have.get("instrumental"),
         use_score=not have.get("no_score", False),
         title=title,
+        structure="" if structure is None else read_structure(_named(structure, "--structure")),
+        rhyme=have.get("rhyme", ""),
+        theme=have.get("theme", ""),
     )
 
 

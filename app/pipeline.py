@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
+import lyrics_llm
 from app import pace
 from app.caption import arrangement, caption, of_score, of_sketch
 from app.doctor import version
@@ -46,7 +47,7 @@ from common.files import whole_folder
 from common.frames import render
 from common.loudness import integrated_loudness, normalise
 from common.lyrics import Lyrics
-from common.pinyin import units
+from common.pinyin import plain, units
 from common.score import Score
 from common.seeds import derive_seed
 from common.song import Song
@@ -238,8 +239,7 @@ class SongPipeline(DiffusionPipeline):
         with overheard() as warnings:
             if request.lyrics is not None:
                 return request.lyrics, ()
-            sketch = self._sketch(request)
-            return self.writer.write(request.description, sketch, request.seed), tuple(warnings)
+            return self._written(request, self._sketch(request)), tuple(warnings)
 
     def write_score(self, request: Request) -> tuple[Score, tuple[str, ...]]:
         """Only the lead sheet of a request, and what there is to say about it."""
@@ -254,11 +254,12 @@ class SongPipeline(DiffusionPipeline):
         if request.instrumental is not None:
             return request.instrumental
         described = attributes(request.description).get("singer") == "none"
-        brought = (request.lyrics is not None and bool(request.lyrics.lines)) or (
-            request.score is not None and any(request.score.note_spans(sung=True))
-        )
+        brought = (request.lyrics is not None and bool(request.lyrics.lines)) or bool(request.structure)
+        brought |= request.score is not None and any(request.score.note_spans(sung=True))
         if brought and described:
-            logger.warning("the description asks for no singing, but words were given: they are sung")
+            logger.warning(
+                "the description asks for no singing, but words were given or asked for: they are sung"
+            )
         return described and not brought
 
     def estimate_sentence(self, request: Request) -> str:
@@ -301,7 +302,7 @@ class SongPipeline(DiffusionPipeline):
             return self._told(request, lyrics, score, of_score(score), score.meta)
         stages.enter("writing lyrics")
         sketch = self._sketch(request)
-        lyrics = request.lyrics or self.writer.write(request.description, sketch, request.seed)
+        lyrics = request.lyrics or self._written(request, sketch)
         if not request.use_score:
             say_unkept(lyrics)
             return self._told(request, lyrics, None, of_sketch(sketch, lyrics), sketch.fields())
@@ -309,8 +310,26 @@ class SongPipeline(DiffusionPipeline):
         (score,) = self.writer.composes([lyrics], [sketch], [request.seed], [request.description])
         # The writer names a score after its theme, which of the user's own words is only a guess.
         first = request.lyrics.lines[:1] if request.lyrics is not None else ()
-        score = replace(score, title=request.title or next(iter(first), score.title))
+        score = replace(score, title=request.title or next(map(plain, first), score.title))
         return self._told(request, lyrics.sung(), score, of_score(score), score.meta)
+
+    def _written(self, request: Request, sketch: SongSketch) -> Lyrics:
+        """Words for a request that brings none; of a structure and a rhyme where they are asked."""
+        asked = request.wording
+        unsung = sketch.singer == "none" and "structure" not in asked
+        if unsung and asked:
+            logger.warning("nobody sings in this song: the %s asked for isn't heeded", " and ".join(asked))
+        if unsung or asked.keys() <= {"theme"}:  # which the sketch has
+            return self.writer.write(request.description, sketch, request.seed)
+        return lyrics_llm.write(
+            request.description,
+            asked.get("structure"),
+            asked.get("rhyme"),
+            asked.get("theme"),
+            request.seed,
+            duration=request.seconds,
+            model=self.writer,
+        )
 
     def _told(
         self,
@@ -333,8 +352,11 @@ class SongPipeline(DiffusionPipeline):
                 "the description asks for %g s, but a song lasts %g to %g s: it is made %g s long",
                 described, SHORTEST, LONGEST, request.seconds,
             )  # fmt: skip
-        singer = "none" if self.is_instrumental(request) else None
-        return self.writer.plan(request.description, request.seed, request.seconds, singer=singer)
+        fixed = {
+            "singer": "none" if self.is_instrumental(request) else None,
+            "theme": request.theme or None,
+        }
+        return self.writer.plan(request.description, request.seed, request.seconds, **fixed)
 
     def _conditions(self, request: Request, plan: "_Plan") -> Conditions:
         """What the song model is told."""

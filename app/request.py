@@ -17,7 +17,7 @@ from common.description import Audience, fragments
 from common.errors import LyricsError, RequestError, ScoreError
 from common.lyric_notations import rows
 from common.lyrics import Lyrics
-from common.pinyin import units
+from common.pinyin import annotate, load_overrides, units
 from common.score import Score
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,10 @@ class Request:
     instrumental: bool | None = None  # None: the description decides
     use_score: bool = True  # False: the paper's single-stage model, without a plan
     title: str = ""  # what the lyrics name as theirs (`title_of`); "": their first line, else the theme
+    # Of words that are written, "" each where nothing is asked:
+    structure: str = ""  # sections and lines, in the notation of `lyrics_llm.structure`
+    rhyme: str = ""  # a rhyme group such as 江阳, or a scheme such as AABA
+    theme: str = ""  # one that the lyric model knows
 
     def __post_init__(self) -> None:
         _check_description(self.description)
@@ -69,6 +73,7 @@ class Request:
         _check_number("score guidance scale", self.score_guidance_scale, 0.0, MOST_GUIDANCE)
         object.__setattr__(self, "audience", _audience(self.audience))
         self._check_contradictions()
+        self._check_wording()
         self._check_fit()
 
     @property
@@ -89,6 +94,38 @@ class Request:
         if self.instrumental and self.score is not None and any(self.score.note_spans(sung=True)):
             raise RequestError("an instrumental has no words, but the score given has: leave out one of them")
 
+    @property
+    def wording(self) -> dict[str, str]:
+        """What is asked of words that are written, by name; empty where nothing is."""
+        asked = {"structure": self.structure, "rhyme": self.rhyme, "theme": self.theme}
+        return {name: value for name, value in asked.items() if value}
+
+    def _check_wording(self) -> None:
+        for name in ("structure", "rhyme", "theme"):
+            if not isinstance(value := getattr(self, name), str | None):
+                raise RequestError(f"a {name} is text, but got {value!r}")
+            object.__setattr__(self, name, (value or "").strip())
+        asked = self.wording
+        if not asked:
+            return
+        named = " and ".join(asked)
+        if self.instrumental:
+            raise RequestError(f"an instrumental has no words, but a {named} was asked for: leave out one")
+        if self.lyrics is not None and self.lyrics.lines:
+            raise RequestError(f"the words are given, so no {named} can be asked of them: leave out one")
+        if self.score is not None and "structure" in asked:
+            raise RequestError("the words follow either a structure or a score, but both were given")
+        if self.score is not None and any(self.score.note_spans(sung=True)):
+            raise RequestError(f"the score has its words, so no {named} can be asked of them: leave out one")
+        from lyrics_llm.structure import Structure  # brings transformers, which --help doesn't need
+
+        form = Structure.of(asked.get("structure", "<verse>\n7\n7")).rhymed(asked.get("rhyme"))
+        if "structure" in asked:
+            count = sum(sum(lines) for _, lines in form.shape)
+            if not count:
+                raise RequestError("the structure has no line to write: give lines such as 7R")
+            check_room(count, self.seconds, "structure")
+
     def _check_fit(self) -> None:
         if self.score is not None:
             # Half a second of slack: the tail of a score is only its ring-out.
@@ -106,19 +143,23 @@ class Request:
 
     def to_json(self) -> dict[str, Any]:
         """Everything but lyrics and score, as plain JSON."""
-        return {
-            "description": self.description,
-            "duration": self.seconds,
-            "audience": str(self.audience),
-            "seed": self.seed,
-            "num_inference_steps": self.num_inference_steps,
-            "guidance_scale": float(self.guidance_scale),
-            "score_guidance_scale": float(self.score_guidance_scale),
-            "instrumental": self.instrumental,
-            "use_score": self.use_score,
-            "own_lyrics": self.lyrics is not None,
-            "own_score": self.score is not None,
-        } | ({"title": self.title} if self.title else {})
+        return (
+            {
+                "description": self.description,
+                "duration": self.seconds,
+                "audience": str(self.audience),
+                "seed": self.seed,
+                "num_inference_steps": self.num_inference_steps,
+                "guidance_scale": float(self.guidance_scale),
+                "score_guidance_scale": float(self.score_guidance_scale),
+                "instrumental": self.instrumental,
+                "use_score": self.use_score,
+                "own_lyrics": self.lyrics is not None,
+                "own_score": self.score is not None,
+            }
+            | ({"title": self.title} if self.title else {})
+            | self.wording
+        )
 
 
 @lru_cache(maxsize=1024)
@@ -135,7 +176,11 @@ def described_seconds(description: str) -> float | None:
 
 def check_singable(lyrics: Lyrics, seconds: float) -> None:
     """Refuse words that no one can sing in the time. Raises LyricsError with both numbers."""
-    count = sum(len(units(line)) for line in lyrics.lines)
+    check_room(sum(len(units(line)) for line in lyrics.lines), seconds, "lyrics")
+
+
+def check_room(count: int, seconds: float, what: str) -> None:
+    """Refuse more syllables than can be sung in the time; `what` has them."""
     room = int(seconds * SYLLABLES_PER_SECOND)
     if count > room:
         needed = math.ceil(count / SYLLABLES_PER_SECOND)
@@ -144,7 +189,7 @@ def check_singable(lyrics: Lyrics, seconds: float) -> None:
         )
         raise LyricsError(
             f"{count} syllables can't be sung in {seconds:g} s, which has room for {room}: "
-            f"shorten the lyrics, or {advice}"
+            f"shorten the {what}, or {advice}"
         )
 
 
@@ -195,13 +240,23 @@ def read_lyrics(path: str | Path) -> Lyrics:
     return read_titled(path)[0]
 
 
-def read_titled(path: str | Path) -> tuple[Lyrics, str]:
-    """As `read_lyrics`, with the title that the file names, "" where it names none."""
+def read_titled(path: str | Path, readings: str | Path | None = None) -> tuple[Lyrics, str]:
+    """As `read_lyrics`, with the title that the file names, "" where it names none.
+
+    Args:
+        readings: a file of phrases and how they are read (`common.pinyin.load_overrides`).
+    """
     text = _read_text(Path(path), LYRICS_SUFFIXES, LyricsError, "lyrics")
+    overrides = None if readings is None else load_overrides(readings)
     try:
-        return Lyrics.parse(text), title_of(text)
+        return Lyrics.parse(text if overrides is None else annotate(text, overrides)), title_of(text)
     except LyricsError as error:
         raise LyricsError(f"{path}: {error}") from None
+
+
+def read_structure(path: str | Path) -> str:
+    """The structure in a text file. Raises RequestError naming the file."""
+    return _read_text(Path(path), (".txt",), RequestError, "structure")
 
 
 _LRC_TITLE = re.compile(r"^[ \t]*\[ti:([^\]\n]*)\]\s*$", re.IGNORECASE | re.MULTILINE)
@@ -244,7 +299,7 @@ def read_score(path: str | Path) -> Score:
         raise ScoreError(told if str(path) in told else f"{path}: {told}") from None
 
 
-Fault = type[LyricsError] | type[ScoreError]
+Fault = type[LyricsError] | type[ScoreError] | type[RequestError]
 
 
 def _check_file(path: Path, suffixes: tuple[str, ...], fault: Fault, what: str) -> None:

@@ -42,7 +42,13 @@ def with_words(request: Request, score: Score, writer: Any) -> Score:
     elif own is None and _asks_for_singing(request):
         try:
             words = lyrics_llm.write(
-                request.description, seed=request.seed, score=score, duration=request.seconds, model=writer
+                request.description,
+                rhyme=request.rhyme or None,
+                theme=request.theme or None,
+                seed=request.seed,
+                score=score,
+                duration=request.seconds,
+                model=writer,
             )
         except (LyricsError, RequestError) as error:
             logger.warning("the score is played and not sung: no words can be written for it (%s)", error)
@@ -83,4 +89,6 @@ def _sizes(found: Sequence[Sequence[Note]]) -> str:
 def _asks_for_singing(request: Request) -> bool:
     if request.instrumental is not None:
         return not request.instrumental
+    if request.wording:
+        return True
     return attributes(request.description).get("singer", "none") != "none"

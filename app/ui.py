@@ -30,6 +30,9 @@ from app.telling import overheard
 from common.abc import from_abc, to_abc
 from common.errors import SongError
 from common.lyrics import Lyrics
+from common.pinyin import annotate
+from common.rhyme import GROUPS
+from corpus.words import THEMES
 
 if TYPE_CHECKING:
     from app.pipeline import SongPipeline
@@ -45,6 +48,7 @@ AUDIENCES = (("普通人 · Everyday words", "amateur"), ("专业 · Musical ter
 QUEUE = "models"  # one queue for everything that uses the models
 _HEAD = "# 白话 · Baihua\n用大白话描述一首歌，就把它写出来、唱出来。 *Say it plainly, hear it sung.*"
 _HINT = "留空则自动写 · left empty, it is written for you"
+_STRUCTURE = "<verse>\n7\n7R\n7\n7R\n\n<chorus>\n5R\n5R"
 _CSS = """
 .gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
 #head h1 { font-size: 2.1rem; margin-bottom: .1rem; letter-spacing: .04em; }
@@ -76,6 +80,10 @@ class Page:
         lyrics, warnings = _told(lambda: self.pipeline.write_lyrics(_request(*values, words="", score="")))
         _warn(warnings)
         return str(lyrics)
+
+    def spell(self, words: str) -> str:
+        """注音: the words with how each character is read, to correct."""
+        return _told(lambda: annotate(str(Lyrics.parse(words)), every=True)) if words.strip() else words
 
     def compose(self, words: str, *values: Any) -> str:
         """写谱: a lead sheet for the words, to edit."""
@@ -125,14 +133,22 @@ def _request(
     guidance: float,
     score_guidance: float,
     use_score: bool,
+    structure: str = "",
+    rhyme: str | None = "",
+    theme: str | None = "",
     *,
     words: str,
     score: str,
 ) -> Request:
-    """The request of the page's fields; a browser's numbers may come as floats or not at all."""
+    """The request of the page's fields; a browser's numbers may come as floats or not at all.
+
+    What is asked of words holds for those that are to be written, not for those in the box.
+    """
+    lyrics = Lyrics.parse(words) if words and words.strip() else None
+    asked = {"structure": structure, "rhyme": rhyme or "", "theme": theme or ""} if lyrics is None else {}
     return Request(
         description=description,
-        lyrics=Lyrics.parse(words) if words and words.strip() else None,
+        lyrics=lyrics,
         score=from_abc(score) if score and score.strip() else None,
         duration=duration,
         audience=audience,  # type: ignore[arg-type]  # checked by the request
@@ -143,6 +159,7 @@ def _request(
         instrumental=True if instrumental else None,
         use_score=use_score,
         title=title_of(words or ""),
+        **asked,
     )
 
 
@@ -176,13 +193,15 @@ def build(pipeline: "SongPipeline", folder: Path | None = None) -> gr.Blocks:
         with gr.Row(equal_height=False):
             with gr.Column(scale=5):
                 values = _request_fields()
-                words, sheet, write, compose = _plan_fields()
+                words, sheet, write, spell, compose, asked = _plan_fields()
+                values += asked
             with gr.Column(scale=4):
                 with gr.Row():
                     sing = gr.Button("生成 · Generate", variant="primary", size="lg", scale=3)
                     stop = gr.Button("停 · Stop", size="lg", min_width=90, scale=1)
                 outputs = _result_fields()
         write.click(page.write, values, words, concurrency_id=QUEUE, concurrency_limit=1)
+        spell.click(page.spell, words, words, queue=False)
         compose.click(page.compose, [words, *values], sheet, concurrency_id=QUEUE)
         sing.click(page.sing, [words, sheet, *values], outputs, concurrency_id=QUEUE, api_name="sing")
         stop.click(page.stop, queue=False)
@@ -221,15 +240,33 @@ def _request_fields() -> list[gr.Component]:
     return [description, audience, duration, seed, instrumental, steps, guidance, scored, use_score]
 
 
-def _plan_fields() -> tuple[gr.Textbox, gr.Textbox, gr.Button, gr.Button]:
-    """(words, lead sheet, button for words, button for the lead sheet)."""
+def _plan_fields() -> tuple[gr.Textbox, gr.Textbox, gr.Button, gr.Button, gr.Button, list[gr.Component]]:
+    """(words, lead sheet, buttons for words, readings and the lead sheet, what is asked of the words)."""
     with gr.Group():
         words = gr.Textbox(label="歌词 · Lyrics", lines=8, max_lines=24, placeholder=_HINT, elem_id="lyrics")
-        write = gr.Button("写词 · Write lyrics", size="sm")
+        with gr.Row():
+            write = gr.Button("写词 · Write lyrics", size="sm")
+            spell = gr.Button("注音 · Readings", size="sm")
+    with gr.Accordion("怎么写词 · How to write them", open=False):
+        with gr.Row():
+            theme = gr.Dropdown(["", *THEMES], value="", label="主题 · Theme")
+            rhyme = gr.Dropdown(
+                ["", *GROUPS, "AABA", "ABAB", "-A-A"],
+                value="",
+                label="押韵 · Rhyme",
+                allow_custom_value=True,
+            )
+        structure = gr.Textbox(
+            label="结构 · Structure",
+            info="每行的字数，R 押韵 · characters of each line, R rhymes",
+            placeholder=_STRUCTURE,
+            lines=4,
+            max_lines=16,
+        )
     with gr.Accordion("乐谱 · Score (ABC)", open=False):
         sheet = gr.Textbox(show_label=False, lines=6, max_lines=20, placeholder=_HINT, elem_id="score")
         compose = gr.Button("写谱 · Write score", size="sm")
-    return words, sheet, write, compose
+    return words, sheet, write, spell, compose, [structure, rhyme, theme]
 
 
 def _result_fields() -> list[gr.Component]:

@@ -33,6 +33,7 @@ def test_prompts_of_a_json_file(tmp_path: Path) -> None:
         "lyrics": "<verse>\n我想家",
         "duration": 12,
         "instrumental": None,
+        "rhyme": None,
         "english": "a slow song",  # for eval.prompts
     }
     path.write_text(json.dumps(row) + "\n", encoding="utf-8")
@@ -52,6 +53,7 @@ def test_prompts_of_a_json_file(tmp_path: Path) -> None:
         ('{"description": "歌", "id": "../x"}', "line 2: an id is made of"),
         ('{"description": "歌", "id": "one"}', "line 2: the id 'one' is used twice"),
         ('{"description": "歌", "lyrics": 5}', "line 2: lyrics are text, but got int"),
+        ('{"description": "歌", "rhyme": ["江阳"]}', "line 2: a rhyme is text"),
         ('{"description": "歌", "lyrics": "<x>"}', "line 2: .*unknown section"),
     ],
 )

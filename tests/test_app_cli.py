@@ -13,6 +13,8 @@ from app.request import Request
 from common.abc import from_abc, to_abc
 from common.audio import read_audio
 from common.lyrics import Lyrics
+from common.pinyin import plain
+from common.rhyme import group
 from common.score import ChordChange, Note, Score, Section
 from common.song import recipe_of
 from common.theory import Key
@@ -101,6 +103,12 @@ def fails(capsys: pytest.CaptureFixture[str], *argv: str, status: int = 2) -> st
         (["lyrics", "", "--model", "none"], "the description is empty"),
         (["lyrics", PROMPT, "--out", "words.flac"], r"written as \.txt"),
         (["score", PROMPT, "--out", "words.txt"], r"written as \.abc"),
+        (["sing", PROMPT, "--structure", "none.txt"], "there is no structure file 'none.txt'"),
+        (["sing", PROMPT, "--structure", "words.txt"], "a line of a structure is signs"),
+        (["sing", PROMPT, "--structure", "words.doc"], r"the structure are read from \.txt"),
+        (["lyrics", PROMPT, "--rhyme", "江洋"], "the rhyme '江洋' isn't known"),
+        (["sing", PROMPT, "--readings", "words.txt"], "give them with --lyrics"),
+        (["score", PROMPT, "--lyrics", "words.txt", "--readings", "none.txt"], "can't be read"),
         (["app", "--port", "0"], "a port lies between 1 and 65535, but got 0"),
         (["app", "--model", "none"], "there is no model folder"),
     ],
@@ -142,6 +150,28 @@ def test_words_and_lead_sheet_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert words.lines
     assert cli.main(["score", PROMPT, *model, "--lyrics", "new.txt"]) == 0
     assert from_abc(capsys.readouterr().out).lyrics().lines == words.lines
+
+
+def test_the_form_of_the_words_and_their_readings(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("form.txt").write_text("<verse>\n7R\n7R\n\n<chorus>\n5R\n5R\n", encoding="utf-8")
+    Path("read.txt").write_text("敲{qiao4}着\n", encoding="utf-8")
+    model = ["--duration", "12", "--model", str(tiny_folder())]
+    asked = ["--structure", "form.txt", "--rhyme", "江阳", "--theme", "月亮"]
+    assert cli.main(["lyrics", PROMPT, *model, *asked]) == 0
+    words = Lyrics.parse(capsys.readouterr().out)
+    assert [[len(line) for line in s.lines] for s in words.sections] == [[7, 7], [5, 5]]
+    assert {group(line) for line in words.lines} == {"江阳"}
+    assert cli.main(["score", PROMPT, *model, *asked]) == 0
+    sheet = from_abc(capsys.readouterr().out)
+    assert sheet.lyrics().lines == words.lines and sheet.meta["theme"] == "月亮"
+    assert cli.main(["lyrics", PROMPT, *model, *asked, "--pinyin"]) == 0
+    spelt = Lyrics.parse(capsys.readouterr().out)
+    assert tuple(map(plain, spelt.lines)) == words.lines and spelt.lines[0].count("{") == 7
+    own = ["--lyrics", "words.txt", "--readings", "read.txt"]
+    assert cli.main(["score", PROMPT, *model, *own]) == 0
+    sheet = from_abc(capsys.readouterr().out)
+    sung = [note for section in sheet.sections for note in section.notes if note.syllable == "敲"]
+    assert [note.reading for note in sung] == ["qiao4"] and sheet.title == "细雨敲着窗"
 
 
 def test_a_score_of_ones_own_sets_words_and_length(capsys: pytest.CaptureFixture[str]) -> None:

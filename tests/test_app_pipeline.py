@@ -194,6 +194,21 @@ def test_words_win_over_a_description_without_singing_and_it_says_so() -> None:
     assert any("asks for no singing" in warning for warning in song.warnings)
 
 
+def test_a_form_of_words_is_sung_and_the_recipe_has_it() -> None:
+    pipeline = tiny_pipeline()
+    asked = Request("钢琴曲", duration=8, num_inference_steps=1, structure="<verse>\n5R\n5R", rhyme="江阳")
+    song = pipeline.sing(asked)
+    assert [len(line) for line in song.lyrics.lines] == [5, 5], "asked words are sung"
+    assert any("words were given or asked for" in warning for warning in song.warnings)
+    assert request_of(song.recipe) == asked
+    nobody = Request("钢琴曲", duration=8, num_inference_steps=1, rhyme="江阳")
+    song = pipeline.sing(nobody)
+    assert (
+        not song.lyrics.lines
+        and "nobody sings in this song: the rhyme asked for isn't heeded" in song.warnings
+    )
+
+
 def test_progress_callbacks_and_latents() -> None:
     stages: list[tuple[str, float]] = []
     steps: list[int] = []

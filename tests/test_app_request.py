@@ -45,11 +45,39 @@ def score(bars: int = 4, sung: bool = True) -> Score:
         ({"instrumental": True, "lyrics": WORDS}, "an instrumental has no words"),
         ({"instrumental": True, "score": score()}, "an instrumental has no words"),
         ({"score": score(), "use_score": False}, "a score was given and --no-score too"),
+        ({"instrumental": True, "rhyme": "江阳"}, "an instrumental has no words, but a rhyme was asked for"),
+        ({"lyrics": WORDS, "rhyme": "江阳", "theme": "月亮"}, "no rhyme and theme can be asked of them"),
+        ({"score": score(sung=False), "structure": "<verse>\n7"}, "either a structure or a score"),
+        ({"score": score(), "theme": "月亮"}, "the score has its words, so no theme"),
+        ({"rhyme": 5}, "a rhyme is text, but got 5"),
+        ({"rhyme": "江洋"}, "the rhyme '江洋' isn't known"),
+        ({"structure": "<verse>\n我想家"}, "a line of a structure is signs such as cccR"),
+        ({"structure": "<verse>"}, "the structure has no line to write"),
+        ({"structure": "<verse>\n" + "30\n" * 3, "duration": 10}, "90 syllables can't be sung in 10 s"),
     ],
 )
 def test_a_request_that_cant_be_served(values: dict, told: str) -> None:
-    with pytest.raises(RequestError, match=told):
+    fault = LyricsError if "syllables" in told else RequestError
+    with pytest.raises(fault, match=told):
         Request(**{"description": "一首歌", **values})
+
+
+def test_what_is_asked_of_words_is_in_the_recipe_where_something_is() -> None:
+    asked = Request("一首歌", structure="<verse>\n7R\n7R", rhyme=" 江阳 ", theme="")
+    assert asked == Request("一首歌", structure="<verse>\n7R\n7R\n", rhyme="江阳", theme=None)  # type: ignore[arg-type]
+    assert asked.wording == {"structure": "<verse>\n7R\n7R", "rhyme": "江阳"}
+    assert asked.to_json()["rhyme"] == "江阳" and "theme" not in asked.to_json()
+    assert not {"structure", "rhyme", "theme"} & set(Request("一首歌").to_json())
+
+
+def test_own_readings_of_own_words(tmp_path: Path) -> None:
+    words, readings = tmp_path / "words.txt", tmp_path / "readings.txt"
+    words.write_text("<verse>\n还钱还有我", encoding="utf-8")
+    readings.write_text("还{huan2}有  # what a poet may say\n", encoding="utf-8")
+    assert read_titled(words, readings)[0].lines == ("还钱还{huan2}有我",)
+    readings.write_text("还有", encoding="utf-8")
+    with pytest.raises(LyricsError, match=r"readings\.txt, line 1: a phrase with a reading"):
+        read_titled(words, readings)
 
 
 def test_words_that_dont_fit_the_time() -> None:

@@ -11,6 +11,7 @@ from app.ui import EXAMPLES, Page, build
 from common.abc import from_abc
 from common.audio import read_audio
 from common.lyrics import Lyrics
+from common.rhyme import group
 
 FIELDS = (PROMPT, "amateur", 6, 1.0, False, 1, 1.0, 1.0, True)  # in the order of the page
 WORDS = "<verse>\n细雨敲着窗\n想起了家"
@@ -50,6 +51,24 @@ def test_write_then_compose_then_sing(page: Page) -> None:
     assert from_abc(score) == from_abc(sheet)
     assert {Path(f).suffix for f in files} == {".flac", ".lrc", ".abc"}
     assert recipe["request"]["own_score"] is True and "singing" in seen
+
+
+def test_the_form_of_the_words_is_asked_until_there_are_some(page: Page) -> None:
+    asked = ("<verse>\n5R\n5R", "江阳", "月亮")
+    words = page.write(*FIELDS, *asked)
+    assert [len(line) for line in Lyrics.parse(words).lines] == [5, 5]
+    assert {group(line) for line in Lyrics.parse(words).lines} == {"江阳"}
+    assert from_abc(page.compose(words, *FIELDS, *asked)).lyrics().lines == Lyrics.parse(words).lines
+    with pytest.raises(gr.Error) as caught:
+        page.write(*FIELDS, "<verse>\n家", None, None)
+    assert "a line of a structure" in told(caught)
+
+
+def test_readings_are_shown_to_be_corrected(page: Page) -> None:
+    assert page.spell("<verse>\n还{huan2}有我") == "<verse>\n还{huan2}有{you3}我{wo3}\n"
+    assert page.spell(" ") == " "
+    with pytest.raises(gr.Error):
+        page.spell("<verze>\n家")
 
 
 def test_what_is_left_out_of_words_is_said_on_the_page(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
