@@ -62,6 +62,7 @@ class PrepareConfig:
     vae: str  # folder of a codec
     out: str
     also: tuple[str, ...] = ()  # manifests of further songs
+    played: tuple[str, ...] = ()  # manifests of which only the instrumentals count: a corpus has few
     chinmu: str | None = None  # folder of a ChinMu; None: latents only, for now
     prompts: int = 9  # descriptions kept for each audience
     shard: int = 32  # songs in a shard
@@ -92,6 +93,8 @@ def prepare(config: PrepareConfig) -> None:
     folder = Path(config.out)
     folder.mkdir(parents=True, exist_ok=True)
     songs = [(r, Path(path).parent) for path in (config.manifest, *config.also) for r in manifest.read(path)]
+    further = [(r, Path(path).parent) for path in config.played for r in manifest.read(path)]
+    songs += [(record, root) for record, root in further if record.singer == "none"]
     if double := [name for name, count in Counter(r.id for r, _ in songs).items() if count > 1]:
         raise ManifestError(f"song {double[0]} is in two of the manifests, or twice in one")
     rows = groups(songs, config.shard)

@@ -60,7 +60,8 @@ class Minutes:
 
 
 # `pool` holds the short held-out songs among which retrieval is measured (Wang 2025, table 3: 666), `short`
-# further songs for ChinMu's ears and the song model, `ears` more for ChinMu's ears alone.
+# further songs for ChinMu's ears and the song model, `ears` more for ChinMu's ears and, of its instrumentals, the
+# song model.
 CORPUS: dict[str, dict[str, Songs]] = {
     "demo": {
         "train": Songs(1000, 20, 45),
@@ -149,7 +150,12 @@ class Recipe:
         models = ["--vae", str(self.run_folder("vae") / "model")]
         models += ["--chinmu", str(self.run_folder("chinmu_audio") / "model")]
         songs = {split: ["--manifest", self._manifest(split)] for split in ("train", "valid")}
-        songs["train"] += ["--also", f"[{self._manifest('short')}]"]
+        songs["train"] += [
+            "--also",
+            f"[{self._manifest('short')}]",
+            "--played",
+            f"[{self._manifest('ears')}]",
+        ]
         return [
             ["dit.prepare", *of, *models, "--out", self._latents_of(split)] for split, of in songs.items()
         ]

@@ -124,6 +124,15 @@ def test_songs_of_several_manifests_are_one_data_set(corpus: PrepareConfig, tmp_
         prepare(replace(corpus, also=(corpus.manifest,), out=str(tmp_path / "double")))
 
 
+def test_of_some_manifests_only_the_instrumentals_count(corpus: PrepareConfig, tmp_path: Path) -> None:
+    records = manifest.read(Path(corpus.manifest))[:2]
+    singers = [replace(r, id=f"more-{r.id}", singer=who) for r, who in zip(records, ("none", "female"))]
+    manifest.write(tmp_path / "more.jsonl", singers)
+    prepare(replace(corpus, played=(str(tmp_path / "more.jsonl"),)))
+    ids = [song.id for song in LatentSongs(corpus.out, 2.0).songs]
+    assert ids == ["song-0", "song-1", "song-2", "more-song-0"]
+
+
 def test_another_corpus_in_the_folder_is_an_error(corpus: PrepareConfig) -> None:
     prepare(corpus)
     records = manifest.read(Path(corpus.manifest))
