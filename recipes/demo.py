@@ -59,9 +59,9 @@ class Minutes:
     dit: float
 
 
-# `pool` holds the short held-out songs among which retrieval is measured (Wang 2025, table 3: 666), `short`
-# further songs for ChinMu's ears and the song model, `ears` more for ChinMu's ears and, of its instrumentals, the
-# song model.
+# `pool` holds the short held-out songs among which retrieval is measured (Wang 2025, table 3: 666),
+# `short` further songs for ChinMu's ears and the song model, `ears` more for the ears, and their
+# instrumentals for the song model.
 CORPUS: dict[str, dict[str, Songs]] = {
     "demo": {
         "train": Songs(1000, 20, 45),
