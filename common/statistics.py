@@ -31,6 +31,12 @@ class Estimate:
         interval = f"[{self.low:.3f}, {self.high:.3f}]" if self.has_interval else "[no interval]"
         return f"{self.value:.3f} {interval} (n = {self.count}{chance})"
 
+    @classmethod
+    def of_json(cls, values: dict[str, Any]) -> "Estimate":
+        """From its fields as `finite` left them: what was NaN is None there."""
+        lacking = {name: float("nan") for name in ("value", "low", "high") if values[name] is None}
+        return cls(**values | lacking)
+
     @property
     def has_interval(self) -> bool:
         return bool(np.isfinite([self.low, self.high]).all())

@@ -27,6 +27,7 @@ import numpy as np
 
 from common.audio import Audio, read_audio
 from common.errors import command
+from common.statistics import finite
 from common.theory import Key
 from eval import hearing
 from eval.adherence import key_heard
@@ -130,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("usage: python -m eval.measures FILE [FILE ...]", file=sys.stderr)
         return 2
     for file in files:
-        print(json.dumps({"file": file, **asdict(measure(read_audio(file)))}, ensure_ascii=False))
+        print(json.dumps(finite({"file": file, **asdict(measure(read_audio(file)))}), ensure_ascii=False))
     return 0
 
 

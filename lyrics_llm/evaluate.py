@@ -32,7 +32,7 @@ from common.pinyin import units
 from common.rhyme import group
 from common.score import Score
 from common.seeds import derive_seed, generator
-from common.statistics import Estimate, bootstrap, wilson
+from common.statistics import Estimate, bootstrap, finite, wilson
 from corpus.attributes import attributes, tempo_class
 from corpus.synth import Sheet, sheet
 from lyrics_llm.data import says
@@ -158,7 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, share in figures.items():
         print(f"{name:20s} {share}")
     report: dict[str, Any] = {name: asdict(share) for name, share in figures.items()}
-    print(json.dumps(report, ensure_ascii=False))
+    print(json.dumps(finite(report), ensure_ascii=False))
     return 0
 
 

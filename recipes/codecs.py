@@ -30,7 +30,7 @@ from app.folder import check
 from common.audio import Audio, read_audio, resample, to_channels
 from common.config import parse
 from common.errors import ConfigError, ManifestError, SongError, command
-from common.statistics import Estimate, bootstrap
+from common.statistics import Estimate, bootstrap, finite
 from corpus import manifest
 from corpus.record import SongRecord
 from dit.store import LatentFacts
@@ -327,7 +327,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = Path(settings.out)
     out.mkdir(parents=True, exist_ok=True)
     figures = {name: {k: asdict(v) for k, v in row.items()} for name, row in rows.items()}
-    text = json.dumps({"rows": figures, "song_loss": losses}, indent=2, ensure_ascii=False)
+    kept = finite({"rows": figures, "song_loss": losses})
+    text = json.dumps(kept, indent=2, ensure_ascii=False, allow_nan=False)
     (out / "codecs.json").write_text(text + "\n", encoding="utf-8")
     print(table(rows, losses))
     return 0

@@ -17,7 +17,7 @@ from typing import Literal
 
 from common.config import parse
 from common.errors import SongError
-from common.statistics import Estimate
+from common.statistics import Estimate, finite
 from recipes import song_figures
 
 Part = Literal["vae", "chinmu", "lyrics", "songs"]
@@ -155,13 +155,13 @@ def measure(settings: Settings) -> str:
     for part in settings.parts:
         measured = [asdict(row) for row in PARTS[part](settings)]
         kept = {"command": _command(settings, part), "rows": measured}
-        (folder / f"{part}.json").write_text(json.dumps(kept, indent=1), encoding="utf-8")
+        (folder / f"{part}.json").write_text(json.dumps(finite(kept), indent=1), encoding="utf-8")
     tables = []
     for part in PARTS:
         file = folder / f"{part}.json"
         if file.is_file():
             kept = json.loads(file.read_text(encoding="utf-8"))
-            rows = [Row(r["name"], Estimate(**r["value"]), r["note"]) for r in kept["rows"]]
+            rows = [Row(r["name"], Estimate.of_json(r["value"]), r["note"]) for r in kept["rows"]]
             tables.append(table(TITLES[part], kept["command"], rows))
     return "\n".join(tables)
 

@@ -23,6 +23,13 @@ def test_a_part_is_measured_and_the_others_are_kept(tmp_path: Path, monkeypatch:
     assert json.loads((tmp_path / "figures/vae.json").read_text())["rows"][0]["value"]["count"] == 7
 
 
+def test_figures_of_one_song_are_kept_in_plain_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = [Row("mel", Estimate(0.5, float("nan"), float("nan"), 1))]
+    monkeypatch.setitem(figures.PARTS, "vae", lambda settings: alone)
+    assert "| mel | 0.500 |" in measure(Settings(work=str(tmp_path), parts=("vae",)))
+    assert "NaN" not in (tmp_path / "figures/vae.json").read_text()
+
+
 def test_missing_songs_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert figures.main(["--work", str(tmp_path), "--parts", "[songs]"]) == 2
     assert capsys.readouterr().err.count("\n") == 1

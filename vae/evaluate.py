@@ -21,7 +21,7 @@ from torch import Tensor
 
 from common.audio import Audio, read_audio, resample, to_channels
 from common.errors import ManifestError, run_command
-from common.statistics import Estimate, bootstrap
+from common.statistics import Estimate, bootstrap, finite
 from corpus.manifest import read
 from corpus.record import SongRecord
 from vae import measures
@@ -167,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(table(report))
     if options.out is not None:
         data = {method: {k: asdict(v) for k, v in row.items()} for method, row in report.items()}
-        options.out.write_text(json.dumps(data, indent=2), encoding="utf-8")
+        options.out.write_text(json.dumps(finite(data), indent=2), encoding="utf-8")
 
 
 if __name__ == "__main__":
