@@ -8,7 +8,8 @@
     [intro-short] ; [verse] 月光洒在窗前.我在等你 ; [chorus] 回家                   LeVo
     主歌1（女）    #主歌                                                           likewise
     作词：某人    男：我爱你    </verse>    [Chorus x2]                               beside the words
-    《月光》 first of all    重复副歌    （音乐）    C  G  Am  F    第一段：    SRT     likewise
+    《月光》 first of all    重复副歌    副歌：重复    （音乐）    第一段：    SRT            likewise
+    C  G  Am  F    [Am]我想[F]家    我想家(G7)    lines of one chord each                 chords
 
 Every line is read in time proportional to its length: a name is cut out at its bracket or first
 colon, and only short ones are looked at closely.
@@ -58,13 +59,16 @@ _HEARD = "音乐 音乐起 音乐声 伴奏 掌声 欢呼 欢呼声 笑声 哭�
 _SOUNDS = frozenset(_HEARD.split(" "))
 _SECTION = "(?:" + "|".join(sorted(_STRONG, key=len, reverse=True)) + r")\s*(?:[A-D1-9一二三四五六])?"
 _TIMES = r"(?:\s*[x×*]?\s*[1-9一二两三四]\s*[遍次]?)?"
+_REPEATS = "(?:重复|反复|重唱|再唱|再来|同上|同前|repeat)"
 _AGAIN = re.compile(
-    rf"(?:(?:重复|反复|重唱|再唱|repeat)(?:一[遍次])?\s*{_SECTION}|{_SECTION}\s*(?:重复|反复|重唱|repeat)){_TIMES}",
-    re.IGNORECASE,
+    rf"(?:{_REPEATS}(?:一[遍次])?\s*{_SECTION}|{_SECTION}\s*{_REPEATS}){_TIMES}", re.IGNORECASE
 )
+_AROUND = re.compile(r"[\s()（）\[\]【】:：]+")
 _CHORD = re.compile(
     r"[A-G][#b♯♭]?(?:maj|min|m|M|dim|aug|sus|add)?(?:2|4|5|6|7|9|11|13)?(?:sus[24])?(?:/[A-G][#b♯♭]?)?"
 )
+# [Am] or [C] before the syllable on which it is played, (Am) behind it.
+_IN_LINE = re.compile(rf"\[({_CHORD.pattern})\]|[(（]((?=[^()（）]{{2}}){_CHORD.pattern})[)）]")
 _BETWEEN_CHORDS = re.compile(r"[\s|｜\-–—]+")
 # The number of a subtitle stands in the line before its time.
 _CUE = re.compile(r"(?:\d{1,3}:)?\d{1,2}:\d{1,2}[,.]\d{1,3}\s*-->")
@@ -156,7 +160,7 @@ def rows(text: str) -> list[Row]:
             found += _read(number, line.strip())
         elif meta[1].lower() == "offset" and re.fullmatch(r"[+-]?\d{1,9}", meta[2].strip()):
             offset = int(meta[2]) / 1000
-    found = _titled(found)
+    found = _without_single_chords(_titled(found))
     return [_earlier(row, offset) for row in found] if offset else found
 
 
@@ -166,6 +170,8 @@ def is_plain(line: str) -> bool:
     Below a header, that is: `is_title` says which lines aren't words at the top of a text.
     """
     if line.startswith(ESCAPE) or _LRC_META.fullmatch(line) or _WORD_STAMP.search(line) or _CUE.match(line):
+        return False
+    if _is_chord(line):
         return False
     return _read(0, line) == [Row(0, "line", line)]
 
@@ -185,6 +191,19 @@ def _titled(found: list[Row]) -> list[Row]:
     if begins and is_title(row.text, bool(row.times)):
         found[place] = replace(row, kind="title")
     return found
+
+
+def _without_single_chords(found: list[Row]) -> list[Row]:
+    """The rows, lines of one chord name being chords where the text has several; Em alone may be hummed."""
+    single = [row.kind == "line" and not row.escaped and _is_chord(row.text) for row in found]
+    names = {row.text for row, alone in zip(found, single) if alone}
+    if len(names) < 2 and not any(row.kind == "chords" for row in found):
+        return found
+    return [replace(row, kind="chords", times=()) if alone else row for row, alone in zip(found, single)]
+
+
+def _is_chord(line: str) -> bool:
+    return len(line) > 1 and bool(_CHORD.fullmatch(line))
 
 
 def _subtitles(lines: list[str]) -> tuple[set[int], set[int]]:
@@ -243,6 +262,8 @@ def _read(number: int, line: str) -> list[Row]:
         line = (" " if " " in line else "").join(part for part in words if part)
     if not line:
         return [Row(number, "blank", times=times)]
+    if _is_direction(line):
+        return [Row(number, "direction", line)]
     header, rest = _header(number, line)
     if header is None:
         return _worded(number, line, times)
@@ -255,6 +276,10 @@ def _read(number: int, line: str) -> list[Row]:
 def _worded(number: int, line: str, times: tuple[float, ...]) -> list[Row]:
     """The rows of a line without a header: a mark of who sings is parted from it, `</verse>` taken away."""
     line = _without_end(line)
+    chords = [match[0] for match in _IN_LINE.finditer(line)]
+    if chords:
+        rest = re.sub(r"\s+", " ", _IN_LINE.sub("", line)).strip()
+        return [Row(number, "chords", " ".join(chords)), *(_worded(number, rest, times) if rest else ())]
     if not line:
         return [Row(number, "blank", times=times)]
     if _is_direction(line):
@@ -276,7 +301,7 @@ def _is_direction(line: str) -> bool:
     closing = {"(": ")", "（": "）"}.get(line[0])
     bracketed = closing is not None and line.endswith(closing)
     name = line[1:-1].strip() if bracketed else line
-    return (bracketed and name.lower() in _SOUNDS) or bool(_AGAIN.fullmatch(name))
+    return (bracketed and name.lower() in _SOUNDS) or bool(_AGAIN.fullmatch(_AROUND.sub(" ", line).strip()))
 
 
 def _is_chords(line: str) -> bool:

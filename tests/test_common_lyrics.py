@@ -28,7 +28,7 @@ PIECES = [
     "\u3000", "①", "作词：", "男：", "(合)", "</verse>", "[/主歌]", " x2", "---", "＜", "＞", "《", "》",
     "[01:00:01.00]", "−",
     "Am", "G7 ", "C   F", " - ", "《月光》", "重复副歌", "（音乐）", "第一段：", "念白：",
-    "00:01,000 --> ", "制作人 P：",
+    "00:01,000 --> ", "制作人 P：", "[Am]", "[C]", "(F7)", "Em", "重复", "同上",
 ]  # fmt: skip
 LINES = (
     st.lists(st.sampled_from(PIECES), min_size=1, max_size=6)
@@ -370,6 +370,12 @@ def test_the_singing_goes_on_behind_a_part_that_is_played(caplog: pytest.LogCapt
         ("月光洒在窗前\n我在等你\n(Repeat Chorus x2)", 3, "is a direction"),
         ("C G Am F\n月光洒在窗前\n我在等你", 1, "'C G Am F' is a row of chords"),
         ("月光洒在窗前\n| C | F/A |\n我在等你", 2, "is a row of chords"),
+        ("月光洒在窗前\n我在等你\n副歌：重复", 3, "'副歌：重复' is a direction"),
+        ("月光洒在窗前\n我在等你\n【副歌】重复一遍", 3, "is a direction"),
+        ("月光洒在窗前\n我在等你\n副歌（同上）", 3, "is a direction"),
+        ("[Am]月光[F]洒在窗前\n我在等你", 1, "'[Am] [F]' is a row of chords"),
+        ("月光洒在窗前(G7)\n我在等你", 1, "'(G7)' is a row of chords"),
+        ("月光洒在窗前\n[C] [G] [Am]\n我在等你", 2, "is a row of chords"),
         ("月光洒在窗前\n念白：\n我在等你", 2, "is who sings"),
         ("月光洒在窗前\n念白：我在等你", 2, "'念白：' is who sings"),
         ("第一段：\n月光洒在窗前\n我在等你", 1, "'第一段' names no section"),
@@ -384,11 +390,20 @@ def test_what_is_not_words_is_left_out_and_named(
     assert said[0].startswith(f"line {left}: ") and what in said[0]
 
 
+def test_lines_of_one_chord_each_are_no_words(caplog: pytest.LogCaptureFixture) -> None:
+    words, said = messages("Am\n月光洒在窗前\nF/C\n我在等你", caplog)
+    assert words.lines == ("月光洒在窗前", "我在等你")
+    assert [line.split(":")[0] for line in said] == ["line 1", "line 3"]
+    hummed = Lyrics((LyricSection("verse", ("Em", "Am", "月光")),))
+    assert Lyrics.parse(str(hummed)) == hummed
+
+
 @pytest.mark.parametrize(
     "line",
     [
         "《月光》里的你", "A B C D E F G", "Em Em", "(你的音乐)", "重复着副歌的旋律", "第一段感情", "他说：",
-        "A - B", "天 - 地", "第一段感情：结束了", "\\重复副歌", "1",
+        "A - B", "天 - 地", "第一段感情：结束了", "\\重复副歌", "1", "Em", "(A)计划",
+        "\\[Am]是和弦", "副歌重复着你",
     ],
 )  # fmt: skip
 def test_what_could_be_sung_stays(line: str, caplog: pytest.LogCaptureFixture) -> None:
