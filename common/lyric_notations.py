@@ -262,8 +262,8 @@ def _read(number: int, line: str) -> list[Row]:
         line = (" " if " " in line else "").join(part for part in words if part)
     if not line:
         return [Row(number, "blank", times=times)]
-    if _is_direction(line):
-        return [Row(number, "direction", line)]
+    if (direction := _direction(number, line)) is not None:
+        return [direction]
     header, rest = _header(number, line)
     if header is None:
         return _worded(number, line, times)
@@ -282,8 +282,8 @@ def _worded(number: int, line: str, times: tuple[float, ...]) -> list[Row]:
         return [Row(number, "chords", " ".join(chords)), *(_worded(number, rest, times) if rest else ())]
     if not line:
         return [Row(number, "blank", times=times)]
-    if _is_direction(line):
-        return [Row(number, "direction", line)]
+    if (direction := _direction(number, line)) is not None:
+        return [direction]
     if _is_chords(line):
         return [Row(number, "chords", line)]
     parted = _parted(line)
@@ -294,14 +294,26 @@ def _worded(number: int, line: str, times: tuple[float, ...]) -> list[Row]:
     return [mark, Row(number, "line", rest, times=times)] if rest else [mark]
 
 
-def _is_direction(line: str) -> bool:
-    """Whether a line says what to play or to repeat: （音乐）, 重复副歌."""
+def _direction(number: int, line: str) -> Row | None:
+    """A line that says what to play, or what to repeat and how often: （音乐）, 重复副歌."""
     if len(line) > _LONGEST_NAME:
-        return False
+        return None
     closing = {"(": ")", "（": "）"}.get(line[0])
     bracketed = closing is not None and line.endswith(closing)
-    name = line[1:-1].strip() if bracketed else line
-    return (bracketed and name.lower() in _SOUNDS) or bool(_AGAIN.fullmatch(_AROUND.sub(" ", line).strip()))
+    if bracketed and line[1:-1].strip().lower() in _SOUNDS:
+        return Row(number, "direction", line)
+    plain = _AROUND.sub(" ", line).strip()
+    if not _AGAIN.fullmatch(plain):
+        return None
+    section = re.search(_SECTION, plain, re.IGNORECASE)
+    often = re.search(r"[2-9二两三四](?=\s*[遍次]?$)", plain)
+    assert section is not None, "what is repeated is named"
+    repeats = 1 if often is None or often.start() < section.end() else _how_often(often[0])
+    return Row(number, "direction", line, tag_of(section[0]), order_of(section[0]), repeats=repeats)
+
+
+def _how_often(numeral: str) -> int:
+    return 2 if numeral == "两" else _NUMERALS.get(numeral) or int(numeral)
 
 
 def _is_chords(line: str) -> bool:

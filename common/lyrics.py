@@ -72,8 +72,9 @@ class Lyrics:
         parts that are played (间奏), and behind such a header and a blank line the singing begins
         again. A header in somebody's notation that names no known section, such as `[Rap]`, is left
         out with a warning that names its line; its words are kept. So are credits (作词：某人), marks of
-        who sings (男：), a title above the words (《月光》), directions (重复副歌), chords (C G Am F) and
-        the numbers and times of subtitles. Signs and scripts that aren't sung stay in their lines,
+        who sings (男：), a title above the words (《月光》), directions (（音乐）), chords (C G Am F) and
+        the numbers and times of subtitles. Where a direction repeats a section that stands above (重复副歌),
+        its lines come again. Signs and scripts that aren't sung stay in their lines,
         with a warning.
 
         Args:
@@ -149,10 +150,13 @@ class _Reader:
         self.repeats: dict[int, int] = {}  # how often a part is sung, by its place, where more than once
 
     def sections(self) -> list[LyricSection]:
-        blank = True
+        blank, closed = True, False  # closed: the last part has all its lines
         for row in self.rows:
             if row.kind == "blank":
                 blank = True
+                continue
+            if row.kind == "direction" and self._again(row):
+                blank = closed = True
                 continue
             if row.kind in _UNSUNG:
                 self._left_out(row)
@@ -162,10 +166,10 @@ class _Reader:
             elif row.kind == "unknown":
                 self._unknown(row)
             else:
-                if not self.parts or (blank and (not self.tagged or self._is_played())):
+                if closed or not self.parts or (blank and (not self.tagged or self._is_played())):
                     self._open(self._next_tag(), None, row.number)
                 self._line(row)
-            blank = False
+            blank = closed = False
         if not self.parts:
             raise LyricsError("the lyrics are empty: write at least one line, or a tag such as <intro>")
         self._warn_of_silence()
@@ -211,6 +215,20 @@ class _Reader:
             self.subtitled = True
             return
         logger.warning("line %d: %r is %s and isn't sung", row.number, row.text, _UNSUNG[row.kind])
+
+    def _again(self, row: Row) -> bool:
+        """Whether a direction repeats a part above, which then comes again; not one with times of its own."""
+        for tag, number, lines, times, _ in reversed(self.parts):
+            if tag == row.tag and lines and row.order in (None, number):
+                if any(time is not None for time in times):
+                    return False
+                self._open(tag, number, row.number)
+                self.parts[-1][2].extend(lines)
+                self.parts[-1][3].extend(times)
+                self.repeats[len(self.parts) - 1] = row.repeats
+                logger.info("line %d: %r: <%s> is sung again", row.number, row.text, tag)
+                return True
+        return False
 
     def _unknown(self, row: Row) -> None:
         if row.ours:

@@ -390,6 +390,25 @@ def test_what_is_not_words_is_left_out_and_named(
     assert said[0].startswith(f"line {left}: ") and what in said[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "sections"),
+    [
+        ("主歌\n天\n副歌\n地\n主歌\n人\n重复副歌", "天地人地"),
+        ("主歌\n天\n副歌\n地\n副歌：重复两遍\n尾奏\n啦", "天地地地啦"),
+        ("[Verse 1]\n天\n[Chorus]\n地\n[Verse 2]\n人\n(Repeat Chorus x2)\n风", "天地人地地风"),
+        ("主歌1\n天\n主歌2\n地\n重复主歌1\n重复主歌", "天地天天"),
+        ("天\n\n地\n\n重复副歌\n\n人", "天地地人"),
+        ("重复副歌\n天", "天"),
+        ("主歌\n[00:01.00]天\n副歌\n[00:02.00]地\n重复副歌", "天地"),
+    ],
+)
+def test_a_direction_repeats_the_section_above(text: str, sections: str) -> None:
+    found = Lyrics.parse(text)
+    assert "".join(line for s in found.sections for line in s.lines) == sections
+    assert all(len(s.lines) == 1 for s in found.sections)
+    assert Lyrics.parse(str(found)) == found
+
+
 def test_lines_of_one_chord_each_are_no_words(caplog: pytest.LogCaptureFixture) -> None:
     words, said = messages("Am\n月光洒在窗前\nF/C\n我在等你", caplog)
     assert words.lines == ("月光洒在窗前", "我在等你")
