@@ -148,9 +148,9 @@ def largest_mel_count(n_fft: int, sample_rate: int, limit: int | None = None) ->
 def si_sdr(reference: Samples, estimate: Samples, sample_rate: int, profile: Profile = "strict") -> float:
     """Scale-invariant SDR in dB, mean over channels.
 
-    `strict` leaves silent channels of the reference out, is inf for equal signals and −inf where a
-    channel's copy is silent; `authors` adds 1e-8 to every quotient, so that silence has −80 dB and equal
-    signals a figure that depends on their length.
+    `strict` leaves silent channels of the reference out, and channels whose copies are exact beside others
+    that aren't; it is inf for equal signals and −inf where a channel's copy is silent. `authors` adds 1e-8
+    to every quotient, so that silence has −80 dB and equal signals a figure that depends on their length.
     """
     x, y = (w.double() for w in _checked(reference, estimate, profile))
     if profile == "strict":
@@ -162,7 +162,9 @@ def si_sdr(reference: Samples, estimate: Samples, sample_rate: int, profile: Pro
     ratio = wanted.square().sum(1) / ((y - wanted).square().sum(1) + eps)
     ratio = torch.where(y.any(dim=1), ratio, torch.zeros_like(ratio))  # a silent copy has 0 / 0 in `strict`
     decibels = (10 * (ratio + eps).log10()).tolist()
-    return -math.inf if -math.inf in decibels else _mean(decibels)
+    if -math.inf in decibels:
+        return -math.inf
+    return _mean([value for value in decibels if value < math.inf] or decibels)
 
 
 def true_peak_dbtp(samples: Samples, sample_rate: int) -> float:
@@ -203,7 +205,7 @@ def icpc(reference: Samples, estimate: Samples, sample_rate: int, profile: Profi
 def ccpc(reference: Samples, estimate: Samples, sample_rate: int, profile: Profile = "strict") -> float:
     """Cross-channel phase coherence, 0 … 1 (equation 5): as `icpc`, of ∠(L̂R̂*) − ∠(LR*).
 
-    w is |L̂||R̂| for `authors` and |L||R| for `strict`. NaN unless there are two channels.
+    w is |L̂||R̂| for `authors` and |L||R| for `strict`. NaN unless there are two channels that sound.
     """
     return _cross(reference, estimate, profile)[0]
 
@@ -217,7 +219,7 @@ def ccpc_signed(
 
 def _cross(reference: Samples, estimate: Samples, profile: Profile) -> tuple[float, float]:
     x, y = _checked(reference, estimate, profile)
-    if len(x) != 2:
+    if len(x) != 2 or not x.any(dim=1).all():
         return math.nan, math.nan
 
     def phasors(target: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
     python -m recipes.codecs --codecs '{now: demo, before: runs/old/vae}'
     python -m recipes.codecs --song_model_steps 150 --train TRAIN.jsonl --valid VALID.jsonl
 
-Beside the codecs stand what costs no training: Opus at the nearest bit rate, and the 64 lowest MDCT
+Beside the codecs stand what costs no training: Opus near each of their bit rates, and the 64 lowest MDCT
 coefficients of every frame. Columns: the metrics of `eval.reconstruction` (profile strict), the share of
 sung notes that are still at their pitch, the smoothness of the latents, and, when asked for, the held-out
 velocity loss of a small song model after so many steps, as a share of the latents' variance: a codec may
@@ -139,14 +139,11 @@ def copiers(settings: Settings) -> dict[str, Copier]:
     Raises:
         CheckpointError: a folder isn't a codec's.
     """
-    found: dict[str, Copier] = {}
-    rates = []
-    for name, folder in settings.codecs.items():
-        codec = load(codec_folder(folder))
-        found[name] = _of(codec)
-        rates.append(kbits_of(codec))
-    nearest = sum(rates) / len(rates)
-    found["Opus"] = _opus(nearest)
+    codecs = {name: load(codec_folder(folder)) for name, folder in settings.codecs.items()}
+    found = {name: _of(codec) for name, codec in codecs.items()}
+    rates = sorted({kbits_of(codec) for codec in codecs.values()})
+    for rate in rates:
+        found["Opus" if len(rates) == 1 else f"Opus near {rate:.1f}"] = _opus(rate)
     found["64 MDCT coefficients"] = lambda wav, rate: (mdct_copy(wav), {"kbits": 64 * rate / 1024 * 0.016})
     return found
 
@@ -175,7 +172,7 @@ def _opus(kbits: float) -> Copier:
     chosen: list[float] = []
 
     def copy(wav: Copy, rate: int) -> tuple[Copy, dict[str, float]]:
-        if not chosen:
+        if not chosen:  # its rate at one effort is the same for all songs (docs/vae.md)
             chosen.append(effort_for(wav, rate, kbits))
         made, bits = opus_copy(wav, rate, chosen[0])
         return made, {"kbits": bits}

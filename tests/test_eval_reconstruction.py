@@ -148,6 +148,21 @@ def test_authors_silence_is_minus_eighty_decibels() -> None:
     assert r.si_sdr(np.zeros((2, 900)), noise()[:, :900], RATE, "authors") == pytest.approx(-80, abs=1e-6)
 
 
+def test_an_exact_channel_hides_no_broken_one() -> None:
+    original = noise()
+    broken = np.stack([original[0], noise(seed=7)[1]])
+    alone = r.si_sdr(original[1:], broken[1:], RATE)
+    assert r.si_sdr(original, broken, RATE) == pytest.approx(alone) and alone < 0
+    assert r.si_sdr(original, original, RATE) == math.inf
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_silent_original_has_no_coherence_between_channels(profile: r.Profile) -> None:
+    silent = np.zeros_like(noise())
+    for metric in (r.icpc, r.ccpc, r.ccpc_signed):
+        assert math.isnan(metric(silent, noise(), RATE, profile))
+
+
 def test_one_silent_channel_leaves_the_other_its_figure() -> None:
     wav = noise() * np.array([[1], [0]], np.float32)
     assert r.icpc(wav, wav, RATE) == pytest.approx(1)

@@ -79,6 +79,16 @@ def test_the_table_has_every_row(work: Path, capsys: pytest.CaptureFixture[str])
     assert figures["tiny"]["kbits"]["value"] == pytest.approx(6 * RATE / 1024 * 16 / 1000)
 
 
+def test_opus_stands_beside_each_bit_rate(work: Path, tmp_path: Path) -> None:
+    larger = SpectralVAE(latent_dim=12, width=4, depth=1, expansion=1, iterations=2)
+    larger.calibrate([music(3)])
+    larger.save_pretrained(tmp_path / "larger")
+    found = codecs.copiers(
+        Settings({"a": str(work / "tiny"), "b": str(tmp_path / "larger"), "c": str(work / "tiny")})
+    )
+    assert list(found) == ["a", "b", "c", "Opus near 4.1", "Opus near 8.3", "64 MDCT coefficients"]
+
+
 def test_wrong_input_is_told(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     listed = ["--manifest", str(work / "manifest.jsonl")]
     assert main(["--codecs", "{gone: nowhere}", *listed]) == 2
