@@ -119,6 +119,8 @@ def test_no_layer_ever_sees_more_than_a_tile(monkeypatch: pytest.MonkeyPatch) ->
 def test_nothing_is_refused() -> None:
     with pytest.raises(AudioError, match="time ≥ 1"):
         list(encode_tiles(ear(), []))
+    with pytest.raises(AudioError, match="no samples"):
+        encode_blocks(ear(), [torch.zeros(2, 0)])
 
 
 # ---- whose latents ---------------------------------------------------------------------------
@@ -187,6 +189,19 @@ def test_mono_and_rate_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture
     with caplog.at_level(logging.INFO):
         encode_audio(ear(), Audio(noise(500)[:1].numpy(), RATE))
     assert caplog.text.count("mono becomes two") == 2
+
+
+@pytest.mark.parametrize("rate", [16000, RATE, 48000, 96000, 192000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_one_sample_is_a_sound(rate: int, channels: int, tmp_path: Path) -> None:
+    path, sound = tmp_path / "one.wav", np.full((1, channels), 0.5)
+    soundfile.write(path, sound, rate, subtype="FLOAT")
+    expected = resample(Audio(sound.T, rate), RATE).samples
+    found = torch.cat(list(stream.read_blocks(path, RATE)), dim=1).numpy()
+    np.testing.assert_allclose(found, np.broadcast_to(expected, (2, expected.shape[1])), atol=1e-4)
+    latents = encode_blocks(ear(), stream.read_blocks(path, RATE))
+    assert latents.length == expected.shape[1] >= 1 and latents.values.shape == (8, 1)
+    assert encode_audio(ear(), Audio(sound.T, rate)).values.shape == (8, 1)
 
 
 def test_files_that_are_no_sound_are_named(tmp_path: Path) -> None:

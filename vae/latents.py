@@ -59,6 +59,8 @@ def encode_blocks(codec: Codec, blocks: Iterable[Float[Tensor, "2 time"]]) -> La
 
     with torch.inference_mode():
         parts = [p.mode()[0].float().cpu().numpy() for p in encode_tiles(codec, counted())]
+    if not parts:
+        raise AudioError("the sound has no samples: the codec needs one at least")
     values = np.concatenate(parts, axis=1)
     return Latents(values, length, codec.sample_rate, codec.hop_length, fingerprint(codec))
 
