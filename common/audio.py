@@ -188,7 +188,7 @@ def resample(audio: Audio, rate: int) -> Audio:
         raise AudioError(f"a sample rate is a positive number of Hz, but got {rate}")
     log.info("resampling %.1f s of audio from %d to %d Hz", audio.duration, audio.sample_rate, rate)
     samples = audio.samples
-    # soxr makes nothing of less than half a new sample; with silence behind it that is the first of its samples.
+    # Of less than half a new sample soxr makes nothing, but of the same with silence behind it, one.
     silence = least_length(audio.sample_rate, rate) - samples.shape[1]
     if silence > 0:
         samples = np.pad(samples, ((0, 0), (0, silence)))
