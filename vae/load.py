@@ -6,8 +6,9 @@ import weakref
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
-from common.errors import CheckpointError
+from common.errors import CheckpointError, ConfigError
 from vae.model import EarVAE
 from vae.spectral import SpectralVAE
 
@@ -20,7 +21,8 @@ def load(folder: str | Path) -> Codec:
     """The codec saved in a folder by `save_pretrained`, in float32, ready for inference.
 
     Raises:
-        CheckpointError: the folder has no readable config.json, or it names another kind of model.
+        CheckpointError: the folder has no readable config.json, it names another kind of model or has a
+            setting that no codec can have, or a weight is missing, of another shape or not finite.
     """
     path = Path(folder) / "config.json"
     try:
@@ -38,11 +40,25 @@ def load(folder: str | Path) -> Codec:
         model, found = _KINDS[name].from_pretrained(
             str(folder), torch_dtype=torch.float32, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        RuntimeError,
+        SafetensorError,
+        ConfigError,
+    ) as error:
         raise CheckpointError(f"the codec in {folder} can't be loaded: {error}") from error
     wrong = [k for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for k in found[kind]]
     if wrong:
         raise CheckpointError(f"the codec in {folder} doesn't fit its configuration: {wrong[:5]}")
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        # A sum, which is several times as fast, tells unless it overflows.
+        if not torch.isfinite(value.sum()) and not torch.isfinite(value).all():
+            raise CheckpointError(
+                f"the codec in {folder} holds NaN or infinite values in {name}: it is damaged"
+            )
     return model.eval()
 
 
