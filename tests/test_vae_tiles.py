@@ -1,7 +1,9 @@
 """Tile by tile is the same as at once, for latents, sound, files and the limiter."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from common.audio import Audio, read_audio, resample, write_audio
 from common.errors import AudioError
@@ -149,6 +152,57 @@ def test_latents_of_another_codec_are_refused(tmp_path: Path) -> None:
         decode_audio(ear(seed=1), latents)
     with pytest.raises(AudioError, match="3000 samples have 75 frames of latents, but 70 came"):
         decode_audio(ear(), Latents(latents.values[:, :70], 3000, RATE, latents.hop_length, latents.codec))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_latents_of_another_width_become_float32(kind: torch.dtype, tmp_path: Path) -> None:
+    latents = encode_audio(ear(), Audio(noise(3000).numpy(), RATE))
+    values = torch.from_numpy(latents.values).to(kind)
+    latent_file(tmp_path / "a.safetensors", values)
+    read = read_latents(tmp_path / "a.safetensors")
+    np.testing.assert_array_equal(read.values, values.float().numpy())
+    assert read.values.dtype == np.float32 and decode_audio(ear(), read).samples.shape == (2, 3000)
+
+
+def latent_file(path: Path, values: torch.Tensor, **header: object) -> None:
+    """What `write_latents` writes of 3000 samples, but for what is given."""
+    facts = {"length": 3000, "sample_rate": RATE, "hop_length": 40, "codec": fingerprint(ear())} | header
+    save_file({"latents": values}, path, {name: str(value) for name, value in facts.items()})
+
+
+@pytest.mark.parametrize(
+    ("values", "header", "told"),
+    [
+        (torch.tensor(1.0), {}, r"but these have \(\)"),
+        (torch.zeros(8), {}, r"but these have \(8,\)"),
+        (torch.zeros(8, 0), {"length": 0}, r"but these have \(8, 0\)"),
+        (torch.zeros(8, 75), {"length": 0}, "of one sample at least, but these are of 0"),
+        (torch.zeros(8, 75), {"length": "long"}, "invalid literal"),
+        (torch.zeros(8, 75, dtype=torch.int32), {}, "int32"),
+        (torch.full((8, 75), torch.nan), {}, "NaN"),
+    ],
+)
+def test_odd_files_of_latents_are_named(
+    values: torch.Tensor, header: dict[str, object], told: str, tmp_path: Path
+) -> None:
+    latent_file(tmp_path / "a.safetensors", values, **header)
+    with pytest.raises(AudioError, match=rf"a\.safetensors isn't a file of latents.*{told}"):
+        read_latents(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"hop_length": 1024}, "has 40 samples, but one of the latents has 1024"),
+        ({"length": 0, "values": np.zeros((8, 0), np.float32)}, "shape"),
+        ({"length": -1}, "of one sample at least"),
+        ({"values": np.float32(1)}, "shape"),
+    ],
+)
+def test_odd_latents_are_refused(wrong: dict[str, Any], told: str) -> None:
+    latents = encode_audio(ear(), Audio(noise(3000).numpy(), RATE))
+    with pytest.raises(AudioError, match=told):
+        decode_audio(ear(), replace(latents, **wrong))
 
 
 # ---- files -----------------------------------------------------------------------------------
