@@ -176,6 +176,17 @@ def test_nan_is_refused() -> None:
         tiny().encode(torch.full((1, 2, 10), torch.nan))
 
 
+def test_integers_are_refused() -> None:
+    with pytest.raises(AudioError, match=r"floats with full scale 1, but got torch\.int64"):
+        tiny().encode(torch.zeros(1, 2, 500, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("length", [385, 100_000, -1])
+def test_more_samples_than_there_are_latents_for(length: int) -> None:
+    with pytest.raises(AudioError, match=f"3 frames of latents are at most 384 samples, but {length}"):
+        tiny().decode(torch.zeros(1, 8, 3), length=length)
+
+
 def test_contradicting_sizes_are_refused() -> None:
     with pytest.raises(ConfigError, match="2 strides but 1 multipliers"):
         EarVAE(multipliers=(1,), strides=(2, 2))

@@ -142,6 +142,14 @@ def test_a_setting_that_no_codec_has_is_named(wrong: dict[str, object]) -> None:
         SpectralVAE(**({"width": 4, "depth": 0} | wrong))  # type: ignore[arg-type]
 
 
+def test_integers_and_too_great_lengths_are_refused(codec: SpectralVAE) -> None:
+    with pytest.raises(AudioError, match=r"floats with full scale 1, but got torch\.int64"):
+        codec.encode(torch.zeros(1, 2, 5000, dtype=torch.int64))
+    for length in (3073, -1):
+        with pytest.raises(AudioError, match=f"at most 3072 samples, but {length} are wanted"):
+            codec.decode(torch.zeros(1, 32, 3), length)
+
+
 # ---- axes that are chosen otherwise ------------------------------------------------------------
 
 

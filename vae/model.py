@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from common.errors import ConfigError
 from common.quiet import without_kernel_warning
-from vae.posterior import Posterior, check_stereo
+from vae.posterior import Posterior, check_length, check_stereo
 from vae.settings import check_number, check_whole, check_wholes
 from vae.snake import Fused, fused, snake, snake_rows
 
@@ -466,7 +466,10 @@ class EarVAE(ModelMixin, ConfigMixin):
 
         Args:
             score: accepted for the sake of codecs that need one; this one doesn't.
+        Raises:
+            AudioError: the latents have fewer samples.
         """
+        check_length(length, latents.shape[-1], self.hop_length)
         mixed = self._mixed(latents)
         wav = self.decoder(mixed) if torch.is_grad_enabled() else in_rows(self.decoder, mixed)
         return wav[..., :length] if length is not None else wav

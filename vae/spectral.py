@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from common.errors import ConfigError
 from vae.analysis import HOP, LONG, SHORT, Analysis
 from vae.phase import frame_transform, griffin_lim, overlap_add, to_phase, turns
-from vae.posterior import Posterior, check_stereo
+from vae.posterior import Posterior, check_length, check_stereo
 from vae.settings import check_number, check_whole
 
 BINS = SHORT // 2 + 1
@@ -178,7 +178,10 @@ class SpectralVAE(ModelMixin, ConfigMixin):
 
         Args:
             score: accepted for the sake of codecs that need one; this one doesn't.
+        Raises:
+            AudioError: the latents have fewer samples.
         """
+        check_length(length, latents.shape[-1], self.hop_length)
         wav = torch.cat(list(self.decode_tiles(latents)), dim=2)
         return wav[..., :length] if length is not None else wav
 
