@@ -14,7 +14,9 @@ from vae.spectral import SpectralVAE
 
 Codec = EarVAE | SpectralVAE
 _KINDS: dict[str, type[EarVAE] | type[SpectralVAE]] = {"EarVAE": EarVAE, "SpectralVAE": SpectralVAE}
-_known: "weakref.WeakKeyDictionary[Codec, tuple[int, str]]" = weakref.WeakKeyDictionary()
+_known: "weakref.WeakKeyDictionary[Codec, tuple[int, str, str]]" = weakref.WeakKeyDictionary()
+# What a spectral codec's analysis is unless its fingerprint says more: names given before these counted stay.
+_USUAL = {"floor": 0.03, "n_mels": 40, "n_width": 8}
 
 
 def load(folder: str | Path) -> Codec:
@@ -63,16 +65,29 @@ def load(folder: str | Path) -> Codec:
 
 
 def fingerprint(codec: Codec) -> str:
-    """16 hex digits that name the latents of a codec: a hash of its encoder.
+    """16 hex digits that name the latents of a codec: a hash of its encoder and of what it hears.
 
     A decoder that trained on reads the same latents, so it has no say; weights are taken in bfloat16,
     so that a model and its half-precision copy have one name.
     """
     parameters = list(codec.encoder.parameters())
     version = sum(p._version for p in parameters)  # counts changes in place
+    facts = json.dumps(_facts(codec), sort_keys=True)
     kept = _known.get(codec)
-    if kept is not None and kept[0] == version:
-        return kept[1]
+    if kept is not None and kept[:2] == (version, facts):
+        return kept[2]
+    digest = hashlib.sha256(facts.encode())
+    for name, value in codec.encoder.named_parameters():
+        digest.update(name.encode())
+        digest.update(
+            value.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes()
+        )
+    _known[codec] = (version, facts, digest.hexdigest()[:16])
+    return _known[codec][2]
+
+
+def _facts(codec: Codec) -> dict[str, object]:
+    """What latents depend on beside the encoder's weights."""
     facts = {
         "kind": type(codec).__name__,
         "sample_rate": codec.sample_rate,
@@ -81,11 +96,8 @@ def fingerprint(codec: Codec) -> str:
         "scale": getattr(codec, "scale", None),
         "features": codec.analysis.size if isinstance(codec, SpectralVAE) else None,
     }
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name, value in codec.encoder.named_parameters():
-        digest.update(name.encode())
-        digest.update(
-            value.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes()
-        )
-    _known[codec] = (version, digest.hexdigest()[:16])
-    return _known[codec][1]
+    if isinstance(codec, EarVAE):
+        return facts
+    heard = codec.analysis
+    found = {"floor": float(heard.floor), "n_mels": len(heard.mels), "n_width": len(heard.coarse)}
+    return facts | {name: value for name, value in found.items() if value != _USUAL[name]}
