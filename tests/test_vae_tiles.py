@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from common.audio import Audio, read_audio, resample, write_audio
 from common.errors import AudioError
 from common.loudness import limit, true_peak
-from vae import decode, encode, stream
+from vae import decode, encode, roundtrip, stream
 from vae.latents import Latents, decode_audio, encode_audio, encode_blocks, read_latents, write_latents
-from vae.load import fingerprint
+from vae.load import fingerprint, load
 from vae.model import EarVAE
 from vae.spectral import SpectralVAE
 from vae.tiles import blocks_of, encode_tiles
@@ -140,6 +140,29 @@ def test_fingerprint_follows_the_encoder() -> None:
     with torch.no_grad():
         model.encoder.layers[0].weight_g.mul_(2)
     assert fingerprint(model) != name
+
+
+def test_fingerprint_follows_what_is_heard() -> None:
+    def name(**changes: Any) -> str:
+        """Of a codec with always the same weights, of 171 features."""
+        torch.manual_seed(0)
+        return fingerprint(SpectralVAE(**({"latent_dim": 4, "width": 4, "depth": 0} | changes)))
+
+    assert len({name(), name(floor=0.3), name(n_mels=38, n_width=10)}) == 3
+    assert name() == name(floor=0.03, n_mels=40, n_width=8, iterations=3, posterior_std=0.3)
+
+
+def test_fingerprints_stay_what_they_were() -> None:
+    """Latents on disk carry them."""
+    bundled = load(Path(__file__).parents[1] / "app/models/demo/vae")
+    assert fingerprint(bundled) == "aed3b22ae28e881e"
+    model = ear()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(0.5)
+    assert fingerprint(model) == "f1e8a6091ee09add"
+    model.scale = 2.0
+    assert fingerprint(model) != "f1e8a6091ee09add"
 
 
 def test_latents_of_another_codec_are_refused(tmp_path: Path) -> None:
@@ -298,6 +321,11 @@ def test_a_written_file_is_rounded_and_whole(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="one of"):
         stream.write_blocks(tmp_path / "b.mp3", [wav], RATE)
     assert [p.name for p in tmp_path.iterdir()] == ["a.flac"]
+
+
+def test_a_suffix_that_cannot_be_written_is_refused_first() -> None:
+    with pytest.raises(AudioError, match=r"copy\.mp3: write audio as one of"):
+        roundtrip.main(["--model", "no such model", "no such song.flac", "copy.mp3"])
 
 
 def test_commands_convert_and_refuse(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

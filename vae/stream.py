@@ -139,6 +139,12 @@ def _with_last(blocks: Iterable[Tensor]) -> Iterator[tuple[Tensor, bool]]:
         yield kept, True
 
 
+def check_suffix(path: Path) -> None:
+    """Raise AudioError unless `write_blocks` can write such a file."""
+    if path.suffix.lower() not in FORMATS:
+        raise AudioError(f"{path}: write audio as one of {', '.join(FORMATS)}")
+
+
 def write_blocks(path: str | Path, blocks: Iterable[Float[Tensor, "2 time"]], sample_rate: int) -> int:
     """Write FLAC or WAV (16 bits) or Vorbis by suffix, whole or not at all; returns the samples written.
 
@@ -146,9 +152,8 @@ def write_blocks(path: str | Path, blocks: Iterable[Float[Tensor, "2 time"]], sa
         AudioError: the suffix is unknown, a sample is beyond full scale, or the disk refuses.
     """
     path = Path(path)
+    check_suffix(path)
     suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise AudioError(f"{path}: write audio as one of {', '.join(FORMATS)}")
     subtype = "VORBIS" if suffix == ".ogg" else "PCM_16"
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{suffix}")
     written = 0
