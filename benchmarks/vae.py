@@ -12,6 +12,7 @@ Prints ratios, the arithmetic of a second of audio, and the share of the machine
 
 import argparse
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -31,8 +32,8 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seconds", type=float, nargs="+", default=[10.0, 60.0], help="of audio")
-    parser.add_argument("--channels", type=positive, default=128, help="of the first layer")
+    parser.add_argument("--seconds", type=length, nargs="+", default=[10.0, 60.0], help="of audio")
+    parser.add_argument("--channels", type=width, default=128, help="of the first layer")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument(
@@ -77,6 +78,24 @@ def main() -> None:
             f"| {seconds:g} | peak memory | {theirs['memory']:.0f} MiB | {ours['memory']:.0f} MiB "
             f"| {theirs['memory'] / ours['memory']:.2f} | | |"
         )
+
+
+def length(text: str) -> float:
+    """Seconds of at least one sample, as a type of argparse's arguments."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 1 / RATE <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"a positive number of seconds is needed, but got {text}")
+    return seconds
+
+
+def width(text: str) -> int:
+    """Channels of which half, the latents, are at least one, as a type of argparse's arguments."""
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"at least 2 channels are needed, but got {text}")
+    return int(text)
 
 
 def child(args: argparse.Namespace, name: str, seconds: float) -> dict[str, float]:

@@ -175,14 +175,30 @@ def read_tags(path: str | Path) -> dict[str, str]:
 
 
 def resample(audio: Audio, rate: int) -> Audio:
-    """The same sound at another rate (soxr, high quality); logged, and nothing is done at the same rate."""
+    """The same sound at another rate (soxr, high quality), of one sample at least.
+
+    Logged; nothing is done at the same rate.
+
+    Raises:
+        AudioError: the rate isn't positive.
+    """
     if rate == audio.sample_rate:
         return audio
     if rate <= 0:
         raise AudioError(f"a sample rate is a positive number of Hz, but got {rate}")
     log.info("resampling %.1f s of audio from %d to %d Hz", audio.duration, audio.sample_rate, rate)
-    out = soxr.resample(audio.samples.T, audio.sample_rate, rate, quality="HQ")
-    return Audio(np.asarray(out, dtype=np.float32).T, rate)
+    samples = audio.samples
+    # Of less than half a new sample soxr makes nothing, but of the same with silence behind it, one.
+    silence = least_length(audio.sample_rate, rate) - samples.shape[1]
+    if silence > 0:
+        samples = np.pad(samples, ((0, 0), (0, silence)))
+    out = np.asarray(soxr.resample(samples.T, audio.sample_rate, rate, quality="HQ"), dtype=np.float32)
+    return Audio(out[:1].T if silence > 0 else out.T, rate)
+
+
+def least_length(sample_rate: int, rate: int) -> int:
+    """Samples at `sample_rate` Hz that make at least one at `rate` Hz; fewer make one at most."""
+    return -(-sample_rate // rate)
 
 
 def die_away(samples: Samples, sample_rate: int, seconds: float = 1.2) -> None:

@@ -22,6 +22,31 @@ def test_both_models_are_measured(name: str) -> None:
     assert all(value > 0 for value in found.values())
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--seconds", "0", "a positive number of seconds is needed, but got 0"),
+        ("--seconds", "-1", "a positive number of seconds is needed, but got -1"),
+        ("--seconds", "nan", "a positive number of seconds is needed, but got nan"),
+        ("--seconds", "inf", "a positive number of seconds is needed, but got inf"),
+        ("--seconds", "ten", "a positive number of seconds is needed, but got ten"),
+        ("--channels", "1", "at least 2 channels are needed, but got 1"),
+    ],
+)
+def test_sizes_that_are_none_are_refused(
+    option: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(benchmark.sys, "argv", ["vae", option, value])
+    with pytest.raises(SystemExit, match="2"):
+        benchmark.main()
+    assert capsys.readouterr().err.endswith(f"error: argument {option}: {told}\n")
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+def test_the_least_channels_are_measured(channels: int) -> None:
+    assert benchmark.measure("ours", 1 / benchmark.RATE, channels, "float32", "cpu", compiled=False)
+
+
 def test_a_failed_measurement_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark.sys, "executable", "false")
     args = argparse.Namespace(channels=4, dtype="float32", clock="cpu", compile=False)

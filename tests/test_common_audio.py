@@ -115,6 +115,14 @@ def test_resampling_is_logged_and_idle_at_the_same_rate(caplog):
     assert "44100 to 22050" in caplog.text
 
 
+@pytest.mark.parametrize("rate", [88200, 96000, 192000])
+@pytest.mark.parametrize("length", [1, 2, 3, 5])
+def test_the_shortest_sounds_keep_a_sample(rate, length):
+    out = resample(Audio(np.full((2, length), 0.5, np.float32), rate), 44100)
+    assert out.samples.shape == (2, max(1, int(length * 44100 / rate + 0.5)))
+    assert out.samples[0, 0] > 0.05
+
+
 def test_channels():
     stereo = sine()
     mono = to_channels(stereo, 1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.errors import CheckpointError
+from common.errors import CheckpointError, ConfigError
 from vae import convert
 from vae.load import load
 from vae.model import EarVAE
@@ -265,6 +265,52 @@ def test_other_positions_are_refused(tmp_path: Path) -> None:
 def test_what_is_no_tensor_is_named(tmp_path: Path) -> None:
     refused(dense() | {"step": 3}, tmp_path, "'step' is a int")  # type: ignore[dict-item]
     refused({"state_dict": dense()}, tmp_path, "'state_dict' is a")  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        (7, torch.ones(2), "the key 7, a int"),
+        ("x", torch.eye(2).to_sparse(), "'x' is a sparse tensor"),
+        ("x", torch.ones(2, device="meta"), "'x' is a meta tensor"),
+        ("x", torch.ones(2).to(torch.float8_e4m3fn), "'x' is a torch.float8_e4m3fn"),
+    ],
+)
+def test_a_tensor_of_another_kind_is_named(key: object, value: Tensor, told: str, tmp_path: Path) -> None:
+    refused(dense() | {key: value}, tmp_path, told)  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(("dim", "count"), [(64, 48), (64, 6), (8, 3)])
+def test_frequencies_that_fit_no_heads_are_named(dim: int, count: int, tmp_path: Path) -> None:
+    key = "transformers.rotary_pos_emb.inv_freq"
+    state = dense(latent_dim=dim, transformer_depth=1) | {key: torch.ones(count)}
+    refused(state, tmp_path, f"'{key}' has {count} frequencies.* a latent of {dim}")
+
+
+def test_norm_shifts_are_kept(tmp_path: Path) -> None:
+    state = dense(transformer_depth=1)
+    state["transformers.layers.0.ff_norm.beta"] = torch.ones(8)
+    model = convert.convert(saved(state, tmp_path), sample_rate=16000)
+    model.save_pretrained(tmp_path / "model")
+    again, z = load(tmp_path / "model"), torch.randn(1, 8, 5, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        shifted = again.decode(z)
+        assert torch.equal(shifted, model.decode(z))
+        model.get_buffer("transformers.layers.0.ff_norm.beta").zero_()
+        assert not torch.allclose(shifted, model.decode(z))
+
+
+@pytest.mark.parametrize("rate", [0, -5])
+def test_a_rate_that_is_none_is_refused(rate: int, tmp_path: Path) -> None:
+    path = str(saved(dense(), tmp_path))
+    with pytest.raises(ConfigError, match=f"sample_rate is .* got {rate}"):
+        convert.main([path, str(tmp_path / "model"), "--sample_rate", str(rate)])
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_small_latent_without_a_transformer_converts(tmp_path: Path) -> None:
+    state = dense(latent_dim=6, transformer_depth=0)
+    assert convert.convert(saved(state, tmp_path), sample_rate=16000).latent_dim == 6
 
 
 def test_unknown_strides_need_a_rate(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The ear-VAE: the published architecture, lengths, folders."""
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +176,17 @@ def test_nan_is_refused() -> None:
         tiny().encode(torch.full((1, 2, 10), torch.nan))
 
 
+def test_integers_are_refused() -> None:
+    with pytest.raises(AudioError, match=r"floats with full scale 1, but got torch\.int64"):
+        tiny().encode(torch.zeros(1, 2, 500, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("length", [385, 100_000, -1])
+def test_more_samples_than_there_are_latents_for(length: int) -> None:
+    with pytest.raises(AudioError, match=f"3 frames of latents are at most 384 samples, but {length}"):
+        tiny().decode(torch.zeros(1, 8, 3), length=length)
+
+
 def test_contradicting_sizes_are_refused() -> None:
     with pytest.raises(ConfigError, match="2 strides but 1 multipliers"):
         EarVAE(multipliers=(1,), strides=(2, 2))
@@ -191,6 +204,49 @@ def test_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"_class_name": "UNet2DModel"}')
     with pytest.raises(CheckpointError, match="UNet2DModel"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("channels", "abc"),
+        ("channels", True),
+        ("strides", None),
+        ("multipliers", [1, 2, "4"]),
+        ("heads", 0),
+        ("latent_dim", 8.0),
+        ("transformer_depth", -1),
+        ("sample_rate", -1),
+        ("sample_rate", "x"),
+        ("scale", 0.0),
+        ("scale", float("nan")),
+        ("scale", 10**400),
+    ],
+)
+def test_a_setting_that_no_codec_has_is_named(setting: str, value: object, tmp_path: Path) -> None:
+    tiny().save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {setting: value}))
+    with pytest.raises(CheckpointError, match=rf"{re.escape(str(tmp_path))}.* {setting} is .*, but got"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_weights_that_are_not_finite_are_named(value: float, tmp_path: Path) -> None:
+    model = tiny()
+    with torch.no_grad():
+        model.encoder.layers[0].weight_v[0, 0, 0] = value
+    model.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"NaN or infinite values in encoder\.layers\.0\.weight_v"):
+        load(tmp_path)
+
+
+def test_weights_of_an_infinite_sum_are_finite(tmp_path: Path) -> None:
+    model = tiny()
+    with torch.no_grad():
+        model.encoder.layers[0].weight_g.fill_(3e38)
+    model.save_pretrained(tmp_path)
+    assert load(tmp_path).encoder.layers[0].weight_g.eq(3e38).all()
 
 
 def test_tiny_model_learns_a_tone() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from common.errors import AudioError
+from common.errors import AudioError, ConfigError
 from common.seeds import generator
 from vae import spectral
 from vae.load import load
@@ -131,6 +131,23 @@ def test_half_precision_keeps_the_analysis_exact(codec: SpectralVAE, tmp_path: P
 def test_mono_is_refused(codec: SpectralVAE) -> None:
     with pytest.raises(AudioError, match="batch, 2, time"):
         codec.encode(torch.zeros(1, 1, 5000))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"floor": 0.0}, {"n_mels": "40"}, {"iterations": -1}, {"posterior_std": -0.1}, {"subframes": 17}],
+)
+def test_a_setting_that_no_codec_has_is_named(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))} is .* got"):
+        SpectralVAE(**({"width": 4, "depth": 0} | wrong))  # type: ignore[arg-type]
+
+
+def test_integers_and_too_great_lengths_are_refused(codec: SpectralVAE) -> None:
+    with pytest.raises(AudioError, match=r"floats with full scale 1, but got torch\.int64"):
+        codec.encode(torch.zeros(1, 2, 5000, dtype=torch.int64))
+    for length in (3073, -1):
+        with pytest.raises(AudioError, match=f"at most 3072 samples, but {length} are wanted"):
+            codec.decode(torch.zeros(1, 32, 3), length)
 
 
 # ---- axes that are chosen otherwise ------------------------------------------------------------

@@ -1,7 +1,9 @@
 """Tile by tile is the same as at once, for latents, sound, files and the limiter."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,13 +11,14 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from common.audio import Audio, read_audio, resample, write_audio
 from common.errors import AudioError
 from common.loudness import limit, true_peak
-from vae import decode, encode, stream
+from vae import decode, encode, roundtrip, stream
 from vae.latents import Latents, decode_audio, encode_audio, encode_blocks, read_latents, write_latents
-from vae.load import fingerprint
+from vae.load import fingerprint, load
 from vae.model import EarVAE
 from vae.spectral import SpectralVAE
 from vae.tiles import blocks_of, encode_tiles
@@ -119,6 +122,8 @@ def test_no_layer_ever_sees_more_than_a_tile(monkeypatch: pytest.MonkeyPatch) ->
 def test_nothing_is_refused() -> None:
     with pytest.raises(AudioError, match="time ≥ 1"):
         list(encode_tiles(ear(), []))
+    with pytest.raises(AudioError, match="no samples"):
+        encode_blocks(ear(), [torch.zeros(2, 0)])
 
 
 # ---- whose latents ---------------------------------------------------------------------------
@@ -137,6 +142,29 @@ def test_fingerprint_follows_the_encoder() -> None:
     assert fingerprint(model) != name
 
 
+def test_fingerprint_follows_what_is_heard() -> None:
+    def name(**changes: Any) -> str:
+        """Of a codec with always the same weights, of 171 features."""
+        torch.manual_seed(0)
+        return fingerprint(SpectralVAE(**({"latent_dim": 4, "width": 4, "depth": 0} | changes)))
+
+    assert len({name(), name(floor=0.3), name(n_mels=38, n_width=10)}) == 3
+    assert name() == name(floor=0.03, n_mels=40, n_width=8, iterations=3, posterior_std=0.3)
+
+
+def test_fingerprints_stay_what_they_were() -> None:
+    """Latents on disk carry them."""
+    bundled = load(Path(__file__).parents[1] / "app/models/demo/vae")
+    assert fingerprint(bundled) == "aed3b22ae28e881e"
+    model = ear()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(0.5)
+    assert fingerprint(model) == "f1e8a6091ee09add"
+    model.scale = 2.0
+    assert fingerprint(model) != "f1e8a6091ee09add"
+
+
 def test_latents_of_another_codec_are_refused(tmp_path: Path) -> None:
     wav = Audio(noise(3000).numpy(), RATE)
     write_latents(tmp_path / "a.safetensors", encode_audio(ear(), wav))
@@ -147,6 +175,57 @@ def test_latents_of_another_codec_are_refused(tmp_path: Path) -> None:
         decode_audio(ear(seed=1), latents)
     with pytest.raises(AudioError, match="3000 samples have 75 frames of latents, but 70 came"):
         decode_audio(ear(), Latents(latents.values[:, :70], 3000, RATE, latents.hop_length, latents.codec))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_latents_of_another_width_become_float32(kind: torch.dtype, tmp_path: Path) -> None:
+    latents = encode_audio(ear(), Audio(noise(3000).numpy(), RATE))
+    values = torch.from_numpy(latents.values).to(kind)
+    latent_file(tmp_path / "a.safetensors", values)
+    read = read_latents(tmp_path / "a.safetensors")
+    np.testing.assert_array_equal(read.values, values.float().numpy())
+    assert read.values.dtype == np.float32 and decode_audio(ear(), read).samples.shape == (2, 3000)
+
+
+def latent_file(path: Path, values: torch.Tensor, **header: object) -> None:
+    """What `write_latents` writes of 3000 samples, but for what is given."""
+    facts = {"length": 3000, "sample_rate": RATE, "hop_length": 40, "codec": fingerprint(ear())} | header
+    save_file({"latents": values}, path, {name: str(value) for name, value in facts.items()})
+
+
+@pytest.mark.parametrize(
+    ("values", "header", "told"),
+    [
+        (torch.tensor(1.0), {}, r"but these have \(\)"),
+        (torch.zeros(8), {}, r"but these have \(8,\)"),
+        (torch.zeros(8, 0), {"length": 0}, r"but these have \(8, 0\)"),
+        (torch.zeros(8, 75), {"length": 0}, "of one sample at least, but these are of 0"),
+        (torch.zeros(8, 75), {"length": "long"}, "invalid literal"),
+        (torch.zeros(8, 75, dtype=torch.int32), {}, "int32"),
+        (torch.full((8, 75), torch.nan), {}, "NaN"),
+    ],
+)
+def test_odd_files_of_latents_are_named(
+    values: torch.Tensor, header: dict[str, object], told: str, tmp_path: Path
+) -> None:
+    latent_file(tmp_path / "a.safetensors", values, **header)
+    with pytest.raises(AudioError, match=rf"a\.safetensors isn't a file of latents.*{told}"):
+        read_latents(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"hop_length": 1024}, "has 40 samples, but one of the latents has 1024"),
+        ({"length": 0, "values": np.zeros((8, 0), np.float32)}, "shape"),
+        ({"length": -1}, "of one sample at least"),
+        ({"values": np.float32(1)}, "shape"),
+    ],
+)
+def test_odd_latents_are_refused(wrong: dict[str, Any], told: str) -> None:
+    latents = encode_audio(ear(), Audio(noise(3000).numpy(), RATE))
+    with pytest.raises(AudioError, match=told):
+        decode_audio(ear(), replace(latents, **wrong))
 
 
 # ---- files -----------------------------------------------------------------------------------
@@ -189,6 +268,19 @@ def test_mono_and_rate_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert caplog.text.count("mono becomes two") == 2
 
 
+@pytest.mark.parametrize("rate", [16000, RATE, 48000, 96000, 192000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_one_sample_is_a_sound(rate: int, channels: int, tmp_path: Path) -> None:
+    path, sound = tmp_path / "one.wav", np.full((1, channels), 0.5)
+    soundfile.write(path, sound, rate, subtype="FLOAT")
+    expected = resample(Audio(sound.T, rate), RATE).samples
+    found = torch.cat(list(stream.read_blocks(path, RATE)), dim=1).numpy()
+    np.testing.assert_allclose(found, np.broadcast_to(expected, (2, expected.shape[1])), atol=1e-4)
+    latents = encode_blocks(ear(), stream.read_blocks(path, RATE))
+    assert latents.length == expected.shape[1] >= 1 and latents.values.shape == (8, 1)
+    assert encode_audio(ear(), Audio(sound.T, rate)).values.shape == (8, 1)
+
+
 def test_files_that_are_no_sound_are_named(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("no")
     soundfile.write(tmp_path / "six.wav", np.zeros((9, 6)), RATE)
@@ -229,6 +321,11 @@ def test_a_written_file_is_rounded_and_whole(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="one of"):
         stream.write_blocks(tmp_path / "b.mp3", [wav], RATE)
     assert [p.name for p in tmp_path.iterdir()] == ["a.flac"]
+
+
+def test_a_suffix_that_cannot_be_written_is_refused_first() -> None:
+    with pytest.raises(AudioError, match=r"copy\.mp3: write audio as one of"):
+        roundtrip.main(["--model", "no such model", "no such song.flac", "copy.mp3"])
 
 
 def test_commands_convert_and_refuse(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from torch import Tensor
 from common.errors import CheckpointError, run_command
 from common.files import whole_folder
 from vae.model import DILATIONS, EarVAE
+from vae.settings import check_whole
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,9 @@ PUBLISHED = {  # strides → sample rate in Hz, file name, SHA-256
 }
 
 
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
 def convert(path: str | Path, sample_rate: int | None = None) -> EarVAE:
     """The model of a published checkpoint, in float32, ready for inference.
 
@@ -48,7 +52,10 @@ def convert(path: str | Path, sample_rate: int | None = None) -> EarVAE:
     Raises:
         CheckpointError: the file is damaged or isn't a flat dictionary of tensors, a tensor is missing,
             has another shape or a value that isn't finite, or there is one too many; its key is named.
+        ConfigError: the sample rate isn't positive.
     """
+    if sample_rate is not None:
+        check_whole(1, sample_rate=sample_rate)
     path = Path(path)
     state = read(path)
     config = configuration(state, sample_rate)
@@ -84,9 +91,16 @@ def read(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not state:
         raise CheckpointError(f"{path} holds a {type(state).__name__}, not a dictionary of tensors")
     for key, value in state.items():
-        if not isinstance(value, Tensor) or not value.is_floating_point():
+        if not isinstance(key, str):
+            raise CheckpointError(
+                f"{path} has the key {key!r}, a {type(key).__name__}: keys are names of tensors"
+            )
+        if not isinstance(value, Tensor) or value.dtype not in FLOATS:
             found = value.dtype if isinstance(value, Tensor) else type(value).__name__
             raise CheckpointError(f"{path}: {key!r} is a {found}, not a tensor of floats")
+        if value.layout != torch.strided or value.is_nested or value.is_meta:
+            found = "meta" if value.is_meta else "nested" if value.is_nested else "sparse"
+            raise CheckpointError(f"{path}: {key!r} is a {found} tensor, not a dense one with all its values")
     _check_records(path, state)
     return dict(state)
 
@@ -137,7 +151,8 @@ def configuration(state: Mapping[str, Tensor], sample_rate: int | None = None) -
     """Arguments of `EarVAE` that fit the tensors.
 
     Raises:
-        CheckpointError: a tensor that tells the shape is missing, or the sample rate can't be known.
+        CheckpointError: a tensor that tells the shape is missing or contradicts another, or the sample rate
+            can't be known.
     """
     channels = _outputs(state, "encoder.layers.0")
     count = 0
@@ -158,9 +173,20 @@ def configuration(state: Mapping[str, Tensor], sample_rate: int | None = None) -
     while any(key.startswith(f"transformers.layers.{depth}.") for key in state):
         depth += 1
     if any(key.startswith("transformers.") for key in state):
-        half = _size(state, "transformers.rotary_pos_emb.inv_freq", 1)[0]
-        config |= {"transformer_depth": depth, "heads": config["latent_dim"] // (2 * half)}
+        config |= {"transformer_depth": depth, "heads": _heads(state, config["latent_dim"])}
     return config
+
+
+def _heads(state: Mapping[str, Tensor], latent_dim: int) -> int:
+    """A head has a rotary frequency for every two of its dimensions."""
+    key = "transformers.rotary_pos_emb.inv_freq"
+    dim = 2 * _size(state, key, 1)[0]
+    if latent_dim % dim:
+        raise CheckpointError(
+            f"{key!r} has {dim // 2} frequencies, so heads have {dim} dimensions, "
+            f"but these don't divide a latent of {latent_dim}"
+        )
+    return latent_dim // dim
 
 
 def _outputs(state: Mapping[str, Tensor], name: str) -> int:
@@ -234,7 +260,8 @@ def check(state: Mapping[str, Tensor], model: EarVAE) -> None:
 
     Raises:
         CheckpointError: as in `convert`, or a shared Snake has different values under its two names, or
-            rotary frequencies or norm shifts aren't the ones that the architecture fixes.
+            rotary frequencies aren't the ones that the architecture fixes. Norm shifts may have any values:
+            published ones are zeros, but the model adds what they are.
     """
     wanted = model.state_dict()
     missing = [key for key in wanted if key not in state]

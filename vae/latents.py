@@ -3,7 +3,6 @@
 Everything works tile by tile: minutes of sound need no more memory than seconds, but for the latents.
 """
 
-import json
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -59,6 +58,8 @@ def encode_blocks(codec: Codec, blocks: Iterable[Float[Tensor, "2 time"]]) -> La
 
     with torch.inference_mode():
         parts = [p.mode()[0].float().cpu().numpy() for p in encode_tiles(codec, counted())]
+    if not parts:
+        raise AudioError("the sound has no samples: the codec needs one at least")
     values = np.concatenate(parts, axis=1)
     return Latents(values, length, codec.sample_rate, codec.hop_length, fingerprint(codec))
 
@@ -94,10 +95,16 @@ def _decoded(codec: Codec, latents: Latents) -> Iterator[Tensor]:
 
 def check_latents(codec: Codec, latents: Latents) -> None:
     """Raise AudioError unless this codec made the latents, and all of them are there."""
+    _check_values(latents.values, latents.length)
     if (len(latents.values), latents.sample_rate) != (codec.latent_dim, codec.sample_rate):
         raise AudioError(
             f"the codec has {codec.latent_dim} dimensions at {codec.sample_rate} Hz, but the latents have "
             f"{len(latents.values)} at {latents.sample_rate} Hz: decode them with the codec that made them"
+        )
+    if latents.hop_length != codec.hop_length:
+        raise AudioError(
+            f"a frame of the codec has {codec.hop_length} samples, but one of the latents has "
+            f"{latents.hop_length}: decode them with the codec that made them"
         )
     mine = fingerprint(codec)
     if latents.codec != mine:
@@ -108,6 +115,18 @@ def check_latents(codec: Codec, latents: Latents) -> None:
     frames, needed = latents.values.shape[1], codec.frames(latents.length)
     if frames != needed:
         raise AudioError(f"{latents.length} samples have {needed} frames of latents, but {frames} came")
+
+
+def _check_values(values: np.ndarray, length: int) -> None:
+    """Raise AudioError unless these are numbers (latent_dim, frames) of a sound of some length."""
+    if values.ndim != 2 or not values.size:
+        raise AudioError(f"latents have the shape (latent_dim, frames), but these have {values.shape}")
+    if not np.issubdtype(values.dtype, np.floating):
+        raise AudioError(f"latents are floats, but these are {values.dtype}")
+    if not np.isfinite(values).all():
+        raise AudioError("the latents hold NaN or infinite values: whatever made them has failed")
+    if length < 1:
+        raise AudioError(f"latents are of a sound of one sample at least, but these are of {length}")
 
 
 def write_latents(path: Path, latents: Latents) -> None:
@@ -124,15 +143,18 @@ def write_latents(path: Path, latents: Latents) -> None:
 
 
 def read_latents(path: Path) -> Latents:
-    """Read what `write_latents` wrote.
+    """Read what `write_latents` wrote; floats of another width, such as bfloat16, become float32.
 
     Raises:
         AudioError: the file is missing or isn't one of latents.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             length, rate, hop = (int(header[name]) for name in ("length", "sample_rate", "hop_length"))
-            return Latents(file.get_tensor("latents"), length, rate, hop, header["codec"])
-    except (OSError, SafetensorError, KeyError, ValueError, json.JSONDecodeError) as error:
+            values = file.get_tensor("latents")
+            values = (values.float() if values.is_floating_point() else values).numpy()
+            _check_values(values, length)
+            return Latents(values, length, rate, hop, header["codec"])
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, AudioError) as error:
         raise AudioError(f"{path} isn't a file of latents made by vae.encode: {error}") from error

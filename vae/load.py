@@ -6,21 +6,25 @@ import weakref
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
-from common.errors import CheckpointError
+from common.errors import CheckpointError, ConfigError
 from vae.model import EarVAE
 from vae.spectral import SpectralVAE
 
 Codec = EarVAE | SpectralVAE
 _KINDS: dict[str, type[EarVAE] | type[SpectralVAE]] = {"EarVAE": EarVAE, "SpectralVAE": SpectralVAE}
-_known: "weakref.WeakKeyDictionary[Codec, tuple[int, str]]" = weakref.WeakKeyDictionary()
+_known: "weakref.WeakKeyDictionary[Codec, tuple[int, str, str]]" = weakref.WeakKeyDictionary()
+# What a spectral codec's analysis is unless its fingerprint says more: names given before these counted stay.
+_USUAL = {"floor": 0.03, "n_mels": 40, "n_width": 8}
 
 
 def load(folder: str | Path) -> Codec:
     """The codec saved in a folder by `save_pretrained`, in float32, ready for inference.
 
     Raises:
-        CheckpointError: the folder has no readable config.json, or it names another kind of model.
+        CheckpointError: the folder has no readable config.json, it names another kind of model or has a
+            setting that no codec can have, or a weight is missing, of another shape or not finite.
     """
     path = Path(folder) / "config.json"
     try:
@@ -38,25 +42,52 @@ def load(folder: str | Path) -> Codec:
         model, found = _KINDS[name].from_pretrained(
             str(folder), torch_dtype=torch.float32, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        RuntimeError,
+        SafetensorError,
+        ConfigError,
+    ) as error:
         raise CheckpointError(f"the codec in {folder} can't be loaded: {error}") from error
     wrong = [k for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for k in found[kind]]
     if wrong:
         raise CheckpointError(f"the codec in {folder} doesn't fit its configuration: {wrong[:5]}")
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        # A sum, which is several times as fast, tells unless it overflows.
+        if not torch.isfinite(value.sum()) and not torch.isfinite(value).all():
+            raise CheckpointError(
+                f"the codec in {folder} holds NaN or infinite values in {name}: it is damaged"
+            )
     return model.eval()
 
 
 def fingerprint(codec: Codec) -> str:
-    """16 hex digits that name the latents of a codec: a hash of its encoder.
+    """16 hex digits that name the latents of a codec: a hash of its encoder and of what it hears.
 
     A decoder that trained on reads the same latents, so it has no say; weights are taken in bfloat16,
     so that a model and its half-precision copy have one name.
     """
     parameters = list(codec.encoder.parameters())
     version = sum(p._version for p in parameters)  # counts changes in place
+    facts = json.dumps(_facts(codec), sort_keys=True)
     kept = _known.get(codec)
-    if kept is not None and kept[0] == version:
-        return kept[1]
+    if kept is not None and kept[:2] == (version, facts):
+        return kept[2]
+    digest = hashlib.sha256(facts.encode())
+    for name, value in codec.encoder.named_parameters():
+        digest.update(name.encode())
+        digest.update(
+            value.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes()
+        )
+    _known[codec] = (version, facts, digest.hexdigest()[:16])
+    return _known[codec][2]
+
+
+def _facts(codec: Codec) -> dict[str, object]:
+    """What latents depend on beside the encoder's weights."""
     facts = {
         "kind": type(codec).__name__,
         "sample_rate": codec.sample_rate,
@@ -65,11 +96,8 @@ def fingerprint(codec: Codec) -> str:
         "scale": getattr(codec, "scale", None),
         "features": codec.analysis.size if isinstance(codec, SpectralVAE) else None,
     }
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name, value in codec.encoder.named_parameters():
-        digest.update(name.encode())
-        digest.update(
-            value.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy().tobytes()
-        )
-    _known[codec] = (version, digest.hexdigest()[:16])
-    return _known[codec][1]
+    if isinstance(codec, EarVAE):
+        return facts
+    heard = codec.analysis
+    found = {"floor": float(heard.floor), "n_mels": len(heard.mels), "n_width": len(heard.coarse)}
+    return facts | {name: value for name, value in found.items() if value != _USUAL[name]}

@@ -25,7 +25,8 @@ from torch.nn import functional as F
 
 from common.errors import ConfigError
 from common.quiet import without_kernel_warning
-from vae.posterior import Posterior, check_stereo
+from vae.posterior import Posterior, check_length, check_stereo
+from vae.settings import check_number, check_whole, check_wholes
 from vae.snake import Fused, fused, snake, snake_rows
 
 with without_kernel_warning():
@@ -357,7 +358,8 @@ class EarVAE(ModelMixin, ConfigMixin):
         transformer_depth, heads: before the decoder; depth 0 for none.
         scale: deviation of the latents of a trained model, by which `encode` divides.
     Raises:
-        ConfigError: strides and multipliers differ in number, or heads don't divide the latent.
+        ConfigError: a setting is of another kind or out of its range, strides and multipliers differ in
+            number, or heads don't divide the latent that a transformer sees.
     """
 
     @register_to_config
@@ -373,13 +375,17 @@ class EarVAE(ModelMixin, ConfigMixin):
         scale: float = 1.0,
     ) -> None:
         super().__init__()
+        check_whole(1, sample_rate=sample_rate, channels=channels, latent_dim=latent_dim, heads=heads)
+        check_whole(0, transformer_depth=transformer_depth)
+        check_wholes(1, multipliers=multipliers, strides=strides)
+        check_number(zero=False, scale=scale)
         if len(strides) != len(multipliers):
             raise ConfigError(
                 f"got {len(strides)} strides but {len(multipliers)} multipliers: each needs one"
             )
         if min(strides) < 2:
             raise ConfigError(f"every stride is at least 2, but got {tuple(strides)}")
-        if latent_dim % (2 * heads):
+        if transformer_depth and latent_dim % (2 * heads):
             raise ConfigError(f"{heads} heads of even size don't divide a latent of {latent_dim} dimensions")
         self.sample_rate, self.latent_dim, self.scale = sample_rate, latent_dim, scale
         self.hop_length = math.prod(strides)
@@ -460,7 +466,10 @@ class EarVAE(ModelMixin, ConfigMixin):
 
         Args:
             score: accepted for the sake of codecs that need one; this one doesn't.
+        Raises:
+            AudioError: the latents have fewer samples.
         """
+        check_length(length, latents.shape[-1], self.hop_length)
         mixed = self._mixed(latents)
         wav = self.decoder(mixed) if torch.is_grad_enabled() else in_rows(self.decoder, mixed)
         return wav[..., :length] if length is not None else wav

@@ -44,7 +44,17 @@ class Posterior:
 
 def check_stereo(wav: Tensor) -> None:
     """Raise AudioError unless `wav` is a float array (batch, 2, time ≥ 1) of finite samples."""
+    if not wav.is_floating_point():
+        raise AudioError(f"the codec needs floats with full scale 1, but got {wav.dtype}")
     if wav.ndim != 3 or wav.shape[1] != 2 or wav.shape[2] < 1:
         raise AudioError(f"the codec needs waveforms (batch, 2, time ≥ 1), but got {tuple(wav.shape)}")
     if not torch.isfinite(wav).all():
         raise AudioError("the waveform holds NaN or infinite samples: check how it was made")
+
+
+def check_length(length: int | None, frames: int, hop_length: int) -> None:
+    """Raise AudioError when more samples are wanted than the latents have, or a negative number of them."""
+    if length is not None and not 0 <= length <= frames * hop_length:
+        raise AudioError(
+            f"{frames} frames of latents are at most {frames * hop_length} samples, but {length} are wanted"
+        )

@@ -14,7 +14,7 @@ from vae.decode import decode_to
 from vae.encode import COMPILE, compile_layers, watched
 from vae.latents import encode_blocks
 from vae.load import load
-from vae.stream import duration, read_blocks
+from vae.stream import check_suffix, duration, read_blocks
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("output", type=Path, metavar="OUT", help="FLAC, WAV or OGG")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    check_suffix(options.output)  # before the minutes that encoding may take
     codec, path = load(options.model), options.input
     if options.compile:
         compile_layers(codec)

@@ -28,7 +28,8 @@ from torch.nn import functional as F
 from common.errors import ConfigError
 from vae.analysis import HOP, LONG, SHORT, Analysis
 from vae.phase import frame_transform, griffin_lim, overlap_add, to_phase, turns
-from vae.posterior import Posterior, check_stereo
+from vae.posterior import Posterior, check_length, check_stereo
+from vae.settings import check_number, check_whole
 
 BINS = SHORT // 2 + 1
 _CHUNK = 512  # latents decoded at once
@@ -90,7 +91,8 @@ class SpectralVAE(ModelMixin, ConfigMixin):
         iterations: of fast Griffin–Lim.
         subframes: STFTs of a latent, 512 samples apart: 2 make latents at 43 Hz, 4 at 21.5 Hz.
     Raises:
-        ConfigError: there are more latents than features.
+        ConfigError: a setting is of another kind or out of its range, or there are more latents than
+            features.
     """
 
     @register_to_config
@@ -109,6 +111,13 @@ class SpectralVAE(ModelMixin, ConfigMixin):
         subframes: int = 2,
     ) -> None:
         super().__init__()
+        check_whole(1, sample_rate=sample_rate, latent_dim=latent_dim, n_mels=n_mels, n_width=n_width)
+        check_whole(1, width=width, expansion=expansion, subframes=subframes)
+        check_whole(0, depth=depth, iterations=iterations)
+        check_number(zero=False, floor=floor)
+        check_number(zero=True, posterior_std=posterior_std)
+        if HOP * subframes > LONG:
+            raise ConfigError(f"subframes is at most {LONG // HOP}, but got {subframes}")
         self.sample_rate, self.latent_dim, self.subframes = sample_rate, latent_dim, subframes
         self.hop_length = HOP * subframes
         self.floor, self.posterior_std, self.iterations = floor, posterior_std, iterations
@@ -169,7 +178,10 @@ class SpectralVAE(ModelMixin, ConfigMixin):
 
         Args:
             score: accepted for the sake of codecs that need one; this one doesn't.
+        Raises:
+            AudioError: the latents have fewer samples.
         """
+        check_length(length, latents.shape[-1], self.hop_length)
         wav = torch.cat(list(self.decode_tiles(latents)), dim=2)
         return wav[..., :length] if length is not None else wav
 

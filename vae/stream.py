@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from common.audio import FORMATS, Audio
+from common.audio import FORMATS, Audio, least_length
 from common.errors import AudioError
 from common.loudness import CEILING, limit
 
@@ -80,12 +80,15 @@ def _stereo(path: Path, file: soundfile.SoundFile, sample_rate: int) -> Iterator
         seconds = (count / file.samplerate for count in (seen, file.frames))
         logger.warning("%s is cut short: %.1f s can be read of the %.1f s in its header", path, *seconds)
     if resampler is not None:
-        empty = np.zeros((0, file.channels), np.float32)
-        yield _pair(resampler.resample_chunk(empty, last=True))
+        # As in `common.audio.resample`, what is shorter than a sample at the new rate becomes one.
+        silence = max(0, least_length(file.samplerate, sample_rate) - seen)
+        rest = resampler.resample_chunk(np.zeros((silence, file.channels), np.float32), last=True)
+        yield _pair(rest[:1] if silence else rest)
 
 
 def _pair(data: np.ndarray) -> Float[Tensor, "2 time"]:
-    return torch.from_numpy(np.ascontiguousarray(np.broadcast_to(data.T, (2, len(data)))))
+    # A copy always: a view of one frame counts as contiguous, but torch can't write to it.
+    return torch.from_numpy(np.array(np.broadcast_to(data.T, (2, len(data))), order="C"))
 
 
 def limited(
@@ -136,6 +139,12 @@ def _with_last(blocks: Iterable[Tensor]) -> Iterator[tuple[Tensor, bool]]:
         yield kept, True
 
 
+def check_suffix(path: Path) -> None:
+    """Raise AudioError unless `write_blocks` can write such a file."""
+    if path.suffix.lower() not in FORMATS:
+        raise AudioError(f"{path}: write audio as one of {', '.join(FORMATS)}")
+
+
 def write_blocks(path: str | Path, blocks: Iterable[Float[Tensor, "2 time"]], sample_rate: int) -> int:
     """Write FLAC or WAV (16 bits) or Vorbis by suffix, whole or not at all; returns the samples written.
 
@@ -143,9 +152,8 @@ def write_blocks(path: str | Path, blocks: Iterable[Float[Tensor, "2 time"]], sa
         AudioError: the suffix is unknown, a sample is beyond full scale, or the disk refuses.
     """
     path = Path(path)
+    check_suffix(path)
     suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise AudioError(f"{path}: write audio as one of {', '.join(FORMATS)}")
     subtype = "VORBIS" if suffix == ".ogg" else "PCM_16"
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{suffix}")
     written = 0
