@@ -43,10 +43,10 @@ from eval.probes import round_trip
 from eval.prompts import Prompt
 from eval.run import reference_files
 from eval.similarity import unit
+from vae.load import DEMO
 
 logger = logging.getLogger(__name__)
 
-CODEC = Path(__file__).parents[1] / "app/models/demo/vae"
 NOISE_RATE = 44100
 
 
@@ -175,7 +175,7 @@ def _real(settings: Settings, asked: dict[str, Prompt]) -> Chooser:
 
 
 def _vae(settings: Settings, asked: dict[str, Prompt]) -> Copied:
-    folder = Path(settings.vae or CODEC)
+    folder = Path(settings.vae or DEMO)
     if not folder.is_dir():
         raise CheckpointError(f"there is no codec at {folder}: name one with --vae")
     return Copied("vae", _real(settings, asked), folder)

@@ -340,3 +340,10 @@ def test_commands_convert_and_refuse(tmp_path: Path, capsys: pytest.CaptureFixtu
         decode.main(["--model", str(tmp_path / "other"), *command])
     with pytest.raises(AudioError, match="named mono"):
         encode.main(["--model", "x", "a/mono.wav", "b/mono.flac", str(tmp_path)])
+
+
+def test_the_bundled_codec_serves_where_none_is_named(tmp_path: Path) -> None:
+    write_audio(tmp_path / "a.wav", Audio(np.zeros((2, 900), np.float32), 44100))
+    encode.main([str(tmp_path / "a.wav"), str(tmp_path / "latents")])
+    decode.main([str(tmp_path / "latents/a.safetensors"), str(tmp_path / "sound")])
+    assert read_audio(tmp_path / "sound/a.flac").samples.shape == (2, 900)

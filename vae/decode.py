@@ -1,6 +1,6 @@
 """Files of latents to sound files, limited to −1 dBTP, in constant memory.
 
-python -m vae.decode --model app/models/demo/vae latents/song.safetensors sound/
+python -m vae.decode latents/song.safetensors sound/
 """
 
 import argparse
@@ -11,13 +11,13 @@ from pathlib import Path
 from common.errors import run_command
 from vae.encode import COMPILE, check_names, compile_layers, watched
 from vae.latents import Latents, decode_blocks, read_latents
-from vae.load import Codec, load
+from vae.load import DEMO, Codec, load
 from vae.stream import limited, write_blocks
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--model", required=True, type=Path, help="folder of the codec that made the latents")
+    parser.add_argument("--model", default=DEMO, type=Path, help="folder of their codec (bundled)")
     parser.add_argument("--compile", action="store_true", help=COMPILE)
     parser.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="made by vae.encode")
     parser.add_argument("folder", type=Path, metavar="OUT_DIR", help="gets NAME.flac of each")

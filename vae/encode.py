@@ -1,6 +1,6 @@
 """Sound files to files of latents, in constant memory.
 
-python -m vae.encode --model app/models/demo/vae song.flac other.mp3 latents/
+python -m vae.encode song.flac other.mp3 latents/
 """
 
 import argparse
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from common.errors import AudioError, run_command
 from vae.latents import encode_blocks, write_latents
-from vae.load import Codec, load
+from vae.load import DEMO, Codec, load
 from vae.model import EarVAE
 from vae.stream import duration, read_blocks
 
@@ -25,7 +25,7 @@ COMPILE = "compile what torch can: up to half a minute once, then faster (an ear
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--model", required=True, type=Path, help="folder of a codec")
+    parser.add_argument("--model", default=DEMO, type=Path, help="folder of a codec (bundled)")
     parser.add_argument("--compile", action="store_true", help=COMPILE)
     parser.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="FLAC, WAV, OGG, Opus or MP3")
     parser.add_argument("folder", type=Path, metavar="OUT_DIR", help="gets NAME.safetensors of each")

@@ -12,6 +12,7 @@ from common.errors import CheckpointError, ConfigError
 from vae.model import EarVAE
 from vae.spectral import SpectralVAE
 
+DEMO = Path(__file__).parents[1] / "app/models/demo/vae"  # the codec that comes with the project
 Codec = EarVAE | SpectralVAE
 _KINDS: dict[str, type[EarVAE] | type[SpectralVAE]] = {"EarVAE": EarVAE, "SpectralVAE": SpectralVAE}
 _known: "weakref.WeakKeyDictionary[Codec, tuple[int, str, str]]" = weakref.WeakKeyDictionary()

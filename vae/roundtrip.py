@@ -1,6 +1,6 @@
 """Hear what a codec keeps: a sound file through encoder and decoder, in constant memory.
 
-python -m vae.roundtrip --model app/models/demo/vae song.flac copy.flac
+python -m vae.roundtrip song.flac copy.flac
 """
 
 import argparse
@@ -13,13 +13,13 @@ from common.errors import run_command
 from vae.decode import decode_to
 from vae.encode import COMPILE, compile_layers, watched
 from vae.latents import encode_blocks
-from vae.load import load
+from vae.load import DEMO, load
 from vae.stream import check_suffix, duration, read_blocks
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--model", required=True, type=Path, help="folder of a codec")
+    parser.add_argument("--model", default=DEMO, type=Path, help="folder of a codec (bundled)")
     parser.add_argument("--compile", action="store_true", help=COMPILE)
     parser.add_argument("input", type=Path, metavar="IN", help="FLAC, WAV, OGG, Opus or MP3")
     parser.add_argument("output", type=Path, metavar="OUT", help="FLAC, WAV or OGG")
