@@ -191,6 +191,30 @@ def test_a_corrupt_file_is_skipped_counted_and_named(
         Crops(files[2:], 1000, 44100, 1).batch(1, slice(0, 1), "step", 0)
 
 
+def test_what_scores_say_is_of_the_songs_that_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tone for every song, and one that can't be read: features and scores stay of the same songs."""
+    time, files = np.arange(6 * 44100) / 44100, []
+    for tone in (300, 600, 900):
+        wav = 0.5 * np.sin(2 * np.pi * tone * time)
+        soundfile.write(tmp_path / f"{tone}.wav", np.stack([wav, wav], axis=1), 44100)
+        files.append(SongFile(tmp_path / f"{tone}.wav", 6.0, sheet(tone, duration=12.0).score))
+    (tmp_path / "600.wav").write_bytes(b"RIFF")
+    settings = TrainConfig("m", "o", max_steps=0, calibration=8, distil=1.0)
+    objective, seen = train_module.build(settings), {}
+    monkeypatch.setattr(
+        train_module,
+        "scores_at",
+        lambda places, *_: seen.update(songs=[p[0].path.stem for p in places]) or [],
+    )
+    monkeypatch.setattr(SpectralVAE, "calibrate", lambda _, wavs, *__: seen.update(wavs=wavs) or {})
+    train_module.begin(objective, Crops(files, 1000, 44100, 1), settings)
+    peaks = [np.abs(np.fft.rfft(wav[0].numpy())).argmax() / 4 for wav in seen["wavs"]]  # Hz, of 4 s
+    assert peaks == [int(song) for song in seen["songs"]]
+    assert set(seen["songs"]) == {"300", "900"}
+
+
 @pytest.mark.parametrize(
     ("suffix", "subtype"), [("flac", None), ("mp3", None), ("ogg", "OPUS"), ("wav", None)]
 )

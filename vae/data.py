@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -37,6 +38,14 @@ class SongFile:
     path: Path
     duration: float  # seconds
     score: Score | None = None  # where a manifest knows it
+
+
+class Crop(NamedTuple):
+    """A piece of a song, and where it was read."""
+
+    wav: Float[np.ndarray, "2 length"]
+    song: SongFile
+    start: float  # seconds
 
 
 def song_files(path: str | Path, split: str, stage: int = 0) -> list[SongFile]:
@@ -115,7 +124,7 @@ class Crops:
         self.durations, self.shares = durations, durations / durations.sum()
         self.skipped: dict[Path, str] = {}  # files that couldn't be read, and why
         self._pool = ThreadPoolExecutor(readers) if readers else None
-        self._ahead: dict[tuple[object, ...], list[Future[np.ndarray]]] = {}
+        self._ahead: dict[tuple[object, ...], list[Future[Crop]]] = {}
 
     def batch(self, size: int, part: slice, *place: object) -> Float[Tensor, "batch 2 length"]:
         """A part of the `size` crops that belong to `place`, such as ("step", 7).
@@ -123,18 +132,15 @@ class Crops:
         Every process draws the whole batch and reads its own part, so that several processes train on
         what one would.
         """
+        return torch.from_numpy(np.stack([crop.wav for crop in self.read(size, part, *place)]))
+
+    def read(self, size: int, part: slice, *place: object) -> list[Crop]:
+        """The crops of `batch` with the songs and places that they were read from at last."""
         waiting = self._ahead.pop((size, part.start, part.stop, *place), None)
         if waiting is not None:
-            return torch.from_numpy(np.stack([future.result() for future in waiting]))
+            return [future.result() for future in waiting]
         picks, starts = self._draw(size, place)
-        return torch.from_numpy(
-            np.stack([self._crop(i, s, (*place, n)) for n, i, s in _of(picks, starts, part)])
-        )
-
-    def places(self, size: int, part: slice, *place: object) -> list[tuple[SongFile, float]]:
-        """The song of each crop of `batch` and where it begins in it, in seconds, if the song can be read."""
-        picks, starts = self._draw(size, place)
-        return [(self.songs[pick], start) for _, pick, start in _of(picks, starts, part)]
+        return [self._crop(i, s, (*place, n)) for n, i, s in _of(picks, starts, part)]
 
     def prepare(self, size: int, part: slice, *place: object) -> None:
         """Begin to read what `batch` will be asked for."""
@@ -152,13 +158,13 @@ class Crops:
         room = np.maximum(0.0, self.durations[picks] - self.length / self.sample_rate)
         return picks, rng.random(size) * room
 
-    def _crop(self, pick: int, start: float, place: tuple[object, ...]) -> np.ndarray:
+    def _crop(self, pick: int, start: float, place: tuple[object, ...]) -> Crop:
         """The crop, or one of another song where this one can't be read."""
         rng = generator(self.seed, "instead", *place)
         for _ in range(_TRIES):
             song = self.songs[pick]
             try:
-                return read_crop(song, start, self.length, self.sample_rate)
+                return Crop(read_crop(song, start, self.length, self.sample_rate), song, start)
             except AudioError as error:
                 if song.path not in self.skipped:
                     self.skipped[song.path] = str(error)

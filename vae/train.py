@@ -184,9 +184,11 @@ def begin(objective: Objective, crops: Crops, config: TrainConfig) -> None:
     rate = objective.codec.sample_rate
     long = Crops(crops.songs, round(_CALIBRATED * rate), rate, config.seed)
     of = (config.calibration, slice(0, config.calibration), "calibration")
-    wavs = long.batch(*of)
-    told = scores_at(long.places(*of), objective.codec, _CALIBRATED) if config.distil else []
-    found = objective.codec.calibrate(list(wavs), config.smooth, told, config.distil)
+    read = long.read(*of)
+    wavs = [torch.from_numpy(crop.wav) for crop in read]
+    places = [(crop.song, crop.start) for crop in read]
+    told = scores_at(places, objective.codec, _CALIBRATED) if config.distil else []
+    found = objective.codec.calibrate(wavs, config.smooth, told, config.distil)
     logger.info("calibrated: %s", {k: round(v, 4) for k, v in found.items()})
 
 
