@@ -120,6 +120,83 @@ def test_contradictions_are_named() -> None:
         TrainConfig("m", "o", batch_size=0, max_steps=1)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ear_weights.magnitude": "-1"},
+        {"ear_weights.kl": ".nan"},
+        {"spectral_weights.log": "-0.5"},
+        {"spectral_weights.linear": ".inf"},
+        {"ear_windows": "[]"},
+        {"ear_windows": "[512, 3]"},
+        {"critic.windows": "[0]"},
+        {"critic.periods": "[0]"},
+        {"critic.filters": "0"},
+        {"spectral_critic.filters": "0"},
+        {"smooth": ".nan"},
+        {"smooth": ".inf"},
+        {"distil": "-1"},
+        {"seconds": ".nan"},
+        {"excerpt_seconds": "0", "excerpts": "1"},
+        {"readers": "-1"},
+        {"calibration": "-1"},
+    ],
+    ids=str,
+)
+def test_numbers_that_no_training_can_use_are_named(settings: dict[str, str]) -> None:
+    name = next(iter(settings)).rpartition(".")[2]
+    more = [part for key, value in settings.items() for part in (f"--{key}", value)]
+    with pytest.raises(ConfigError, match=rf"\b{name}\b") as told:
+        parse(TrainConfig, [*more, *ENDS])
+    assert "changes nothing" not in str(told.value)
+
+
+def test_the_shortest_windows_train(songs: Path, tmp_path: Path) -> None:
+    more = ("--ear_windows", "[4]", "--critic.windows", "[4]", "--critic.periods", "[1]")
+    state = prepare(config("ear", songs, tmp_path / "run", *more))
+    state.run.step = 2
+    assert all(value.isfinite() for value in step(state).values())
+
+
+DEMO, EAR_DEMO, PAPER = (["--config", str(CONFIGS / f"{n}.yaml")] for n in ("demo", "ear_demo", "paper"))
+
+
+def ablation(name: str) -> list[str]:
+    return ["--config", str(CONFIGS / f"ablations/{name}.yaml")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ([*DEMO, *ablation("no_phase")], r"ear_weights\.correlation is 0\.0"),
+        ([*DEMO, *ablation("mid_side_phase")], "phase_channels is MSLR"),
+        ([*DEMO, *ablation("no_transformer")], "ear_transformer is False"),
+        ([*DEMO, *ablation("periods")], r"critic\.periods is \(2, 3, 5, 7, 11\)"),
+        ([*DEMO, "--ear", "tiny"], "ear is tiny"),
+        ([*DEMO, "--ear_weights.feature", "0"], r"ear_weights\.feature is 0"),
+        ([*DEMO, "--ear_windows", "[512]"], "ear_windows is"),
+        ([*EAR_DEMO, "--spectral.latent_dim", "48"], r"spectral\.latent_dim is 48"),
+        ([*EAR_DEMO, "--spectral_weights.feature", "1"], r"spectral_weights\.feature is 1"),
+        ([*PAPER, "--spectral_critic.filters", "4"], r"spectral_critic\.filters is 4"),
+    ],
+)
+def test_settings_of_the_other_kind_of_codec_are_refused(settings: list[str], named: str) -> None:
+    with pytest.raises(ConfigError, match=f"{named}.*, but changes nothing where kind is"):
+        parse(TrainConfig, [*settings, *ENDS])
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_an_ablation_changes_the_codec_it_is_of(name: str) -> None:
+    kinds = {"ear": EAR_DEMO}
+    if name in ("no_weighting", "a_weighting", "no_critic"):
+        kinds["spectral"] = [*DEMO, "--start", "before", "--calibration", "0"]
+    for kind, whole in kinds.items():
+        found = parse(TrainConfig, [*whole, *ablation(name), *ENDS])
+        assert found.kind == kind
+        assert name == "no_critic" or ABLATIONS[name](found)
+        assert (train_module.build_critic(found) is None) == (name == "no_critic")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_resuming_equals_not_stopping(kind: str, songs: Path, tmp_path: Path) -> None:
     constant = ("--final_lr", "1.0")  # the schedule knows the whole run, the short one doesn't
@@ -148,6 +225,34 @@ def test_going_on_from_a_folder_of_the_other_kind_is_refused(songs: Path, tmp_pa
     more = ("--max_steps", "1", "--calibration", "0", "--start", str(folder))
     with pytest.raises(ConfigError, match="EarVAE"):
         train(config("spectral", songs, tmp_path / "x", *more))
+
+
+def test_a_codec_to_go_on_from_keeps_its_sizes(songs: Path, tmp_path: Path) -> None:
+    def going_on(kind: str, folder: Path, *more: str) -> train_module.State:
+        out = ("--max_steps", "1", "--start", str(folder))
+        return prepare(config(kind, songs, tmp_path / "on", *out, *more))
+
+    folder = train(config("ear", songs, tmp_path / "ear", "--max_steps", "0", "--ear_transformer", "false"))
+    assert going_on("ear", folder).codec.config["channels"] == 4
+    going_on("ear", folder, "--ear_transformer", "false")
+    going_on("ear", folder, "--ear", "paper")  # the default, so nobody has asked
+    with pytest.raises(ConfigError, match=r"ear \(demo\), in its channels, is 16, but the codec in .* has 4"):
+        going_on("ear", folder, "--ear", "demo")
+    with pytest.raises(ConfigError, match="ear-VAE 'huge'"):
+        going_on("ear", folder, "--ear", "huge")
+    whole = train(config("ear", songs, tmp_path / "whole", "--max_steps", "0"))
+    with pytest.raises(ConfigError, match=r"ear_transformer, in its layers, is 0, but the codec in .* has 2"):
+        going_on("ear", whole, "--ear_transformer", "false")
+    folder = train(config("spectral", songs, tmp_path / "spectral", "--max_steps", "0"))
+    assert going_on("spectral", folder, "--calibration", "0").codec.latent_dim == 12
+    with pytest.raises(ConfigError, match=r"spectral\.latent_dim is 48, but the codec in .* has 12"):
+        going_on("spectral", folder, "--calibration", "0", "--spectral.latent_dim", "48")
+
+
+def test_a_fresh_codec_is_calibrated() -> None:
+    with pytest.raises(ConfigError, match="calibration is 0"):
+        parse(TrainConfig, [*DEMO, "--calibration", "0", *ENDS])
+    assert parse(TrainConfig, [*EAR_DEMO, "--calibration", "0", *ENDS]).kind == "ear"
 
 
 def test_schedule_rises_and_falls() -> None:
@@ -379,7 +484,7 @@ def test_what_is_not_finite_ends_the_training(songs: Path, tmp_path: Path) -> No
     with torch.no_grad():
         state.codec.decoder.layers[0].bias[0] = torch.nan
     before = weights(state.objective)
-    with pytest.raises(DivergedError, match=r"step 2: .*loss/magnitude.* isn't finite"):
+    with pytest.raises(DivergedError, match=r"step 2: .*loss/magnitude.* isn't finite.*checkpoint: go on"):
         state.critic = None
         step(state)
     assert all(torch.equal(a, b) or a.isnan().any() for a, b in zip(before, weights(state.objective)))
@@ -389,6 +494,15 @@ def test_what_is_not_finite_ends_the_training(songs: Path, tmp_path: Path) -> No
     assert (run / "checkpoint/complete").read_text() == "2"
     again = load_file(run / "model/diffusion_pytorch_model.safetensors")
     assert all(torch.equal(kept[k], again[k]) for k in kept)
+
+
+def test_what_ends_before_the_first_checkpoint_has_none(songs: Path, tmp_path: Path) -> None:
+    state = prepare(config("ear", songs, tmp_path / "run"))
+    with torch.no_grad():
+        state.codec.decoder.layers[0].bias[0] = torch.nan
+    with pytest.raises(DivergedError, match=r"step 0: .* and there is no checkpoint: begin again"):
+        step(state)
+    assert not (tmp_path / "run/checkpoint").exists()
 
 
 def test_excerpts_are_heard_and_seen(songs: Path, tmp_path: Path) -> None:

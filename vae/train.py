@@ -42,7 +42,7 @@ from common.seeds import derive_seed
 from common.training import warm_cosine
 from vae import losses as terms
 from vae import watch
-from vae.config import EarWeights, Phase, SpectralWeights, TrainConfig
+from vae.config import EarWeights, Phase, SpectralWeights, TrainConfig, default_of
 from vae.data import Crops, SongFile, is_manifest, song_files
 from vae.discriminator import Critic, Opinions, SpectrogramCritic
 from vae.load import Codec, load
@@ -53,6 +53,7 @@ from vae.spectral import SpectralVAE
 logger = logging.getLogger(__name__)
 
 _CALIBRATED = 4.0  # seconds of a crop for the closed form
+_EAR_SIZES = ("sample_rate", "channels", "multipliers", "strides", "latent_dim")
 
 
 class DivergedError(SongError):
@@ -148,6 +149,7 @@ def build(config: TrainConfig) -> Objective:
     codec: Codec
     if config.start is not None:
         codec = load(config.start).train()
+        _check_start(config, codec)
     elif config.kind == "ear":
         codec = EarVAE.named(config.ear, **({} if config.ear_transformer else {"transformer_depth": 0}))
     else:
@@ -159,7 +161,35 @@ def build(config: TrainConfig) -> Objective:
         return EarObjective(codec, config.ear_weights, config.ear_windows, config.weighting, mid_side)
     if config.kind == "spectral" and isinstance(codec, SpectralVAE):
         return SpectralObjective(codec, config.spectral_weights, config.weighting)
-    raise ConfigError(f"kind is {config.kind}, but {config.start} holds a {type(codec).__name__}")
+    raise AssertionError(f"kind is {config.kind}, but the codec a {type(codec).__name__}")
+
+
+def _check_start(config: TrainConfig, codec: Codec) -> None:
+    """Refuse sizes that were asked for and that the codec to go on from doesn't have.
+
+    Raises:
+        ConfigError: naming the first, or the other kind of codec.
+    """
+    if not isinstance(codec, EarVAE if config.kind == "ear" else SpectralVAE):
+        raise ConfigError(f"kind is {config.kind}, but {config.start} holds a {type(codec).__name__}")
+    rows: list[tuple[str, Any, Any]] = []  # setting, what was asked for, what there is
+    if config.kind == "spectral":
+        usual = default_of(config, "spectral")
+        rows += [(f"spectral.{k}", v, codec.config[k]) for k, v in vars(config.spectral).items()
+                 if v != getattr(usual, k)]  # fmt: skip
+    if config.kind == "ear" and config.ear != default_of(config, "ear"):
+        with torch.device("meta"):  # its sizes without its weights
+            named = EarVAE.named(config.ear).config
+        rows += [(f"ear ({config.ear}), in its {k},", named[k], codec.config[k]) for k in _EAR_SIZES]
+    if config.kind == "ear" and not config.ear_transformer:
+        rows.append(("ear_transformer, in its layers,", 0, codec.config["transformer_depth"]))
+    for name, wanted, found in rows:
+        wanted, found = (list(v) if isinstance(v, tuple) else v for v in (wanted, found))
+        if wanted != found:
+            raise ConfigError(
+                f"{name} is {wanted}, but the codec in {config.start} has {found} and keeps it: leave the "
+                "setting out, or train a fresh codec"
+            )
 
 
 def build_critic(config: TrainConfig) -> Critic | SpectrogramCritic | None:
@@ -416,9 +446,16 @@ def _diverged(state: State, batches: Sequence[Batch], values: dict[str, Tensor])
     bad = (
         ", ".join(name for name, value in figures.items() if not math.isfinite(value)) or "another process's"
     )
+    saved = [run.folder / name for name in ("checkpoint", "checkpoint.old")]
+    last = next((c for c in saved if (c / "complete").is_file()), None)
+    after = (
+        f"the last checkpoint in {last}: go on from there"
+        if last
+        else "and there is no checkpoint: begin again"
+    )
     raise DivergedError(
-        f"step {run.step}: {bad} isn't finite, so the training ends; its crops are in {path}, the last "
-        f"checkpoint in {run.folder / 'checkpoint'}: go on from there with a lower learning rate"
+        f"step {run.step}: {bad} isn't finite, so the training ends; its crops are in {path}, {after} "
+        "with a lower learning rate"
     )
 
 
