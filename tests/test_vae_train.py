@@ -1,6 +1,7 @@
 """Training of both codecs on a few seconds of noise: configurations, steps, stopping and resuming."""
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,21 @@ from corpus.record import SongRecord
 from corpus.synth import sheet
 from vae import train as train_module
 from vae.config import EarWeights, Phase, TrainConfig
-from vae.data import Crops, SongFile, read_crop, song_files
+from vae.data import Crops, SongFile, hold_out, read_crop, song_files
 from vae.load import load
+from vae.scan import scan
 from vae.spectral import SpectralVAE
-from vae.train import DivergedError, learning_rate, phase_at, prepare, schedule, scores_at, step, train
+from vae.train import (
+    DivergedError,
+    crops_of,
+    learning_rate,
+    phase_at,
+    prepare,
+    schedule,
+    scores_at,
+    step,
+    train,
+)
 from vae.watch import picture
 
 ROOT = Path(__file__).parent.parent
@@ -516,9 +528,49 @@ def test_excerpts_are_heard_and_seen(songs: Path, tmp_path: Path) -> None:
             assert image.size >= least
 
 
+def test_without_a_valid_split_songs_to_hear_are_kept_from_every_phase(
+    songs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    listed = tmp_path / "music.jsonl"
+    scan(songs.parent, 0, listed)
+    phases = [{"steps": 1}, {"steps": 1, "songs": str(songs.parent), "filter": 1}]
+    more = ("--manifest", str(listed), "--excerpts", "2", "--excerpt_seconds", "0.5")
+    more += ("--phases", json.dumps(phases))
+    with caplog.at_level(logging.INFO):
+        state = prepare(config("ear", songs, tmp_path / "run", *more))
+    (told,) = [line for line in caplog.messages if "kept from the training" in line]
+    heard = told.rpartition(": ")[2]
+    assert (
+        heard in {"0.flac", "1.flac", "2.flac"} and len(state.held_out) == 1
+    )  # at most a tenth, at least one
+    whole = torch.from_numpy(read_crop(SongFile(songs.parent / heard, 1.0), 0.25, 22050, 44100))
+    assert torch.equal(state.held_out[0], whole)
+    for number, phase in enumerate(state.config.phases):
+        trained = {song.path.name for song in crops_of(state, phase).songs}
+        assert trained == {"0.flac", "1.flac", "2.flac"} - {heard}, number
+    # The same songs in another order: the same one is kept.
+    files = song_files(listed, "train")
+    assert [s.path.name for s in hold_out(files[::-1], 1, 1)] == [heard]
+    assert len(hold_out(files * 20, 4, 1)) == 4
+
+
+def test_a_manifest_without_a_valid_split_keeps_songs_too(songs: Path, tmp_path: Path) -> None:
+    records = [r for r in manifest.read(songs) if r.split == "train"]
+    for record in records:
+        (tmp_path / str(record.audio)).write_bytes((songs.parent / str(record.audio)).read_bytes())
+    manifest.write(tmp_path / "m.jsonl", records)
+    more = ("--manifest", str(tmp_path / "m.jsonl"), "--excerpts", "1", "--excerpt_seconds", "0.5")
+    state = prepare(config("ear", songs, tmp_path / "run", *more))
+    assert len(state.held_out) == len(crops_of(state, state.config.phases[0]).songs) == 1
+
+
 def test_excerpts_need_held_out_songs(songs: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="excerpts_from"):
-        prepare(config("ear", songs, tmp_path / "run", "--manifest", str(songs.parent), "--excerpts", "1"))
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone/0.flac").write_bytes((songs.parent / "0.flac").read_bytes())
+    for more in (("--manifest", str(tmp_path / "alone")), ("--excerpts_from", str(tmp_path / "gone"))):
+        with pytest.raises(ConfigError, match="excerpts_from"):
+            prepare(config("ear", songs, tmp_path / "run", *more, "--excerpts", "1"))
+    assert not (tmp_path / "run").exists()  # told before anything is built
 
 
 def test_a_tone_is_higher_in_the_picture_than_a_lower_one() -> None:

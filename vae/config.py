@@ -9,11 +9,12 @@ from common.config import check_least, check_training
 from common.errors import ConfigError
 
 _SHORTEST = 4  # samples of a window whose quarter is the hop
-_EAR = ("ear", "compile", "ear_transformer", "ear_weights", "ear_windows", "phase_channels", "critic")
 _OF_KIND = {  # settings that mean nothing to the other kind of codec
     "spectral": ("spectral", "spectral_weights", "spectral_critic"),
-    "ear": _EAR,
-}
+    "ear": (
+        "ear", "compile", "ear_transformer", "ear_weights", "ear_windows", "phase_channels", "critic"
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class TrainConfig:
     log_every: int = 20  # steps
     save_minutes: float = 3.0  # between checkpoints and exports
     excerpts: int = 0  # held-out songs to hear and see
-    excerpts_from: str | None = None  # as `manifest`; None for the manifest's valid split
+    excerpts_from: str | None = None  # as `manifest`; None: its valid split, or songs kept from the training
     excerpt_seconds: float = 8.0
     excerpt_minutes: float = 30.0  # between them
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from common.errors import AudioError, ManifestError
 from common.score import Score
-from common.seeds import generator
+from common.seeds import derive_seed, generator
 from corpus.manifest import read
 from vae.scan import is_list, kept, scan
 from vae.stream import SLACK
@@ -62,8 +62,7 @@ def song_files(path: str | Path, split: str, stage: int = 0) -> list[SongFile]:
     elif is_list(path):
         files = [SongFile(path.parent / v.path, v.duration or 0.0) for v in kept(path)]
     else:
-        records = [r for r in read(path) if r.audio is not None and r.split == split]
-        files = [SongFile(path.parent / str(r.audio), r.duration, r.score) for r in records]
+        files = _of_split(path, split)
     if not files:
         raise ManifestError(
             f"{path} names no audio file of split {split!r}: a codec trains on rendered songs"
@@ -71,9 +70,27 @@ def song_files(path: str | Path, split: str, stage: int = 0) -> list[SongFile]:
     return files
 
 
-def is_manifest(path: str | Path) -> bool:
-    """Whether songs come with splits: neither a folder nor a list of `vae.scan`."""
-    return not Path(path).is_dir() and not is_list(Path(path))
+def hold_out(songs: Sequence[SongFile], count: int, seed: int) -> list[SongFile]:
+    """Songs to listen to, a tenth of all at most: by their names alone, whatever their order.
+
+    Raises:
+        ManifestError: there is one song or none, so that nothing would be left to train on.
+    """
+    if len(songs) < 2:
+        raise ManifestError("the only song is needed for the training")
+    order = sorted(songs, key=lambda s: (derive_seed(seed, "held out", s.path.name), str(s.path)))
+    return order[: min(count, max(1, len(songs) // 10))]
+
+
+def valid_songs(path: str | Path) -> list[SongFile]:
+    """A manifest's valid split, perhaps empty; a folder or a list of `vae.scan` has none."""
+    path = Path(path)
+    return [] if path.is_dir() or is_list(path) else _of_split(path, "valid")
+
+
+def _of_split(manifest: Path, split: str) -> list[SongFile]:
+    records = [r for r in read(manifest) if r.audio is not None and r.split == split]
+    return [SongFile(manifest.parent / str(r.audio), r.duration, r.score) for r in records]
 
 
 def read_crop(song: SongFile, start: float, length: int, sample_rate: int) -> Float[np.ndarray, "2 length"]:

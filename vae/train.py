@@ -7,7 +7,9 @@ accelerate launch -m vae.train --config vae/configs/paper.yaml \\
 
 One CPU core is enough for `demo` and `tiny`; add `--max_steps 3 --batch_size 1` for a look. The run folder
 gets `metrics.jsonl`, `checkpoint/` (run the command again to resume), `model/`, the averaged
-weights in bfloat16, loadable by `vae.load` at any time, and `excerpts/` to hear and see.
+weights in bfloat16, loadable by `vae.load` at any time, and with `--excerpts 4`, as in `paper`,
+`excerpts/` to hear and see: of `--excerpts_from`, else of the manifest's valid split, else of a few songs
+that are kept from the training.
 
 With a critic a step updates it, then the codec, on the same crops. Several processes, or several
 batches an update, train on what one process with the larger batch would. Losses or gradients that aren't
@@ -43,7 +45,7 @@ from common.training import warm_cosine
 from vae import losses as terms
 from vae import watch
 from vae.config import EarWeights, Phase, SpectralWeights, TrainConfig, default_of
-from vae.data import Crops, SongFile, is_manifest, song_files
+from vae.data import Crops, SongFile, hold_out, song_files, valid_songs
 from vae.discriminator import Critic, Opinions, SpectrogramCritic
 from vae.load import Codec, load
 from vae.model import EarVAE
@@ -54,6 +56,8 @@ logger = logging.getLogger(__name__)
 
 _CALIBRATED = 4.0  # seconds of a crop for the closed form
 _EAR_SIZES = ("sample_rate", "channels", "multipliers", "strides", "latent_dim")
+
+Listed = tuple[str, int]  # a manifest, list or folder, and the stage of its filter
 
 
 class DivergedError(SongError):
@@ -72,7 +76,8 @@ class State:
     ema: EMA
     critic: Any = None  # prepared; None without an adversary
     critic_optimizer: Any = None
-    crops: dict[tuple[str, int], Crops] = field(default_factory=dict)  # by songs and stage
+    songs: dict[Listed, list[SongFile]] = field(default_factory=dict)
+    crops: dict[Listed, Crops] = field(default_factory=dict)
     held_out: list[Tensor] = field(default_factory=list)  # excerpts, main process only
 
     @property
@@ -111,6 +116,7 @@ def train(config: TrainConfig) -> Path | None:
 
 def prepare(config: TrainConfig) -> State:
     """Build codec, critic, optimisers and run; everything random comes from the configuration's seed."""
+    songs, to_hear = read_songs(config)  # what is missing is told before anything is built
     accelerator = Accelerator(mixed_precision=config.precision, cpu=not torch.cuda.is_available())
     set_seed(derive_seed(config.seed, "weights") % 2**32)
     objective = build(config)
@@ -128,10 +134,10 @@ def prepare(config: TrainConfig) -> State:
     state = State(config, accelerator, run, prepared[0], prepared[len(models)], ema)
     if critic is not None:
         state.critic, state.critic_optimizer = prepared[1], prepared[3]
-    for phase in config.phases or (None,):  # songs of a later phase that are missing are told now
-        crops_of(state, phase)
-    if config.excerpts and accelerator.is_main_process:
-        state.held_out = _excerpts(config, state.codec)
+    state.songs = songs
+    if to_hear and accelerator.is_main_process:
+        rate = state.codec.sample_rate
+        state.held_out = watch.excerpts(to_hear, config.excerpts, config.excerpt_seconds, rate)
     return state
 
 
@@ -273,18 +279,53 @@ def is_whole(config: TrainConfig, step: int, progress: float) -> bool:
     return progress >= config.warmup_share if phase is None else phase.losses == "all"
 
 
-def crops_of(state: State, phase: Phase | None) -> Crops:
-    """The songs of a phase, read once."""
-    config = state.config
+def listed(config: TrainConfig, phase: Phase | None) -> Listed:
+    """What a phase trains on; None for a run without phases."""
     songs = config.manifest if phase is None or phase.songs is None else phase.songs
-    stage = config.filter if phase is None or phase.filter is None else phase.filter
-    if (songs, stage) not in state.crops:
-        files = song_files(songs, config.split, stage)
-        logger.info("%s: %d songs, %.0f minutes", songs, len(files), sum(f.duration for f in files) / 60)
+    return songs, config.filter if phase is None or phase.filter is None else phase.filter
+
+
+def read_songs(config: TrainConfig) -> tuple[dict[Listed, list[SongFile]], list[SongFile]]:
+    """The songs of all phases, and songs to listen to: where none are named, some kept from every phase.
+
+    Raises:
+        ManifestError: a phase has no songs.
+        ConfigError: there is nothing to listen to.
+    """
+    songs = {}
+    for of in dict.fromkeys(listed(config, phase) for phase in (None, *config.phases)):
+        songs[of] = song_files(of[0], config.split, of[1])
+        minutes = sum(f.duration for f in songs[of]) / 60
+        logger.info("%s: %d songs, %.0f minutes", of[0], len(songs[of]), minutes)
+    if not config.excerpts:
+        return songs, []
+    try:
+        if config.excerpts_from is not None:
+            return songs, song_files(config.excerpts_from, "valid")
+        if valid := valid_songs(config.manifest):
+            return songs, valid
+        heard = hold_out(songs[listed(config, None)], config.excerpts, config.seed)
+        taken = {song.path.resolve() for song in heard}
+        left = {of: [s for s in files if s.path.resolve() not in taken] for of, files in songs.items()}
+        if not all(left.values()):
+            raise ManifestError("nothing else is left to train on")
+    except ManifestError as error:
+        raise ConfigError(
+            f"no held-out songs to listen to ({error}): name some with excerpts_from, or set excerpts to 0"
+        ) from error
+    names = ", ".join(song.path.name for song in heard)
+    logger.info("%s has no valid split: kept from the training, to listen to: %s", config.manifest, names)
+    return left, heard
+
+
+def crops_of(state: State, phase: Phase | None) -> Crops:
+    """Crops of the songs of a phase."""
+    config, of = state.config, listed(state.config, phase)
+    if of not in state.crops:
         rate = state.codec.sample_rate
         length = int(config.seconds * rate)
-        state.crops[songs, stage] = Crops(files, length, rate, config.seed, config.readers)
-    return state.crops[songs, stage]
+        state.crops[of] = Crops(state.songs[of], length, rate, config.seed, config.readers)
+    return state.crops[of]
 
 
 # ---- a step ----------------------------------------------------------------------------------
@@ -470,20 +511,6 @@ def log(state: State, values: dict[str, Tensor]) -> None:
         }
     skipped = sum(len(crops.skipped) for crops in state.crops.values())
     state.run.log({k: float(v) for k, v in values.items()} | ({"data/skipped": skipped} if skipped else {}))
-
-
-def _excerpts(config: TrainConfig, codec: Codec) -> list[Tensor]:
-    try:
-        songs = song_files(config.excerpts_from or config.manifest, "valid")
-    except ManifestError as error:
-        raise ConfigError(
-            f"no held-out songs to listen to ({error}): name some with excerpts_from, or set excerpts to 0"
-        ) from error
-    if config.excerpts_from is None and not is_manifest(config.manifest):
-        raise ConfigError(
-            f"{config.manifest} has no valid split to listen to: name held-out songs with excerpts_from"
-        )
-    return watch.excerpts(songs, config.excerpts, config.excerpt_seconds, codec.sample_rate)
 
 
 def look(state: State) -> None:
