@@ -118,3 +118,49 @@ def test_what_is_no_collection(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text('{"format": "vae.scan 1", "path": 3, "what": 1}\n')
     with pytest.raises(ManifestError, match="line 1 is no verdict"):
         song_files(tmp_path / "bad.jsonl", "train")
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        b'{"title": "my notes"}',
+        b'{"title": "what vae.scan 1 said"}\n',
+        b"line one\nsecond line",
+        b"RIFF\xff\xfe\x80",
+        b'{"format": "vae.scan 1", "path": "a.wav", "stage": 1, "size": 1, "kept": false}\nmine\nno end',
+    ],
+)
+def test_a_file_that_is_no_list_stays_as_it_is(tmp_path: Path, theirs: bytes) -> None:
+    soundfile.write(tmp_path / "good.wav", noise(0.1), 44100)
+    out = tmp_path / "notes.json"
+    out.write_bytes(theirs)
+    with pytest.raises(ManifestError, match=r"notes\.json(, line 2)? is no (list|verdict) of vae\.scan"):
+        scan.scan(tmp_path, 1, out)
+    assert out.read_bytes() == theirs
+    with pytest.raises(ManifestError, match=r"good\.wav is no list"):
+        scan.main([str(tmp_path), str(tmp_path / "good.wav")])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["good.wav", "notes.json"]
+
+
+@pytest.mark.parametrize("length", [0, 40, 200])
+def test_a_list_goes_on_that_ended_in_its_first_line(tmp_path: Path, length: int) -> None:
+    soundfile.write(tmp_path / "好.wav", noise(0.1), 44100)
+    out = tmp_path / "l.jsonl"
+    whole = (scan.scan(tmp_path, 1, out), out.read_bytes())
+    out.write_bytes(whole[1][:length])
+    assert (scan.scan(tmp_path, 1, out), out.read_bytes()) == whole
+
+
+@pytest.mark.parametrize("duration", [None, 0, -1.0, float("nan"), "long"])
+def test_a_kept_file_has_a_duration(tmp_path: Path, duration: object) -> None:
+    line = {
+        "format": "vae.scan 1",
+        "path": "a.wav",
+        "stage": 0,
+        "size": 1,
+        "kept": True,
+        "duration": duration,
+    }
+    (tmp_path / "l.jsonl").write_text(json.dumps(line) + "\n")
+    with pytest.raises(ManifestError, match=r"line 1 is no verdict .* lasts more than 0 s, but got"):
+        song_files(tmp_path / "l.jsonl", "train")

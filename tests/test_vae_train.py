@@ -1,6 +1,7 @@
 """Training of both codecs on a few seconds of noise: configurations, steps, stopping and resuming."""
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,21 @@ from corpus.record import SongRecord
 from corpus.synth import sheet
 from vae import train as train_module
 from vae.config import EarWeights, Phase, TrainConfig
-from vae.data import Crops, SongFile, read_crop, song_files
+from vae.data import Crops, SongFile, hold_out, read_crop, song_files
 from vae.load import load
+from vae.scan import scan
 from vae.spectral import SpectralVAE
-from vae.train import DivergedError, learning_rate, phase_at, prepare, schedule, scores_at, step, train
+from vae.train import (
+    DivergedError,
+    crops_of,
+    learning_rate,
+    phase_at,
+    prepare,
+    schedule,
+    scores_at,
+    step,
+    train,
+)
 from vae.watch import picture
 
 ROOT = Path(__file__).parent.parent
@@ -120,6 +132,83 @@ def test_contradictions_are_named() -> None:
         TrainConfig("m", "o", batch_size=0, max_steps=1)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ear_weights.magnitude": "-1"},
+        {"ear_weights.kl": ".nan"},
+        {"spectral_weights.log": "-0.5"},
+        {"spectral_weights.linear": ".inf"},
+        {"ear_windows": "[]"},
+        {"ear_windows": "[512, 3]"},
+        {"critic.windows": "[0]"},
+        {"critic.periods": "[0]"},
+        {"critic.filters": "0"},
+        {"spectral_critic.filters": "0"},
+        {"smooth": ".nan"},
+        {"smooth": ".inf"},
+        {"distil": "-1"},
+        {"seconds": ".nan"},
+        {"excerpt_seconds": "0", "excerpts": "1"},
+        {"readers": "-1"},
+        {"calibration": "-1"},
+    ],
+    ids=str,
+)
+def test_numbers_that_no_training_can_use_are_named(settings: dict[str, str]) -> None:
+    name = next(iter(settings)).rpartition(".")[2]
+    more = [part for key, value in settings.items() for part in (f"--{key}", value)]
+    with pytest.raises(ConfigError, match=rf"\b{name}\b") as told:
+        parse(TrainConfig, [*more, *ENDS])
+    assert "changes nothing" not in str(told.value)
+
+
+def test_the_shortest_windows_train(songs: Path, tmp_path: Path) -> None:
+    more = ("--ear_windows", "[4]", "--critic.windows", "[4]", "--critic.periods", "[1]")
+    state = prepare(config("ear", songs, tmp_path / "run", *more))
+    state.run.step = 2
+    assert all(value.isfinite() for value in step(state).values())
+
+
+DEMO, EAR_DEMO, PAPER = (["--config", str(CONFIGS / f"{n}.yaml")] for n in ("demo", "ear_demo", "paper"))
+
+
+def ablation(name: str) -> list[str]:
+    return ["--config", str(CONFIGS / f"ablations/{name}.yaml")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ([*DEMO, *ablation("no_phase")], r"ear_weights\.correlation is 0\.0"),
+        ([*DEMO, *ablation("mid_side_phase")], "phase_channels is MSLR"),
+        ([*DEMO, *ablation("no_transformer")], "ear_transformer is False"),
+        ([*DEMO, *ablation("periods")], r"critic\.periods is \(2, 3, 5, 7, 11\)"),
+        ([*DEMO, "--ear", "tiny"], "ear is tiny"),
+        ([*DEMO, "--ear_weights.feature", "0"], r"ear_weights\.feature is 0"),
+        ([*DEMO, "--ear_windows", "[512]"], "ear_windows is"),
+        ([*EAR_DEMO, "--spectral.latent_dim", "48"], r"spectral\.latent_dim is 48"),
+        ([*EAR_DEMO, "--spectral_weights.feature", "1"], r"spectral_weights\.feature is 1"),
+        ([*PAPER, "--spectral_critic.filters", "4"], r"spectral_critic\.filters is 4"),
+    ],
+)
+def test_settings_of_the_other_kind_of_codec_are_refused(settings: list[str], named: str) -> None:
+    with pytest.raises(ConfigError, match=f"{named}.*, but changes nothing where kind is"):
+        parse(TrainConfig, [*settings, *ENDS])
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_an_ablation_changes_the_codec_it_is_of(name: str) -> None:
+    kinds = {"ear": EAR_DEMO}
+    if name in ("no_weighting", "a_weighting", "no_critic"):
+        kinds["spectral"] = [*DEMO, "--start", "before", "--calibration", "0"]
+    for kind, whole in kinds.items():
+        found = parse(TrainConfig, [*whole, *ablation(name), *ENDS])
+        assert found.kind == kind
+        assert name == "no_critic" or ABLATIONS[name](found)
+        assert (train_module.build_critic(found) is None) == (name == "no_critic")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_resuming_equals_not_stopping(kind: str, songs: Path, tmp_path: Path) -> None:
     constant = ("--final_lr", "1.0")  # the schedule knows the whole run, the short one doesn't
@@ -148,6 +237,34 @@ def test_going_on_from_a_folder_of_the_other_kind_is_refused(songs: Path, tmp_pa
     more = ("--max_steps", "1", "--calibration", "0", "--start", str(folder))
     with pytest.raises(ConfigError, match="EarVAE"):
         train(config("spectral", songs, tmp_path / "x", *more))
+
+
+def test_a_codec_to_go_on_from_keeps_its_sizes(songs: Path, tmp_path: Path) -> None:
+    def going_on(kind: str, folder: Path, *more: str) -> train_module.State:
+        out = ("--max_steps", "1", "--start", str(folder))
+        return prepare(config(kind, songs, tmp_path / "on", *out, *more))
+
+    folder = train(config("ear", songs, tmp_path / "ear", "--max_steps", "0", "--ear_transformer", "false"))
+    assert going_on("ear", folder).codec.config["channels"] == 4
+    going_on("ear", folder, "--ear_transformer", "false")
+    going_on("ear", folder, "--ear", "paper")  # the default, so nobody has asked
+    with pytest.raises(ConfigError, match=r"ear \(demo\), in its channels, is 16, but the codec in .* has 4"):
+        going_on("ear", folder, "--ear", "demo")
+    with pytest.raises(ConfigError, match="ear-VAE 'huge'"):
+        going_on("ear", folder, "--ear", "huge")
+    whole = train(config("ear", songs, tmp_path / "whole", "--max_steps", "0"))
+    with pytest.raises(ConfigError, match=r"ear_transformer, in its layers, is 0, but the codec in .* has 2"):
+        going_on("ear", whole, "--ear_transformer", "false")
+    folder = train(config("spectral", songs, tmp_path / "spectral", "--max_steps", "0"))
+    assert going_on("spectral", folder, "--calibration", "0").codec.latent_dim == 12
+    with pytest.raises(ConfigError, match=r"spectral\.latent_dim is 48, but the codec in .* has 12"):
+        going_on("spectral", folder, "--calibration", "0", "--spectral.latent_dim", "48")
+
+
+def test_a_fresh_codec_is_calibrated() -> None:
+    with pytest.raises(ConfigError, match="calibration is 0"):
+        parse(TrainConfig, [*DEMO, "--calibration", "0", *ENDS])
+    assert parse(TrainConfig, [*EAR_DEMO, "--calibration", "0", *ENDS]).kind == "ear"
 
 
 def test_schedule_rises_and_falls() -> None:
@@ -189,6 +306,30 @@ def test_a_corrupt_file_is_skipped_counted_and_named(
     assert caplog.text.count("skipped, 1 of 3 files") == 1 and "broken.flac" in caplog.text
     with pytest.raises(ManifestError, match="20 songs in a row"):
         Crops(files[2:], 1000, 44100, 1).batch(1, slice(0, 1), "step", 0)
+
+
+def test_what_scores_say_is_of_the_songs_that_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tone for every song, and one that can't be read: features and scores stay of the same songs."""
+    time, files = np.arange(6 * 44100) / 44100, []
+    for tone in (300, 600, 900):
+        wav = 0.5 * np.sin(2 * np.pi * tone * time)
+        soundfile.write(tmp_path / f"{tone}.wav", np.stack([wav, wav], axis=1), 44100)
+        files.append(SongFile(tmp_path / f"{tone}.wav", 6.0, sheet(tone, duration=12.0).score))
+    (tmp_path / "600.wav").write_bytes(b"RIFF")
+    settings = TrainConfig("m", "o", max_steps=0, calibration=8, distil=1.0)
+    objective, seen = train_module.build(settings), {}
+    monkeypatch.setattr(
+        train_module,
+        "scores_at",
+        lambda places, *_: seen.update(songs=[p[0].path.stem for p in places]) or [],
+    )
+    monkeypatch.setattr(SpectralVAE, "calibrate", lambda _, wavs, *__: seen.update(wavs=wavs) or {})
+    train_module.begin(objective, Crops(files, 1000, 44100, 1), settings)
+    peaks = [np.abs(np.fft.rfft(wav[0].numpy())).argmax() / 4 for wav in seen["wavs"]]  # Hz, of 4 s
+    assert peaks == [int(song) for song in seen["songs"]]
+    assert set(seen["songs"]) == {"300", "900"}
 
 
 @pytest.mark.parametrize(
@@ -355,7 +496,7 @@ def test_what_is_not_finite_ends_the_training(songs: Path, tmp_path: Path) -> No
     with torch.no_grad():
         state.codec.decoder.layers[0].bias[0] = torch.nan
     before = weights(state.objective)
-    with pytest.raises(DivergedError, match=r"step 2: .*loss/magnitude.* isn't finite"):
+    with pytest.raises(DivergedError, match=r"step 2: .*loss/magnitude.* isn't finite.*checkpoint: go on"):
         state.critic = None
         step(state)
     assert all(torch.equal(a, b) or a.isnan().any() for a, b in zip(before, weights(state.objective)))
@@ -365,6 +506,15 @@ def test_what_is_not_finite_ends_the_training(songs: Path, tmp_path: Path) -> No
     assert (run / "checkpoint/complete").read_text() == "2"
     again = load_file(run / "model/diffusion_pytorch_model.safetensors")
     assert all(torch.equal(kept[k], again[k]) for k in kept)
+
+
+def test_what_ends_before_the_first_checkpoint_has_none(songs: Path, tmp_path: Path) -> None:
+    state = prepare(config("ear", songs, tmp_path / "run"))
+    with torch.no_grad():
+        state.codec.decoder.layers[0].bias[0] = torch.nan
+    with pytest.raises(DivergedError, match=r"step 0: .* and there is no checkpoint: begin again"):
+        step(state)
+    assert not (tmp_path / "run/checkpoint").exists()
 
 
 def test_excerpts_are_heard_and_seen(songs: Path, tmp_path: Path) -> None:
@@ -378,9 +528,49 @@ def test_excerpts_are_heard_and_seen(songs: Path, tmp_path: Path) -> None:
             assert image.size >= least
 
 
+def test_without_a_valid_split_songs_to_hear_are_kept_from_every_phase(
+    songs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    listed = tmp_path / "music.jsonl"
+    scan(songs.parent, 0, listed)
+    phases = [{"steps": 1}, {"steps": 1, "songs": str(songs.parent), "filter": 1}]
+    more = ("--manifest", str(listed), "--excerpts", "2", "--excerpt_seconds", "0.5")
+    more += ("--phases", json.dumps(phases))
+    with caplog.at_level(logging.INFO):
+        state = prepare(config("ear", songs, tmp_path / "run", *more))
+    (told,) = [line for line in caplog.messages if "kept from the training" in line]
+    heard = told.rpartition(": ")[2]
+    assert (
+        heard in {"0.flac", "1.flac", "2.flac"} and len(state.held_out) == 1
+    )  # at most a tenth, at least one
+    whole = torch.from_numpy(read_crop(SongFile(songs.parent / heard, 1.0), 0.25, 22050, 44100))
+    assert torch.equal(state.held_out[0], whole)
+    for number, phase in enumerate(state.config.phases):
+        trained = {song.path.name for song in crops_of(state, phase).songs}
+        assert trained == {"0.flac", "1.flac", "2.flac"} - {heard}, number
+    # The same songs in another order: the same one is kept.
+    files = song_files(listed, "train")
+    assert [s.path.name for s in hold_out(files[::-1], 1, 1)] == [heard]
+    assert len(hold_out(files * 20, 4, 1)) == 4
+
+
+def test_a_manifest_without_a_valid_split_keeps_songs_too(songs: Path, tmp_path: Path) -> None:
+    records = [r for r in manifest.read(songs) if r.split == "train"]
+    for record in records:
+        (tmp_path / str(record.audio)).write_bytes((songs.parent / str(record.audio)).read_bytes())
+    manifest.write(tmp_path / "m.jsonl", records)
+    more = ("--manifest", str(tmp_path / "m.jsonl"), "--excerpts", "1", "--excerpt_seconds", "0.5")
+    state = prepare(config("ear", songs, tmp_path / "run", *more))
+    assert len(state.held_out) == len(crops_of(state, state.config.phases[0]).songs) == 1
+
+
 def test_excerpts_need_held_out_songs(songs: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="excerpts_from"):
-        prepare(config("ear", songs, tmp_path / "run", "--manifest", str(songs.parent), "--excerpts", "1"))
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone/0.flac").write_bytes((songs.parent / "0.flac").read_bytes())
+    for more in (("--manifest", str(tmp_path / "alone")), ("--excerpts_from", str(tmp_path / "gone"))):
+        with pytest.raises(ConfigError, match="excerpts_from"):
+            prepare(config("ear", songs, tmp_path / "run", *more, "--excerpts", "1"))
+    assert not (tmp_path / "run").exists()  # told before anything is built
 
 
 def test_a_tone_is_higher_in_the_picture_than_a_lower_one() -> None:

@@ -1,10 +1,20 @@
 """The settings of a codec's training. YAML files in `vae/configs` hold what differs from these."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+import math
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal
 
 from common.config import check_least, check_training
 from common.errors import ConfigError
+
+_SHORTEST = 4  # samples of a window whose quarter is the hop
+_OF_KIND = {  # settings that mean nothing to the other kind of codec
+    "spectral": ("spectral", "spectral_weights", "spectral_critic"),
+    "ear": (
+        "ear", "compile", "ear_transformer", "ear_weights", "ear_windows", "phase_channels", "critic"
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,7 +31,8 @@ class SpectralSize:
 
     def __post_init__(self) -> None:
         check_least(self, 1, "latent_dim", "width", "expansion", "subframes")
-        check_least(self, 0, "depth", "posterior_std", "iterations")
+        check_least(self, 0, "depth", "iterations")
+        _check_amounts(self, "posterior_std")
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,9 @@ class SpectralWeights:
     linear: float = 0.5  # spectral convergence of the magnitudes, after K-weighting
     feature: float = 0.0  # feature maps of the critic
     adversarial: float = 0.0  # least squares
+
+    def __post_init__(self) -> None:
+        _check_amounts(self, *vars(self), of="spectral_weights.")
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,9 @@ class EarWeights:
     adversarial: float = 1.0  # least squares
     kl: float = 1e-6
 
+    def __post_init__(self) -> None:
+        _check_amounts(self, *vars(self), of="ear_weights.")
+
 
 @dataclass(frozen=True)
 class CriticSize:
@@ -56,12 +73,20 @@ class CriticSize:
     periods: tuple[int, ...] = ()  # (2, 3, 5, 7, 11) for HiFi-GAN's: an ablation
     period_channels: int = 32
 
+    def __post_init__(self) -> None:
+        check_least(self, 1, "filters", "period_channels")
+        _check_each("critic.windows", self.windows, _SHORTEST)
+        _check_each("critic.periods", self.periods, 1)
+
 
 @dataclass(frozen=True)
 class SpectrogramCriticSize:
     """Arguments of `SpectrogramCritic`, the adversary of `SpectralVAE`."""
 
     filters: int = 16
+
+    def __post_init__(self) -> None:
+        check_least(self, 1, "filters")
 
 
 @dataclass(frozen=True)
@@ -125,13 +150,13 @@ class TrainConfig:
     log_every: int = 20  # steps
     save_minutes: float = 3.0  # between checkpoints and exports
     excerpts: int = 0  # held-out songs to hear and see
-    excerpts_from: str | None = None  # as `manifest`; None for the manifest's valid split
+    excerpts_from: str | None = None  # as `manifest`; None: its valid split, or songs kept from the training
     excerpt_seconds: float = 8.0
     excerpt_minutes: float = 30.0  # between them
 
     def __post_init__(self) -> None:
         check_training(self, ema="ema", warmup="warmup", every="log_every")
-        check_least(self, 0, "final_lr", "excerpt_minutes")
+        check_least(self, 0, "final_lr", "excerpt_minutes", "readers", "calibration", "excerpts")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"betas are at least 0 and below 1, but got {self.betas}")
         if self.max_minutes is None and self.max_steps is None and not self.phases:
@@ -144,11 +169,62 @@ class TrainConfig:
             check_least(phase, 0, "lr")
         if self.start is not None and self.kind == "spectral" and self.calibration:
             raise ConfigError("a codec that goes on from `start` keeps its encoder: set calibration to 0")
-        if self.smooth < 0 or self.distil < 0:
-            raise ConfigError(f"smooth and distil are at least 0, but got {self.smooth} and {self.distil}")
+        _check_amounts(self, "smooth", "distil", "seconds", "excerpt_seconds")
         if (self.smooth or self.distil) and (self.kind != "spectral" or not self.calibration):
             raise ConfigError("smooth and distil choose the axes of a spectral codec, in its calibration")
+        if self.start is None and self.kind == "spectral" and not self.calibration:
+            raise ConfigError(
+                "a fresh spectral codec finds its encoder in a calibration, but calibration is 0: give it "
+                "crops, or a codec to go on from as `start`"
+            )
         if self.seconds <= 0 or self.batch_size < 1 or self.accumulation < 1:
             raise ConfigError(
                 f"crops need a length: got {self.accumulation} × {self.batch_size} crops of {self.seconds} s"
             )
+        if self.excerpts and not self.excerpt_seconds:
+            raise ConfigError("excerpts need a length: set excerpt_seconds above 0, or excerpts to 0")
+        if not self.ear_windows:
+            raise ConfigError("the losses need a window: give ear_windows at least one")
+        _check_each("ear_windows", self.ear_windows, _SHORTEST)
+        _check_kind(self)
+
+
+def default_of(config: object, name: str) -> Any:
+    """What a setting is where nobody sets it."""
+    (setting,) = (s for s in fields(config) if s.name == name)  # type: ignore[arg-type]
+    return setting.default if setting.default_factory is MISSING else setting.default_factory()
+
+
+def _check_kind(config: TrainConfig) -> None:
+    """Refuse settings of the kind of codec that isn't trained: they would change nothing.
+
+    A weight that the trained codec's loss of the same name has too is no contradiction: an ablation may
+    leave the critic out of both kinds.
+    """
+    other = "ear" if config.kind == "spectral" else "spectral"
+    shared = {f"{other}_weights.{k}": v for k, v in vars(getattr(config, f"{config.kind}_weights")).items()}
+    for name in _OF_KIND[other]:
+        given, usual = getattr(config, name), default_of(config, name)
+        rows = [(name, given, usual)]
+        if hasattr(given, "__dataclass_fields__"):
+            rows = [(f"{name}.{k}", v, getattr(usual, k)) for k, v in vars(given).items()]
+        for path, value, default in rows:
+            if value != default and (path not in shared or shared[path] != value):
+                raise ConfigError(
+                    f"{path} is {value}, but changes nothing where kind is {config.kind}: leave it out, "
+                    f"or set kind to {other}"
+                )
+
+
+def _check_amounts(config: object, *names: str, of: str = "") -> None:
+    """Refuse what isn't finite or is below 0; `of` begins the setting's whole name."""
+    for name in names:
+        value = getattr(config, name)
+        if not 0 <= value < math.inf:
+            raise ConfigError(f"{of}{name} is finite and at least 0, but got {value}")
+
+
+def _check_each(name: str, values: Sequence[int], least: int) -> None:
+    """Refuse a list of numbers with one below a least value."""
+    if values and min(values) < least:
+        raise ConfigError(f"{name} are at least {least} each, but got {min(values)}")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from common.errors import AudioError, ManifestError
 from common.score import Score
-from common.seeds import generator
+from common.seeds import derive_seed, generator
 from corpus.manifest import read
 from vae.scan import is_list, kept, scan
 from vae.stream import SLACK
@@ -39,6 +40,14 @@ class SongFile:
     score: Score | None = None  # where a manifest knows it
 
 
+class Crop(NamedTuple):
+    """A piece of a song, and where it was read."""
+
+    wav: Float[np.ndarray, "2 length"]
+    song: SongFile
+    start: float  # seconds
+
+
 def song_files(path: str | Path, split: str, stage: int = 0) -> list[SongFile]:
     """The songs of a manifest's split, of a list of `vae.scan`, or of a folder.
 
@@ -53,8 +62,7 @@ def song_files(path: str | Path, split: str, stage: int = 0) -> list[SongFile]:
     elif is_list(path):
         files = [SongFile(path.parent / v.path, v.duration or 0.0) for v in kept(path)]
     else:
-        records = [r for r in read(path) if r.audio is not None and r.split == split]
-        files = [SongFile(path.parent / str(r.audio), r.duration, r.score) for r in records]
+        files = _of_split(path, split)
     if not files:
         raise ManifestError(
             f"{path} names no audio file of split {split!r}: a codec trains on rendered songs"
@@ -62,9 +70,27 @@ def song_files(path: str | Path, split: str, stage: int = 0) -> list[SongFile]:
     return files
 
 
-def is_manifest(path: str | Path) -> bool:
-    """Whether songs come with splits: neither a folder nor a list of `vae.scan`."""
-    return not Path(path).is_dir() and not is_list(Path(path))
+def hold_out(songs: Sequence[SongFile], count: int, seed: int) -> list[SongFile]:
+    """Songs to listen to, a tenth of all at most: by their names alone, whatever their order.
+
+    Raises:
+        ManifestError: there is one song or none, so that nothing would be left to train on.
+    """
+    if len(songs) < 2:
+        raise ManifestError("the only song is needed for the training")
+    order = sorted(songs, key=lambda s: (derive_seed(seed, "held out", s.path.name), str(s.path)))
+    return order[: min(count, max(1, len(songs) // 10))]
+
+
+def valid_songs(path: str | Path) -> list[SongFile]:
+    """A manifest's valid split, perhaps empty; a folder or a list of `vae.scan` has none."""
+    path = Path(path)
+    return [] if path.is_dir() or is_list(path) else _of_split(path, "valid")
+
+
+def _of_split(manifest: Path, split: str) -> list[SongFile]:
+    records = [r for r in read(manifest) if r.audio is not None and r.split == split]
+    return [SongFile(manifest.parent / str(r.audio), r.duration, r.score) for r in records]
 
 
 def read_crop(song: SongFile, start: float, length: int, sample_rate: int) -> Float[np.ndarray, "2 length"]:
@@ -115,7 +141,7 @@ class Crops:
         self.durations, self.shares = durations, durations / durations.sum()
         self.skipped: dict[Path, str] = {}  # files that couldn't be read, and why
         self._pool = ThreadPoolExecutor(readers) if readers else None
-        self._ahead: dict[tuple[object, ...], list[Future[np.ndarray]]] = {}
+        self._ahead: dict[tuple[object, ...], list[Future[Crop]]] = {}
 
     def batch(self, size: int, part: slice, *place: object) -> Float[Tensor, "batch 2 length"]:
         """A part of the `size` crops that belong to `place`, such as ("step", 7).
@@ -123,18 +149,15 @@ class Crops:
         Every process draws the whole batch and reads its own part, so that several processes train on
         what one would.
         """
+        return torch.from_numpy(np.stack([crop.wav for crop in self.read(size, part, *place)]))
+
+    def read(self, size: int, part: slice, *place: object) -> list[Crop]:
+        """The crops of `batch` with the songs and places that they were read from at last."""
         waiting = self._ahead.pop((size, part.start, part.stop, *place), None)
         if waiting is not None:
-            return torch.from_numpy(np.stack([future.result() for future in waiting]))
+            return [future.result() for future in waiting]
         picks, starts = self._draw(size, place)
-        return torch.from_numpy(
-            np.stack([self._crop(i, s, (*place, n)) for n, i, s in _of(picks, starts, part)])
-        )
-
-    def places(self, size: int, part: slice, *place: object) -> list[tuple[SongFile, float]]:
-        """The song of each crop of `batch` and where it begins in it, in seconds, if the song can be read."""
-        picks, starts = self._draw(size, place)
-        return [(self.songs[pick], start) for _, pick, start in _of(picks, starts, part)]
+        return [self._crop(i, s, (*place, n)) for n, i, s in _of(picks, starts, part)]
 
     def prepare(self, size: int, part: slice, *place: object) -> None:
         """Begin to read what `batch` will be asked for."""
@@ -152,13 +175,13 @@ class Crops:
         room = np.maximum(0.0, self.durations[picks] - self.length / self.sample_rate)
         return picks, rng.random(size) * room
 
-    def _crop(self, pick: int, start: float, place: tuple[object, ...]) -> np.ndarray:
+    def _crop(self, pick: int, start: float, place: tuple[object, ...]) -> Crop:
         """The crop, or one of another song where this one can't be read."""
         rng = generator(self.seed, "instead", *place)
         for _ in range(_TRIES):
             song = self.songs[pick]
             try:
-                return read_crop(song, start, self.length, self.sample_rate)
+                return Crop(read_crop(song, start, self.length, self.sample_rate), song, start)
             except AudioError as error:
                 if song.path not in self.skipped:
                     self.skipped[song.path] = str(error)

@@ -13,6 +13,7 @@ Source: Wang et al. 2025 "Back to Ear", section 4.2 (`corpus.quality`).
 import argparse
 import json
 import logging
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -85,7 +86,7 @@ def scan(folder: Path, stage: int, out: Path | None = None, workers: int = 1) ->
     """Judge all files of a folder; with `out`, write the list and keep what it already says.
 
     Raises:
-        ManifestError: there is no folder, or no sound file in it.
+        ManifestError: there is no folder, no sound file in it, or `out` is a file of another kind.
     """
     if not folder.is_dir():
         raise ManifestError(f"there is no folder {folder}")
@@ -148,6 +149,11 @@ def _line(row: Judged) -> str:
     return json.dumps({"format": _FORMAT} | asdict(row), ensure_ascii=False) + "\n"
 
 
+def _line_start() -> str:
+    """How every line that `_line` writes begins."""
+    return json.dumps({"format": _FORMAT}).removesuffix("}")
+
+
 def write_list(path: Path, rows: Sequence[Judged]) -> None:
     """Write a list, whole or not at all."""
     part = path.with_name(path.name + ".tmp")
@@ -159,9 +165,14 @@ def is_list(path: Path) -> bool:
     """Whether a file is a list of this module, by its first line."""
     try:
         with path.open(encoding="utf-8") as file:
-            return _FORMAT in file.readline()
+            first = file.readline()
     except (OSError, UnicodeDecodeError):
         return False
+    try:
+        data = json.loads(first)
+    except (ValueError, RecursionError):  # cut off, when the first verdict was interrupted
+        return first.startswith(_line_start())
+    return isinstance(data, dict) and data.get("format") == _FORMAT
 
 
 def read_list(path: Path) -> list[Judged]:
@@ -170,15 +181,29 @@ def read_list(path: Path) -> list[Judged]:
     Raises:
         ManifestError: a line can't be read; it is named.
     """
+    return _read(path, path.read_bytes())
+
+
+def _read(path: Path, text: bytes) -> list[Judged]:
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    # By line feeds alone: a file's name may hold what Python calls another end of a line.
+    for number, line in enumerate(text.removesuffix(b"\n").split(b"\n") if text else [], 1):
         try:
-            data = json.loads(line)
+            data = json.loads(line.decode())
             data.pop("format")
-            rows.append(Judged(**data))
-        except (json.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
+            rows.append(_checked(Judged(**data)))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ManifestError(f"{path}, line {number} is no verdict of vae.scan: {error}") from error
     return rows
+
+
+def _checked(row: Judged) -> Judged:
+    """The verdict itself; a ValueError where a training couldn't use a file that was kept."""
+    if not isinstance(row.path, str):
+        raise ValueError(f"a path is text, but got {row.path!r}")
+    if row.kept and not (isinstance(row.duration, int | float) and 0 < row.duration < math.inf):
+        raise ValueError(f"a file that was kept lasts more than 0 s, but got {row.duration!r}")
+    return row
 
 
 def kept(rows: Path | Sequence[Judged]) -> list[Judged]:
@@ -187,13 +212,19 @@ def kept(rows: Path | Sequence[Judged]) -> list[Judged]:
 
 
 def _known(out: Path | None, stage: int) -> dict[str, Judged]:
-    """Verdicts of the same stage; a last line that was cut off is judged again."""
-    if out is None or not out.is_file():
+    """Verdicts of the same stage; a last line that was cut off is judged again. Nothing is written.
+
+    Raises:
+        ManifestError: what is at `out` is no list of this module, so it isn't ours to replace.
+    """
+    if out is None or not out.exists() or (out.is_file() and not out.stat().st_size):
         return {}
-    lines = out.read_text(encoding="utf-8").splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        out.write_text("".join(lines[:-1]), encoding="utf-8")
-    return {row.path: row for row in read_list(out) if row.stage == stage}
+    if not is_list(out):
+        raise ManifestError(
+            f"{out} is no list of vae.scan, so it stays as it is: name another file for the list"
+        )
+    whole, end, _ = out.read_bytes().rpartition(b"\n")
+    return {row.path: row for row in _read(out, whole + end) if row.stage == stage}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -7,7 +7,9 @@ accelerate launch -m vae.train --config vae/configs/paper.yaml \\
 
 One CPU core is enough for `demo` and `tiny`; add `--max_steps 3 --batch_size 1` for a look. The run folder
 gets `metrics.jsonl`, `checkpoint/` (run the command again to resume), `model/`, the averaged
-weights in bfloat16, loadable by `vae.load` at any time, and `excerpts/` to hear and see.
+weights in bfloat16, loadable by `vae.load` at any time, and with `--excerpts 4`, as in `paper`,
+`excerpts/` to hear and see: of `--excerpts_from`, else of the manifest's valid split, else of a few songs
+that are kept from the training.
 
 With a critic a step updates it, then the codec, on the same crops. Several processes, or several
 batches an update, train on what one process with the larger batch would. Losses or gradients that aren't
@@ -42,8 +44,8 @@ from common.seeds import derive_seed
 from common.training import warm_cosine
 from vae import losses as terms
 from vae import watch
-from vae.config import EarWeights, Phase, SpectralWeights, TrainConfig
-from vae.data import Crops, SongFile, is_manifest, song_files
+from vae.config import EarWeights, Phase, SpectralWeights, TrainConfig, default_of
+from vae.data import Crops, SongFile, hold_out, song_files, valid_songs
 from vae.discriminator import Critic, Opinions, SpectrogramCritic
 from vae.load import Codec, load
 from vae.model import EarVAE
@@ -53,6 +55,9 @@ from vae.spectral import SpectralVAE
 logger = logging.getLogger(__name__)
 
 _CALIBRATED = 4.0  # seconds of a crop for the closed form
+_EAR_SIZES = ("sample_rate", "channels", "multipliers", "strides", "latent_dim")
+
+Listed = tuple[str, int]  # a manifest, list or folder, and the stage of its filter
 
 
 class DivergedError(SongError):
@@ -71,7 +76,8 @@ class State:
     ema: EMA
     critic: Any = None  # prepared; None without an adversary
     critic_optimizer: Any = None
-    crops: dict[tuple[str, int], Crops] = field(default_factory=dict)  # by songs and stage
+    songs: dict[Listed, list[SongFile]] = field(default_factory=dict)
+    crops: dict[Listed, Crops] = field(default_factory=dict)
     held_out: list[Tensor] = field(default_factory=list)  # excerpts, main process only
 
     @property
@@ -110,6 +116,7 @@ def train(config: TrainConfig) -> Path | None:
 
 def prepare(config: TrainConfig) -> State:
     """Build codec, critic, optimisers and run; everything random comes from the configuration's seed."""
+    songs, to_hear = read_songs(config)  # what is missing is told before anything is built
     accelerator = Accelerator(mixed_precision=config.precision, cpu=not torch.cuda.is_available())
     set_seed(derive_seed(config.seed, "weights") % 2**32)
     objective = build(config)
@@ -127,10 +134,10 @@ def prepare(config: TrainConfig) -> State:
     state = State(config, accelerator, run, prepared[0], prepared[len(models)], ema)
     if critic is not None:
         state.critic, state.critic_optimizer = prepared[1], prepared[3]
-    for phase in config.phases or (None,):  # songs of a later phase that are missing are told now
-        crops_of(state, phase)
-    if config.excerpts and accelerator.is_main_process:
-        state.held_out = _excerpts(config, state.codec)
+    state.songs = songs
+    if to_hear and accelerator.is_main_process:
+        rate = state.codec.sample_rate
+        state.held_out = watch.excerpts(to_hear, config.excerpts, config.excerpt_seconds, rate)
     return state
 
 
@@ -148,6 +155,7 @@ def build(config: TrainConfig) -> Objective:
     codec: Codec
     if config.start is not None:
         codec = load(config.start).train()
+        _check_start(config, codec)
     elif config.kind == "ear":
         codec = EarVAE.named(config.ear, **({} if config.ear_transformer else {"transformer_depth": 0}))
     else:
@@ -159,7 +167,35 @@ def build(config: TrainConfig) -> Objective:
         return EarObjective(codec, config.ear_weights, config.ear_windows, config.weighting, mid_side)
     if config.kind == "spectral" and isinstance(codec, SpectralVAE):
         return SpectralObjective(codec, config.spectral_weights, config.weighting)
-    raise ConfigError(f"kind is {config.kind}, but {config.start} holds a {type(codec).__name__}")
+    raise AssertionError(f"kind is {config.kind}, but the codec a {type(codec).__name__}")
+
+
+def _check_start(config: TrainConfig, codec: Codec) -> None:
+    """Refuse sizes that were asked for and that the codec to go on from doesn't have.
+
+    Raises:
+        ConfigError: naming the first, or the other kind of codec.
+    """
+    if not isinstance(codec, EarVAE if config.kind == "ear" else SpectralVAE):
+        raise ConfigError(f"kind is {config.kind}, but {config.start} holds a {type(codec).__name__}")
+    rows: list[tuple[str, Any, Any]] = []  # setting, what was asked for, what there is
+    if config.kind == "spectral":
+        usual = default_of(config, "spectral")
+        rows += [(f"spectral.{k}", v, codec.config[k]) for k, v in vars(config.spectral).items()
+                 if v != getattr(usual, k)]  # fmt: skip
+    if config.kind == "ear" and config.ear != default_of(config, "ear"):
+        with torch.device("meta"):  # its sizes without its weights
+            named = EarVAE.named(config.ear).config
+        rows += [(f"ear ({config.ear}), in its {k},", named[k], codec.config[k]) for k in _EAR_SIZES]
+    if config.kind == "ear" and not config.ear_transformer:
+        rows.append(("ear_transformer, in its layers,", 0, codec.config["transformer_depth"]))
+    for name, wanted, found in rows:
+        wanted, found = (list(v) if isinstance(v, tuple) else v for v in (wanted, found))
+        if wanted != found:
+            raise ConfigError(
+                f"{name} is {wanted}, but the codec in {config.start} has {found} and keeps it: leave the "
+                "setting out, or train a fresh codec"
+            )
 
 
 def build_critic(config: TrainConfig) -> Critic | SpectrogramCritic | None:
@@ -184,9 +220,11 @@ def begin(objective: Objective, crops: Crops, config: TrainConfig) -> None:
     rate = objective.codec.sample_rate
     long = Crops(crops.songs, round(_CALIBRATED * rate), rate, config.seed)
     of = (config.calibration, slice(0, config.calibration), "calibration")
-    wavs = long.batch(*of)
-    told = scores_at(long.places(*of), objective.codec, _CALIBRATED) if config.distil else []
-    found = objective.codec.calibrate(list(wavs), config.smooth, told, config.distil)
+    read = long.read(*of)
+    wavs = [torch.from_numpy(crop.wav) for crop in read]
+    places = [(crop.song, crop.start) for crop in read]
+    told = scores_at(places, objective.codec, _CALIBRATED) if config.distil else []
+    found = objective.codec.calibrate(wavs, config.smooth, told, config.distil)
     logger.info("calibrated: %s", {k: round(v, 4) for k, v in found.items()})
 
 
@@ -241,18 +279,53 @@ def is_whole(config: TrainConfig, step: int, progress: float) -> bool:
     return progress >= config.warmup_share if phase is None else phase.losses == "all"
 
 
-def crops_of(state: State, phase: Phase | None) -> Crops:
-    """The songs of a phase, read once."""
-    config = state.config
+def listed(config: TrainConfig, phase: Phase | None) -> Listed:
+    """What a phase trains on; None for a run without phases."""
     songs = config.manifest if phase is None or phase.songs is None else phase.songs
-    stage = config.filter if phase is None or phase.filter is None else phase.filter
-    if (songs, stage) not in state.crops:
-        files = song_files(songs, config.split, stage)
-        logger.info("%s: %d songs, %.0f minutes", songs, len(files), sum(f.duration for f in files) / 60)
+    return songs, config.filter if phase is None or phase.filter is None else phase.filter
+
+
+def read_songs(config: TrainConfig) -> tuple[dict[Listed, list[SongFile]], list[SongFile]]:
+    """The songs of all phases, and songs to listen to: where none are named, some kept from every phase.
+
+    Raises:
+        ManifestError: a phase has no songs.
+        ConfigError: there is nothing to listen to.
+    """
+    songs = {}
+    for of in dict.fromkeys(listed(config, phase) for phase in (None, *config.phases)):
+        songs[of] = song_files(of[0], config.split, of[1])
+        minutes = sum(f.duration for f in songs[of]) / 60
+        logger.info("%s: %d songs, %.0f minutes", of[0], len(songs[of]), minutes)
+    if not config.excerpts:
+        return songs, []
+    try:
+        if config.excerpts_from is not None:
+            return songs, song_files(config.excerpts_from, "valid")
+        if valid := valid_songs(config.manifest):
+            return songs, valid
+        heard = hold_out(songs[listed(config, None)], config.excerpts, config.seed)
+        taken = {song.path.resolve() for song in heard}
+        left = {of: [s for s in files if s.path.resolve() not in taken] for of, files in songs.items()}
+        if not all(left.values()):
+            raise ManifestError("nothing else is left to train on")
+    except ManifestError as error:
+        raise ConfigError(
+            f"no held-out songs to listen to ({error}): name some with excerpts_from, or set excerpts to 0"
+        ) from error
+    names = ", ".join(song.path.name for song in heard)
+    logger.info("%s has no valid split: kept from the training, to listen to: %s", config.manifest, names)
+    return left, heard
+
+
+def crops_of(state: State, phase: Phase | None) -> Crops:
+    """Crops of the songs of a phase."""
+    config, of = state.config, listed(state.config, phase)
+    if of not in state.crops:
         rate = state.codec.sample_rate
         length = int(config.seconds * rate)
-        state.crops[songs, stage] = Crops(files, length, rate, config.seed, config.readers)
-    return state.crops[songs, stage]
+        state.crops[of] = Crops(state.songs[of], length, rate, config.seed, config.readers)
+    return state.crops[of]
 
 
 # ---- a step ----------------------------------------------------------------------------------
@@ -414,9 +487,16 @@ def _diverged(state: State, batches: Sequence[Batch], values: dict[str, Tensor])
     bad = (
         ", ".join(name for name, value in figures.items() if not math.isfinite(value)) or "another process's"
     )
+    saved = [run.folder / name for name in ("checkpoint", "checkpoint.old")]
+    last = next((c for c in saved if (c / "complete").is_file()), None)
+    after = (
+        f"the last checkpoint in {last}: go on from there"
+        if last
+        else "and there is no checkpoint: begin again"
+    )
     raise DivergedError(
-        f"step {run.step}: {bad} isn't finite, so the training ends; its crops are in {path}, the last "
-        f"checkpoint in {run.folder / 'checkpoint'}: go on from there with a lower learning rate"
+        f"step {run.step}: {bad} isn't finite, so the training ends; its crops are in {path}, {after} "
+        "with a lower learning rate"
     )
 
 
@@ -431,20 +511,6 @@ def log(state: State, values: dict[str, Tensor]) -> None:
         }
     skipped = sum(len(crops.skipped) for crops in state.crops.values())
     state.run.log({k: float(v) for k, v in values.items()} | ({"data/skipped": skipped} if skipped else {}))
-
-
-def _excerpts(config: TrainConfig, codec: Codec) -> list[Tensor]:
-    try:
-        songs = song_files(config.excerpts_from or config.manifest, "valid")
-    except ManifestError as error:
-        raise ConfigError(
-            f"no held-out songs to listen to ({error}): name some with excerpts_from, or set excerpts to 0"
-        ) from error
-    if config.excerpts_from is None and not is_manifest(config.manifest):
-        raise ConfigError(
-            f"{config.manifest} has no valid split to listen to: name held-out songs with excerpts_from"
-        )
-    return watch.excerpts(songs, config.excerpts, config.excerpt_seconds, codec.sample_rate)
 
 
 def look(state: State) -> None:
