@@ -27,6 +27,7 @@ STRIDES = (2, 4, 4, 4, 8)
 MULTIPLIERS = (1, 2, 4, 8, 16)
 RATE = 44100
 OURS = {"multipliers": MULTIPLIERS, "strides": STRIDES, "transformer_depth": 0, "heads": 1}
+DTYPES = ("float32", "bfloat16")
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -34,7 +35,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=length, nargs="+", default=[10.0, 60.0], help="of audio")
     parser.add_argument("--channels", type=width, default=128, help="of the first layer")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument(
+        "--dtype", choices=DTYPES, nargs="+", default=list(DTYPES), help="both, one after another"
+    )
     parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument(
         "--clock", choices=CLOCKS, default="wall", help="cpu: where other work runs beside it"
@@ -44,7 +47,7 @@ def main() -> None:
     parser.add_argument("--one", choices=("ours", "oobleck"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        size = (args.seconds[0], args.channels, args.dtype)
+        size = (args.seconds[0], args.channels, args.dtype[0])
         print(json.dumps(measure(args.one, *size, args.clock, args.compile)))
         return
     if args.parts:
@@ -53,31 +56,39 @@ def main() -> None:
     import torch
 
     flop = arithmetic(args.channels)
-    rate = matrix_rate(args.dtype, args.clock)
+    rates = {dtype: matrix_rate(dtype, args.clock) for dtype in args.dtype}
+    named = ", ".join(f"{rate:.0f} GFLOP/s in {dtype}" for dtype, rate in rates.items())
     print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {args.dtype}, "
-        f"{args.clock} clock, matrices {rate:.0f} GFLOP/s"
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {args.clock} clock, matrices {named}"
     )
     print(f"{args.channels} channels: {flop[0]:.1f} GFLOP to encode a second, {flop[1]:.1f} to decode it")
-    print("| seconds | | Oobleck | ours | ratio | ours × real time | of the matrix rate |")
-    print("|---|---|---|---|---|---|---|")
-    for seconds in args.seconds:
-        best = {name: child(args, name, seconds) for name in ("oobleck", "ours")}
-        for _ in range(args.rounds - 1):
-            for name, kept in best.items():
-                again = child(args, name, seconds)
-                best[name] = {k: min(v, again[k]) for k, v in kept.items()}
-        theirs, ours = best["oobleck"], best["ours"]
-        for part, cost in (("encode", flop[0]), ("decode", flop[1])):
-            share = cost * seconds / ours[part] / rate
-            print(
-                f"| {seconds:g} | {part} | {theirs[part]:.2f} s | {ours[part]:.2f} s "
-                f"| {theirs[part] / ours[part]:.2f} | {seconds / ours[part]:.2f} | {100 * share:.0f} % |"
-            )
-        print(
-            f"| {seconds:g} | peak memory | {theirs['memory']:.0f} MiB | {ours['memory']:.0f} MiB "
-            f"| {theirs['memory'] / ours['memory']:.2f} | | |"
-        )
+    print("| dtype | seconds | | Oobleck | ours | ratio | ours × real time | of the matrix rate |")
+    print("|---|---|---|---|---|---|---|---|")
+    for dtype, rate in rates.items():
+        for seconds in args.seconds:
+            for cells in compare(args, dtype, seconds, flop, rate):
+                print(f"| {dtype} | {seconds:g} | " + " | ".join(cells) + " |", flush=True)
+
+
+def compare(
+    args: argparse.Namespace, dtype: str, seconds: float, flop: tuple[float, float], rate: float
+) -> list[list[str]]:
+    """Rows of cells for encoding, decoding and memory; the least of the rounds counts."""
+    best = {name: child(args, dtype, name, seconds) for name in ("oobleck", "ours")}
+    for _ in range(args.rounds - 1):
+        for name, kept in best.items():
+            again = child(args, dtype, name, seconds)
+            best[name] = {k: min(v, again[k]) for k, v in kept.items()}
+    theirs, ours = best["oobleck"], best["ours"]
+    rows = []
+    for part, cost in (("encode", flop[0]), ("decode", flop[1])):
+        share = cost * seconds / ours[part] / rate
+        ratio, pace = theirs[part] / ours[part], seconds / ours[part]
+        times = [f"{theirs[part]:.2f} s", f"{ours[part]:.2f} s"]
+        rows.append([part, *times, f"{ratio:.2f}", f"{pace:.2f}", f"{100 * share:.0f} %"])
+    memory = [f"{theirs['memory']:.0f} MiB", f"{ours['memory']:.0f} MiB"]
+    rows.append(["peak memory", *memory, f"{theirs['memory'] / ours['memory']:.2f}", "", ""])
+    return rows
 
 
 def length(text: str) -> float:
@@ -98,10 +109,10 @@ def width(text: str) -> int:
     return int(text)
 
 
-def child(args: argparse.Namespace, name: str, seconds: float) -> dict[str, float]:
+def child(args: argparse.Namespace, dtype: str, name: str, seconds: float) -> dict[str, float]:
     """One measurement in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.vae", "--one", name, "--seconds", str(seconds)]
-    command += ["--channels", str(args.channels), "--dtype", args.dtype, "--clock", args.clock]
+    command += ["--channels", str(args.channels), "--dtype", dtype, "--clock", args.clock]
     command += ["--compile"] if args.compile else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

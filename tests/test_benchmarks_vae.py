@@ -49,6 +49,24 @@ def test_the_least_channels_are_measured(channels: int) -> None:
 
 def test_a_failed_measurement_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark.sys, "executable", "false")
-    args = argparse.Namespace(channels=4, dtype="float32", clock="cpu", compile=False)
+    args = argparse.Namespace(channels=4, clock="cpu", compile=False)
     with pytest.raises(SystemExit, match="ours failed: status 1"):
-        benchmark.child(args, "ours", 0.1)
+        benchmark.child(args, "float32", "ours", 0.1)
+
+
+def test_one_run_has_rows_of_each_precision(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measured(args: argparse.Namespace, dtype: str, name: str, seconds: float) -> dict[str, float]:
+        slow = (2.0 if name == "oobleck" else 1.0) * (2 if dtype == "float32" else 1)
+        return {"encode": slow, "decode": 3 * slow, "memory": 100 * slow}
+
+    monkeypatch.setattr(benchmark, "child", measured)
+    monkeypatch.setattr(benchmark, "matrix_rate", lambda dtype, clock: 100.0)
+    monkeypatch.setattr(benchmark.sys, "argv", ["vae", "--channels", "4", "--seconds", "10"])
+    benchmark.main()
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| f", "| b"))]
+    assert [row.split(" | ")[0] for row in rows] == ["| float32"] * 3 + ["| bfloat16"] * 3
+    assert (
+        "| encode | 4.00 s | 2.00 s | 2.00 | 5.00 |" in rows[0] and "| 200 MiB | 100 MiB | 2.00 |" in rows[5]
+    )
