@@ -323,7 +323,7 @@ class SongPipeline(DiffusionPipeline):
             return self.writer.write(request.description, sketch, request.seed)
         return lyrics_llm.write(
             request.description,
-            asked.get("structure"),
+            asked.get("structure") or sketch.shape,
             asked.get("rhyme"),
             asked.get("theme"),
             request.seed,

@@ -117,14 +117,16 @@ class Request:
             raise RequestError("the words follow either a structure or a score, but both were given")
         if self.score is not None and any(self.score.note_spans(sung=True)):
             raise RequestError(f"the score has its words, so no {named} can be asked of them: leave out one")
+        if not self.structure and not self.rhyme:
+            return  # whether a theme is known is for the lyric model to say
         from lyrics_llm.structure import Structure  # brings transformers, which --help doesn't need
 
-        form = Structure.of(asked.get("structure", "<verse>\n7\n7")).rhymed(asked.get("rhyme"))
-        if "structure" in asked:
-            count = sum(sum(lines) for _, lines in form.shape)
-            if not count:
-                raise RequestError("the structure has no line to write: give lines such as 7R")
-            check_room(count, self.seconds, "structure")
+        form = Structure.parse(self.structure) if self.structure else Structure(())
+        form.rhymed(self.rhyme)
+        count = sum(sum(lines) for _, lines in form.shape)
+        if self.structure and not count:
+            raise RequestError("the structure has no line to write: give lines such as 7R")
+        check_room(count, self.seconds, "structure")
 
     def _check_fit(self) -> None:
         if self.score is not None:

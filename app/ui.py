@@ -142,14 +142,17 @@ def _request(
 ) -> Request:
     """The request of the page's fields; a browser's numbers may come as floats or not at all.
 
-    What is asked of words holds for those that are to be written, not for those in the box.
+    What is asked of words holds for those that are to be written, not for those in the boxes.
     """
     lyrics = Lyrics.parse(words) if words and words.strip() else None
-    asked = {"structure": structure, "rhyme": rhyme or "", "theme": theme or ""} if lyrics is None else {}
+    sheet = from_abc(score) if score and score.strip() else None
+    asked = {"structure": structure, "rhyme": rhyme or "", "theme": theme or ""}
+    if lyrics is not None or sheet is not None:
+        asked = {}
     return Request(
         description=description,
         lyrics=lyrics,
-        score=from_abc(score) if score and score.strip() else None,
+        score=sheet,
         duration=duration,
         audience=audience,  # type: ignore[arg-type]  # checked by the request
         seed=_whole(seed),

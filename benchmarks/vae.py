@@ -1,6 +1,6 @@
 """The ear-VAE against diffusers' AutoencoderOobleck of the same widths and strides: time and memory.
 
-    python -m benchmarks.vae                                       # 10 and 60 s, the published widths
+    python -m benchmarks.vae                       # 10 and 60 s, the published widths, both precisions
     python -m benchmarks.vae --channels 32 --seconds 10 --rounds 1  # in a minute or two
     python -m benchmarks.vae --dtype bfloat16 --compile
     python -m benchmarks.vae --parts                               # SnakeBeta alone, in seconds

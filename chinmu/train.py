@@ -29,7 +29,7 @@ from torch import Tensor
 from chinmu import losses
 from chinmu.config import ModelConfig
 from chinmu.data import Batch, DataConfig, Pairs, all_texts, batches, cache, pieces
-from chinmu.meaning import Meanings
+from chinmu.meaning import Meanings, WordVectors
 from chinmu.meaning import read as read_words
 from chinmu.model import ChinMu, build
 from chinmu.prototypes import Prototypes
@@ -122,14 +122,18 @@ class State(training.State[TrainConfig, ChinMu]):
     meanings: Meanings | None = None  # wrapped as the model is
 
 
-def prepare(config: TrainConfig, accelerator: Accelerator, pairs: Pairs) -> State:
+def prepare(
+    config: TrainConfig, accelerator: Accelerator, pairs: Pairs, known: WordVectors | None = None
+) -> State:
     """A model with its optimiser, average and run folder, brought to the last checkpoint.
+
+    Args:
+        known: words that the text tower learns the meaning of.
 
     Raises:
         CheckpointError: the model to begin from, or the checkpoint, can't be read.
         ConfigError: the model lacks a part that is to be trained.
     """
-    known = None if config.words is None else read_words(config.words, config.words_most)
     model = begun(config, pairs, "" if known is None else "".join(known.words))
     meanings = None if known is None else Meanings(known, model.text_tower.config.hidden_size)
     train_only(model, config.only)
@@ -403,9 +407,11 @@ def train(config: TrainConfig) -> Path | None:
         SongError: the manifest, its audio, the configuration or a checkpoint can't be used.
     """
     accelerator = Accelerator(mixed_precision=precision(config.mixed_precision, config.cpu), cpu=config.cpu)
+    # Before the songs, whose features take long.
+    known = None if config.words is None else read_words(config.words, config.words_most)
     pairs = _pairs([config.manifest, *config.also], config, accelerator)
     valid = _pairs([config.valid], config, accelerator, held_out=True) if config.valid else None
-    state = prepare(config, accelerator, pairs)
+    state = prepare(config, accelerator, pairs, known)
     run = state.run
     parameters = sum(p.numel() for p in state.bare.parameters())
     logger.info("%d songs, %.2f M parameters", len(pairs.records), parameters / 1e6)

@@ -59,6 +59,9 @@ def test_the_form_of_the_words_is_asked_until_there_are_some(page: Page) -> None
     assert [len(line) for line in Lyrics.parse(words).lines] == [5, 5]
     assert {group(line) for line in Lyrics.parse(words).lines} == {"江阳"}
     assert from_abc(page.compose(words, *FIELDS, *asked)).lyrics().lines == Lyrics.parse(words).lines
+    sheet = page.compose("", *FIELDS, *asked)
+    sung = page.sing("", sheet, *FIELDS, *asked, progress=lambda *a, **k: None)[1]
+    assert Lyrics.parse(sung).lines == from_abc(sheet).lyrics().lines, "the sheet has its words already"
     with pytest.raises(gr.Error) as caught:
         page.write(*FIELDS, "<verse>\n家", None, None)
     assert "a line of a structure" in told(caught)

@@ -123,6 +123,12 @@ def test_training_learns_what_words_mean_and_goes_on_after_a_stop(corpus, tmp_pa
     assert not [name for name in model.state_dict() if "meaning" in name or "head" in name]
 
 
+def test_a_missing_file_of_words_is_told_before_songs_are_read(corpus, tmp_path: Path):  # noqa: F811
+    with pytest.raises(CheckpointError, match="no file of word vectors"):
+        train.train(config(corpus, tmp_path / "run", words=str(tmp_path / "none.bin"), max_steps=1))
+    assert not (tmp_path / "run").exists()
+
+
 def test_cached_gradients_learn_words_too(corpus, tmp_path: Path, words: str):  # noqa: F811
     settings = {"words": words, "log_steps": 1, "max_steps": 2}
     train.train(config(corpus, tmp_path / "whole", **settings))
