@@ -17,6 +17,8 @@ from common.score import TICKS, Score
 from common.theory import Chord
 from corpus.genres import GENRES
 from corpus.instruments import Stroke, Track
+from corpus.manner import Touch, touch
+from corpus.moods import feeling
 from corpus.plan import SongPlan
 from corpus.styles import Kit
 
@@ -26,6 +28,13 @@ _STEP = TICKS // 4
 _DRUM_JITTER, _JITTER = 0.0015, 0.003  # seconds, standard deviations; cut at twice that
 _SOFT, _LOUD = 0.62, 0.82  # velocities of x and X
 _BREATH = 0.012  # seconds between two strokes of the same key
+# Keys of General MIDI's drum map, sixteenths of a bar, velocity.
+_PERCUSSION = {
+    "tambourine": (54, "..x...x...x...x.", 0.62),
+    "claps": (39, "....X.......X...", 0.75),
+    "shaker": (82, "x.X.x.X.x.X.x.X.", 0.4),
+}
+_ORCHESTRAL = 48  # the kit that has other instruments on these keys
 
 
 class Part(NamedTuple):
@@ -166,16 +175,29 @@ def arrange(plan: SongPlan, score: Score, rng: np.random.Generator) -> dict[str,
         For each of `STEMS` its tracks (harmony: the chords, then the pad), strokes in order.
     """
     parts = list(_parts(score))
-    kit = _kit(plan)
-    harmony = [_track(plan, "harmony", _finish(score, _chords(plan, parts, rng), rng))]
+    kit, how = _kit(plan), touch(feeling(plan.mood))
+    chords = _touched(_chords(plan, parts, rng, how), how)
+    harmony = [_track(plan, "harmony", _finish(score, chords, rng))]
     if "pad" in plan.instruments:
         harmony.append(_track(plan, "pad", _finish(score, _pad(plan, parts), rng)))
+    drums = (*_drums(score, kit, rng), *_percussion(score, kit, how.percussion, rng))
+    bass = [e._replace(length=max(1, round(e.length * how.held))) for e in _bass(plan, parts, rng)]
     return {
-        "drums": [Track(kit.program, _drums(score, kit, rng), drums=True)],
-        "bass": [_track(plan, "bass", _finish(score, _bass(plan, parts, rng), rng))],
+        "drums": [Track(kit.program, sorted(drums, key=lambda s: (s.time, s.pitch)), drums=True)],
+        "bass": [_track(plan, "bass", _finish(score, bass, rng))],
         "harmony": harmony,
-        "lead": [_track(plan, "lead", _lead(score, parts, rng))],
+        "lead": [_track(plan, "lead", _lead(score, parts, how, rng))],
     }
+
+
+def _touched(events: Iterable[Event], how: Touch) -> Iterator[Event]:
+    """Chords held, rolled and doubled as a feeling has it."""
+    for event in events:
+        pitches = event.pitches
+        if how.doubled and len(pitches) > 2 and min(pitches) >= 52:
+            pitches = (min(pitches) - 12, *pitches)
+        spread = event.spread + (how.rolled if len(pitches) > 1 else 0.0)
+        yield Event(event.tick, max(1, round(event.length * how.held)), pitches, event.velocity, spread)
 
 
 def _track(plan: SongPlan, role: str, strokes: Sequence[Stroke]) -> Track:
@@ -247,6 +269,22 @@ def _crashes(score: Score) -> list[float]:
         for span, section in zip(score.section_spans(), score.sections)
         if section.groove and section.energy >= 0.8
     ]
+
+
+def _percussion(score: Score, kit: Kit, name: str, rng: np.random.Generator) -> list[Stroke]:
+    """Somebody beside the drummer: a tambourine off the beat, claps on two and four, or a soft shaker."""
+    key, steps, loud = _PERCUSSION.get(name, (0, "", 0.0))
+    if kit.program == _ORCHESTRAL or key in (kit.snare, kit.hat):
+        return []
+    strokes = []
+    for offset, section in zip(score.section_offsets(), score.sections):
+        for bar in range(section.bars if section.groove else 0):
+            for step, mark in enumerate(steps):
+                if mark != ".":
+                    time = score.seconds(offset + bar * BAR + step * _STEP)
+                    stroke = Stroke(time, 0.1, key, loud * (1.0 if mark == "X" else 0.7))
+                    strokes.append(_human(stroke, rng, _DRUM_JITTER, 0.05))
+    return strokes
 
 
 def _ghosts(score: Score, kit: Kit, rng: np.random.Generator) -> list[Stroke]:
@@ -354,9 +392,10 @@ def _power(chord: Chord) -> tuple[int, ...]:
     return root, root + 7, root + 12
 
 
-def _chords(plan: SongPlan, parts: list[Part], rng: np.random.Generator) -> list[Event]:
+def _chords(plan: SongPlan, parts: list[Part], rng: np.random.Generator, how: Touch) -> list[Event]:
     style = plan.comping
     low, high = (50, 60) if plan.instruments["harmony"].program in range(24, 32) else (53, 64)
+    low, high = low + how.register, high + how.register
     before: tuple[int, ...] = ()
     events: list[Event] = []
     figure: tuple[int, ...] = ()
@@ -444,12 +483,12 @@ def _pad(plan: SongPlan, parts: list[Part]) -> list[Event]:
 # ---- lead, time and touch --------------------------------------------------------------------
 
 
-def _lead(score: Score, parts: list[Part], rng: np.random.Generator) -> tuple[Stroke, ...]:
+def _lead(score: Score, parts: list[Part], how: Touch, rng: np.random.Generator) -> tuple[Stroke, ...]:
     """The notes of the melody that nobody sings; where there are none, answers between sung lines."""
     strokes = []
     for span in score.note_spans(sung=False):
         loud = 0.62 + 0.2 * score.sections[span.section].energy
-        strokes.append(Stroke(span.start, (span.end - span.start) * 0.96, span.pitch, loud))
+        strokes.append(Stroke(span.start, (span.end - span.start) * 0.96 * how.held, span.pitch, loud))
     if not strokes:
         strokes = sorted(_answers(score, parts), key=lambda s: s.time)
     return tuple(_human(s, rng, _JITTER, 0.05) for s in strokes)

@@ -49,6 +49,8 @@ class StemSettings:
     width: float = 0.0  # 0 as it is … 1: a mono stem spread over the sides
     send: float = -math.inf  # dB to the reverb
     compression: float = 0.0  # share of its loud passages' excess that is taken away
+    grit: float = 0.0  # 0 clean … 1 saturated
+    echo: float = -math.inf  # dB of the first of its echoes
 
 
 def _stems() -> dict[str, StemSettings]:
@@ -68,6 +70,7 @@ class MixSettings:
     stems: Mapping[str, StemSettings] = field(default_factory=_stems)
     reverb_time: float = 1.6  # s to −60 dB
     pre_delay: float = 0.02  # s
+    echo_time: float = 0.5  # s from one echo to the next
     damping: float = 5000.0  # Hz above which the reverb dies sooner
     balance: float = 0.7  # share of the way to the target spectrum
     tilt: float = 0.0  # dB an octave added to the target
@@ -168,6 +171,18 @@ def _place(x: Samples, s: StemSettings) -> None:
     x[1] *= np.float32(math.sin(angle) * math.sqrt(2))
 
 
+def _echo(x: Samples, gain: float, seconds: float) -> None:
+    """Add three echoes to (2, time) in place, each softer by 8 dB and from the other side."""
+    delay = round(seconds * SAMPLE_RATE)
+    dry = x.copy()
+    for number in range(1, 4):
+        late = number * delay
+        if late >= x.shape[1]:
+            return
+        dry = dry[::-1]
+        x[:, late:] += dry[:, : x.shape[1] - late] * np.float32(gain * amplitude(-8.0 * (number - 1)))
+
+
 def _impulse_response(settings: MixSettings, rng: np.random.Generator) -> Samples:
     """A room (2, time): a few early reflections, then noise that decays sooner in the treble."""
     length = round(min(settings.reverb_time * 1.1, 4.0) * SAMPLE_RATE)
@@ -218,6 +233,17 @@ def _compress(x: Samples, share: float) -> None:
     for number, piece in enumerate(pieces):
         near = knots[number * step // _BLOCK :][: step // _BLOCK + 1]
         piece *= (near[:-1, None] + np.diff(near)[:, None] * ramp).reshape(-1)[: piece.shape[1]]
+
+
+def _saturate(x: Samples, grit: float) -> None:
+    """Bend (2, time) in place, as a valve or tape does that is driven too hard; the peak stays."""
+    peak = float(max(x.max(), -x.min()))
+    if grit <= 0 or peak == 0:
+        return
+    drive = 1 + 7 * grit
+    x *= np.float32(drive / peak)
+    np.tanh(x, out=x)
+    x *= np.float32(peak / math.tanh(drive))
 
 
 def _block_power(x: Samples) -> Array:
@@ -281,10 +307,11 @@ def _stereo(name: str, stem: Stem) -> Samples:
     return np.array(samples.T, dtype=np.float32, order="C")
 
 
-def _prepare(x: Samples, s: StemSettings, room: Samples) -> bool:
+def _prepare(x: Samples, s: StemSettings, room: Samples, echo_time: float) -> bool:
     """Give a stem (2, time) its tone, level, place and reverb, in place; False when it is silent."""
     _equalise(x, s)
     _compress(x, s.compression)
+    _saturate(x, s.grit)
     loudness = integrated_loudness(Audio(x.mean(axis=0, keepdims=True), SAMPLE_RATE)) + 3.0
     if loudness == -math.inf:
         return False
@@ -292,6 +319,8 @@ def _prepare(x: Samples, s: StemSettings, room: Samples) -> bool:
     peak = float(max(x.max(), -x.min()))  # without a copy of the song
     x *= np.float32(min(amplitude(s.level - loudness), amplitude(s.level + _CREST) / peak))
     _place(x, s)
+    if s.echo > -60:
+        _echo(x, amplitude(s.echo), echo_time)
     if s.send > -60:
         _reverberate(x, room, amplitude(s.send))
     return True
@@ -329,7 +358,7 @@ def mix(
         total = np.zeros_like(x) if total is None else total
         if x.shape != total.shape:
             raise AudioError(f"stems are of one length, but got {total.shape[1]} and {x.shape[1]} samples")
-        if _prepare(x, drawn.stems[name], room):
+        if _prepare(x, drawn.stems[name], room, drawn.echo_time):
             die_away(x, SAMPLE_RATE)
             total += x
             if keep_stems:

@@ -35,6 +35,8 @@ from corpus.arrange import arrange
 from corpus.compose import compose, words
 from corpus.describe import describe, prompt
 from corpus.instruments import SAMPLE_RATE, Track, render
+from corpus.manner import colour, placed, touch
+from corpus.moods import feeling
 from corpus.plan import SongPlan, plan
 from corpus.record import SongRecord, Split, TimedLine, TimedSyllable
 
@@ -149,34 +151,36 @@ def perform(
         vocals: (time,) or (time, 2) at 44.1 kHz, as long as the score; or what returns them when asked.
         take: names of another performance: other chance in playing and mix.
     """
-    from corpus.mix import mix  # heavy, as the voice is, and not needed for sheets
+    from corpus.mix import MixSettings, mix  # heavy, as the voice is, and not needed for sheets
 
     chance = (planned.split, *take)
     tracks = arrange(planned, score, generator(planned.seed, "arrange", *chance))
-    played = {stem: _Played(some, score.duration) for stem, some in tracks.items() if some[0].strokes}
+    behind = touch(feeling(planned.mood)).pad
+    played = {stem: _Played(some, score.duration, behind) for stem, some in tracks.items() if some[0].strokes}
     parts = _Stems(played)
     if vocals is not None:
         parts["vocals"] = vocals
-    return mix(parts, generator(planned.seed, "mix", *chance), keep_stems=keep_stems)
+    taste = placed(MixSettings(), feeling(planned.mood), planned.tempo)
+    return mix(parts, generator(planned.seed, "mix", *chance), taste, keep_stems)
 
 
 class _Played:
     """A stem that isn't rendered yet: its length is known."""
 
-    def __init__(self, tracks: Sequence[Track], duration: float) -> None:
-        self.tracks, self.duration = tracks, duration
+    def __init__(self, tracks: Sequence[Track], duration: float, pad: float) -> None:
+        self.tracks, self.duration, self.pad = tracks, duration, pad
 
     def __len__(self) -> int:
         return round(self.duration * SAMPLE_RATE)
 
     def render(self) -> np.ndarray:
-        """The tracks together (time, 2): chords, and behind them the pad, 9 dB softer."""
+        """The tracks together (time, 2): chords, and behind them the pad, 9 dB softer times its weight."""
         chords, *pads = self.tracks
         total = render(chords, self.duration)
         for track in pads:
             pad = render(track, self.duration)
             level = np.sqrt(np.mean(total**2)) / max(1e-9, float(np.sqrt(np.mean(pad**2))))
-            pad *= np.float32(min(4.0, level * 0.35))
+            pad *= np.float32(min(4.0, level * 0.35 * self.pad))
             total += pad
         return total
 
@@ -198,7 +202,8 @@ def _sing(written: Sheet, duration: float) -> tuple[np.ndarray, tuple[TimedLine,
 
     rng = generator(written.plan.seed, "voice", written.plan.split)
     notes = written.score.note_spans(sung=True)
-    sung = sing(notes, draw_voice(written.plan.singer, rng), rng, duration)
+    voice = colour(draw_voice(written.plan.singer, rng), feeling(written.plan.mood))
+    sung = sing(notes, voice, rng, duration)
     return sung.samples, _timing(notes, sung.onsets, written.lyrics)
 
 
