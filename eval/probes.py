@@ -1,7 +1,7 @@
-"""Probes that judge songs: genre, singer, pace, instruments and tempo, learned from corpus audio.
+"""Probes that judge songs: genre, singer, pace, mood, instruments and tempo, learned from corpus audio.
 
     python -m eval.probes train --manifest data/corpus/train/manifest.jsonl --out runs/probes \
-        [--vae runs/vae/model]
+        [--also '[data/corpus/more/manifest.jsonl]'] [--vae runs/vae/model]
     python -m eval.probes judge --probes runs/probes --audio song.flac
 
 A small network reads a vector of each window (`eval.descriptors`). It is trained on clean and
@@ -11,6 +11,7 @@ A fifth of the songs is held out; the accuracies on it, clean and disturbed, are
 estimated, not learned (`eval.tempo`).
 """
 
+import itertools
 import json
 import logging
 import sys
@@ -40,6 +41,7 @@ from eval.singing import parting, silence, sung_share
 logger = logging.getLogger(__name__)
 
 QUESTIONS = ("genre", "singer", "pace")
+MOOD = "mood"  # asked where the corpus names moods
 INSTRUMENTS = "instruments"  # the question with several answers
 # Share of windows in which an instrument that plays is heard, and in which one that doesn't isn't.
 HEARD, NOT_HEARD = "instruments that play", "instruments that don't"
@@ -60,6 +62,7 @@ class Verdict:
     tempo: float  # quarter notes a minute
     shares: dict[str, dict[str, float]]
     instruments: frozenset[str] = frozenset()  # heard, of those that the probes know
+    mood: str | None = None  # None where the probes know none
 
 
 class Network(nn.Module):
@@ -114,7 +117,8 @@ class Probes:
             name: {label: float(v) for label, v in zip(self.answers[name], p)} for name, p in shares.items()
         }
         heard = frozenset(i for i, share in named.get(INSTRUMENTS, {}).items() if share > 0.5)
-        return Verdict(best["genre"], best["singer"], best["pace"], tempo.estimate(audio), named, heard)
+        pace, mood = best["pace"], best.get(MOOD)
+        return Verdict(best["genre"], best["singer"], pace, tempo.estimate(audio), named, heard, mood)
 
     @torch.inference_mode()
     def _shares(self, vectors: np.ndarray, sung: np.ndarray | float = 0.0) -> dict[str, np.ndarray]:
@@ -165,6 +169,7 @@ class TrainConfig:
 
     manifest: str
     out: str
+    also: tuple[str, ...] = ()  # manifests of further songs
     vae: str | None = None  # a codec's folder: train on its round trip too
     songs: int = 600  # at most so many
     crops: int = 2  # windows of each song, each clean, disturbed and (with a codec) decoded
@@ -199,12 +204,15 @@ def answer(record: SongRecord, question: str) -> str | None:
 
 
 def known_answers(records: Sequence[SongRecord]) -> dict[str, list[str]]:
-    """Each question's answers as they occur in the corpus, sorted.
+    """Each question's answers as they occur in the corpus, sorted; of moods only where it names several.
 
     Raises:
         ManifestError: nobody knows the answer to a question for any song.
     """
-    table = {q: sorted({a for r in records if (a := answer(r, q)) is not None}) for q in QUESTIONS}
+    asked = (*QUESTIONS, MOOD)
+    table = {q: sorted({a for r in records if (a := answer(r, q)) is not None}) for q in asked}
+    if len(table[MOOD]) < 2:
+        del table[MOOD]
     for question, answers in table.items():
         if not answers:
             raise ManifestError(f"probes need songs whose {question} is known, but the manifest has none")
@@ -417,13 +425,13 @@ def train(config: TrainConfig) -> Probes:
     Raises:
         SongError: the manifest, its audio or the codec can't be used, or there are too few songs.
     """
-    records = [r for r in manifest.read(config.manifest) if r.audio is not None][: config.songs]
+    records = _records(config)
     if len(records) < 2:
         raise ManifestError(f"probes need at least 2 songs with audio, but the manifest has {len(records)}")
     answers = known_answers(records)
     if instruments := known_instruments(records):
         answers[INSTRUMENTS] = instruments
-    data = examples(records, Path(config.manifest).parent, config)
+    data = examples(records, Path(), config)
     order = generator(config.seed, "held out").permutation(len(records))
     kept = np.isin(data.songs, order[: max(1, round(config.held_out * len(records)))])
     learned = data.where(~kept)
@@ -431,6 +439,13 @@ def train(config: TrainConfig) -> Probes:
     probes = replace(probes, accuracy=accuracy(probes, data.where(kept)))
     probes.save(Path(config.out))
     return probes
+
+
+def _records(config: TrainConfig) -> list[SongRecord]:
+    """The songs to listen to, the paths of their audio whole."""
+    songs = ((r, Path(path).parent) for path in (config.manifest, *config.also) for r in manifest.read(path))
+    heard = (replace(r, audio=str(root / r.audio)) for r, root in songs if r.audio is not None)
+    return list(itertools.islice(heard, config.songs))
 
 
 def _parted(data: Examples, answers: dict[str, list[str]]) -> float | None:
@@ -468,10 +483,10 @@ def _train_command(argv: Sequence[str]) -> None:
     for question, row in probes.accuracy.items():
         for kind, share in row.items():
             print(f"{question:24} {kind:10} {share}")
-    root, records = Path(config.manifest).parent, manifest.read(config.manifest)
-    order = generator(config.seed, "held out").permutation(min(len(records), config.songs))
+    records = _records(config)
+    order = generator(config.seed, "held out").permutation(len(records))
     held = [records[i] for i in order[: max(1, round(config.held_out * len(order)))]]
-    for level, share in tempo_accuracy(held[:48], root).items():
+    for level, share in tempo_accuracy(held[:48], Path()).items():
         print(f"{'tempo':24} {level:10} {share}")
 
 
@@ -480,7 +495,8 @@ def _judge_command(argv: Sequence[str]) -> None:
     probes = Probes.load(config.probes)
     for path in config.audio:
         verdict = probes.judge(read_audio(path))
-        shown = [f"{q} {getattr(verdict, q)} ({max(verdict.shares[q].values()):.2f})" for q in QUESTIONS]
+        asked = (*QUESTIONS, MOOD) if verdict.mood else QUESTIONS
+        shown = [f"{q} {getattr(verdict, q)} ({max(verdict.shares[q].values()):.2f})" for q in asked]
         if verdict.instruments:
             shown.append(f"instruments {' '.join(sorted(verdict.instruments))}")
         print(f"{path}: {', '.join(shown)}, tempo {verdict.tempo:.1f}")

@@ -9,7 +9,8 @@ which tempo and key it was to have where the description doesn't. Without `--pro
 which learned on the synthetic corpus.
 
 Wishes (`judge_song`), each by its judge:
-    genre, singer, tempo class    a probe (`eval.probes`)
+    genre, singer, tempo class,
+    mood                          a probe (`eval.probes`)
     instrumental                  the singer probe: nobody sings where nobody was asked to
     instruments, without          a probe for each instrument: those named are heard, those refused aren't
     tempo, key, mode              estimates from the audio: tempo within 4 %, octaves allowed
@@ -45,7 +46,7 @@ from corpus.record import SongRecord
 from eval import form, prompts, tempo
 from eval.adherence import chroma, key_heard
 from eval.embeddings import BUNDLED, refuse_missing, say_missing, told_of
-from eval.probes import HEARD, INSTRUMENTS, NOT_HEARD, SILENT, SUNG, Probes
+from eval.probes import HEARD, INSTRUMENTS, MOOD, NOT_HEARD, SILENT, SUNG, Probes
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +114,8 @@ def judge_song(
         wishes.append(Wish("singer", verdict.singer == singer))
     if "tempo_class" in asked:
         wishes.append(Wish("tempo class", verdict.pace == asked["tempo_class"]))
+    if asked.get("mood") in probes.answers.get(MOOD, []):
+        wishes.append(Wish("mood", verdict.mood == asked["mood"]))
     known = probes.answers.get(INSTRUMENTS, [])
     wishes += [
         Wish("instruments", i in verdict.instruments) for i in asked.get("instruments", ()) if i in known
@@ -157,7 +160,7 @@ def judges(probes: Probes, settings: Settings) -> dict[str, tuple[Estimate, Esti
         return next((row[kind] for kind in ("decoded", "clean") if kind in row), None)
 
     table: dict[str, tuple[Estimate, Estimate]] = {}
-    for name, question in (("genre", "genre"), ("singer", "singer"), ("tempo class", "pace")):
+    for name, question in (("genre", "genre"), ("singer", "singer"), ("tempo class", "pace"), (MOOD, MOOD)):
         right = of(question)
         if right is not None:
             others = max(1, len(probes.answers[question]) - 1)

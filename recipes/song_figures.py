@@ -1,4 +1,4 @@
-"""Sing held-out prompts and judge the songs: the asked genre, singer and tempo, and the score kept.
+"""Sing held-out prompts and judge the songs: the asked genre, singer, tempo and mood, and the score kept.
 
 Four systems are judged by the same probes: songs with a score, songs without one (the paper's
 single-stage model), the codec's reconstruction of real held-out songs, and those songs themselves.
@@ -23,7 +23,7 @@ from corpus.attributes import attributes, tempo_class
 from corpus.plan import plan_of
 from corpus.record import SongRecord
 from eval import adherence, tempo
-from eval.probes import Probes
+from eval.probes import MOOD, Probes
 
 if TYPE_CHECKING:
     from app.pipeline import SongPipeline
@@ -164,7 +164,7 @@ def judge(songs: Sequence[Sung], probes: Probes) -> dict[str, Estimate]:
         for name, right in _verdicts(song, probes):
             shares.setdefault(name, []).append(float(right))
     chance = {"genre": 1 / len(probes.answers["genre"]), "singer": 1 / len(probes.answers["singer"])}
-    chance |= {"tempo class": 1 / 3}
+    chance |= {"tempo class": 1 / 3, "mood": 1 / max(1, len(probes.answers.get(MOOD, ())))}
     table = {name: bootstrap(values, songs=names, chance=chance.get(name)) for name, values in shares.items()}
     kept = [adherence.measure(song.audio, song.score) for song in songs if song.score is not None]
     return table | {f"score: {name.replace('_', ' ')}": value for name, value in _kept(kept).items()}
@@ -175,6 +175,9 @@ def _verdicts(song: Sung, probes: Probes) -> Iterator[tuple[str, bool]]:
     yield "genre", verdict.genre == song.asked.genre
     yield "singer", verdict.singer == song.asked.singer
     yield "tempo class", verdict.pace == tempo_class(song.asked.tempo)
+    named = attributes(song.asked.text).get("mood")
+    if named in probes.answers.get(MOOD, ()):
+        yield "mood", verdict.mood == named
     wanted = song.score.tempo if song.score is not None else song.asked.tempo
     match = tempo.compare(verdict.tempo, wanted)
     yield "tempo within 4 % of the score, octaves allowed", match.octave

@@ -44,6 +44,7 @@ def songs(count: int) -> list[tuple[SongRecord, np.ndarray]]:
             f"song-{number}", "test", "CC0-1.0", "train", SECONDS, audio=f"{number}.wav", genre=genre,
             singer=singer, tempo=60.0 * GENRES[genre] if genre == "抒情" else 120.0,
             instruments=("架子鼓", "合成器") if genre == "电子" else ("架子鼓",),
+            mood="动感" if genre == "电子" else "伤感",
         )  # fmt: skip
         out.append((record, sound(genre, singer, number)))
     return out
@@ -169,6 +170,25 @@ def test_instruments_are_labelled_by_what_plays_in_the_window():
     silent = (facts.score.duration - 0.01, facts.score.duration)
     assert 0 in probes._presence(record, facts, silent, names)
     assert probes._presence(record, None, silent, names) == [1] * len(names)
+
+
+def test_moods_are_asked_where_the_corpus_names_several(trained: Probes, folder: Path):
+    assert trained.answers[probes.MOOD] == ["伤感", "动感"]
+    assert trained.accuracy[probes.MOOD]["clean"].value >= 0.8
+    heard = [trained.judge(Audio(sound(genre, "male", 95)[None], RATE)).mood for genre in ("电子", "抒情")]
+    assert heard == ["动感", "伤感"]
+    unnamed = [replace(r, mood=None) for r in manifest.read(folder / "manifest.jsonl")]
+    assert probes.MOOD not in probes.known_answers(unnamed)
+
+
+def test_further_manifests_are_songs_of_their_own_folders(folder: Path, tmp_path: Path):
+    (tmp_path / "one").mkdir()
+    record = replace(manifest.read(folder / "manifest.jsonl")[0], id="another", audio="b.wav")
+    manifest.write(tmp_path / "one" / "more.jsonl", [record])
+    config = TrainConfig(str(folder / "manifest.jsonl"), "", also=(str(tmp_path / "one" / "more.jsonl"),))
+    paths = [r.audio for r in probes._records(config)]
+    assert paths[0] == str(folder / "0.wav") and paths[-1] == str(tmp_path / "one" / "b.wav")
+    assert len(probes._records(replace(config, songs=5))) == 5
 
 
 def test_saved_probes_judge_alike(trained: Probes, folder: Path):
