@@ -414,6 +414,23 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
     return model.load(folder)[0].state_dict()
 
 
+def test_training_begins_from_a_trained_recogniser_and_hears_further_manifests(corpus, tmp_path):
+    first = train.train(tiny_training(corpus, tmp_path / "first", max_steps=1))
+    (tmp_path / "more").mkdir()
+    shutil.copy(corpus.parent / "audio/song.flac", tmp_path / "more/b.flac")
+    record = replace(manifest.read(corpus)[0], id="another", audio="b.flac")
+    manifest.write(tmp_path / "more/manifest.jsonl", [record])
+    changes = {"init": str(first), "also": (str(tmp_path / "more/manifest.jsonl"),), "lr": 0.0}
+    other = model.ModelConfig(width=8, hidden=8, steps=(1,))  # sizes are those of the folder
+    begun = tiny_training(corpus, tmp_path / "second", max_steps=1, model=other, **changes)
+    second = train.train(begun)
+    for name, value in weights_of(first).items():
+        assert torch.allclose(value, weights_of(second)[name], atol=1e-3), name  # kept in float16
+    assert model.load(second)[1].learned_from == f"{len(manifest.read(corpus)) + 1} songs, 1 steps"
+    with pytest.raises(CheckpointError, match="no syllable recogniser"):
+        train.train(replace(begun, init=str(tmp_path / "none"), out=str(tmp_path / "third")))
+
+
 def test_training_resumes_exactly_and_exports_what_can_be_loaded(corpus, tmp_path):
     whole = train.train(tiny_training(corpus, tmp_path / "whole", max_steps=4, valid=str(corpus)))
     half = tmp_path / "half"

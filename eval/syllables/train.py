@@ -5,7 +5,7 @@
 
 On one CPU core in seconds: `--config eval/syllables/configs/tiny.yaml --max_steps 20`. Running the
 same command again goes on from the last checkpoint. `runs/syllables/model/` is the averaged model,
-which `python -m eval.lyrics --model` reads.
+which `python -m eval.lyrics --model` reads; `--init` begins from such a folder, with all losses at once.
 
 The loss is CTC's, which asks for the right tokens in the right order, plus a cross-entropy of frames
 wherever the corpus knows when a syllable is sung. The second one teaches the first to break through
@@ -35,7 +35,7 @@ from common.training import decay_groups, warm_cosine
 from corpus import manifest
 from corpus.sung import UNKNOWN
 from eval.syllables.data import Batch, DataConfig, Songs, cache
-from eval.syllables.model import About, ModelConfig, Network, frames, save
+from eval.syllables.model import About, ModelConfig, Network, frames, load, save
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,8 @@ class TrainConfig:
 
     manifest: str  # JSONL of the training songs
     out: str  # run folder
+    also: tuple[str, ...] = ()  # manifests of further songs
+    init: str | None = None  # folder of a trained recogniser to begin from, with its sizes
     valid: str | None = None  # JSONL of held-out songs for the validation loss
     codec: str | None = None  # a codec's folder: train on its round trip too
     decoded_songs: int = 120  # so many songs have a piece sent through it
@@ -82,7 +84,7 @@ State = training.State[TrainConfig, Network]
 def prepare(config: TrainConfig, accelerator: Accelerator) -> State:
     """A new model with its optimiser, average and run folder, brought to the last checkpoint."""
     torch.manual_seed(derive_seed(config.seed, "weights"))
-    model = Network(config.model)
+    model = Network(config.model) if config.init is None else load(config.init)[0].train()
     optimizer = torch.optim.AdamW(decay_groups(model, config.weight_decay), lr=config.lr, betas=(0.9, 0.98))
     ema = EMA(model, config.ema_decay)
     model, optimizer = accelerator.prepare(model, optimizer)
@@ -121,7 +123,8 @@ def losses(
     report = {"loss/frame": float(frame.detach()), "loss/ctc": float(order.detach())}
     report["frames/sung_right"] = float(right.sum() / sung)
     # At first CTC wants nothing but blanks, which undoes what the frames teach: it joins them later.
-    grown = min(1.0, max(0.0, (progress - config.ctc_from) / 0.1)) if config.frame_weight else 1.0
+    waits = config.frame_weight and config.init is None
+    grown = min(1.0, max(0.0, (progress - config.ctc_from) / 0.1)) if waits else 1.0
     return config.frame_weight * frame + config.ctc_weight * grown * order, report
 
 
@@ -162,18 +165,22 @@ def export(state: State, songs: int) -> Path:
     """Write the averaged model to `model/` in the run folder, whole or not at all."""
     folder = state.run.folder / "model"
     with whole_folder(folder) as draft, state.ema.swapped(state.bare):
-        save(state.bare, draft, About(state.config.model, f"{songs} songs, {state.run.step} steps"))
+        save(state.bare, draft, About(state.bare.config, f"{songs} songs, {state.run.step} steps"))
     return folder
 
 
-def _songs(path: str, config: TrainConfig, accelerator: Accelerator, held_out: bool = False) -> Songs:
-    """The songs of a manifest, heard by the main process first."""
-    records = manifest.read(path)
-    if not records:
-        raise ManifestError(f"{path} holds no song")
+def _songs(
+    paths: Sequence[str], config: TrainConfig, accelerator: Accelerator, held_out: bool = False
+) -> Songs:
+    """The songs of manifests, heard by the main process first."""
+    placed = [(record, Path(path).parent) for path in paths for record in manifest.read(path)]
+    if not placed:
+        raise ManifestError(f"{', '.join(paths)} holds no song")
+    # Audio is looked for beside its own manifest.
+    records = [replace(r, audio=str(root / r.audio)) if r.audio else r for r, root in placed]
     with accelerator.main_process_first():
         number = 0 if held_out else config.decoded_songs
-        heard = cache(records, Path(path).parent, Path(config.out) / "features", config.codec, number)
+        heard = cache(records, Path(), Path(config.out) / "features", config.codec, number)
     if held_out:
         plain = replace(config.data, gain_db=0.0, tilt_db=0.0, mask_bands=0, mask_frames=0, silent=0.0)
         return Songs(heard, plain, config.seed)
@@ -187,8 +194,8 @@ def train(config: TrainConfig) -> Path | None:
         SongError: the manifest, its audio, the codec, the configuration or a checkpoint can't be used.
     """
     accelerator = Accelerator(mixed_precision="no", cpu=config.cpu)
-    songs = _songs(config.manifest, config, accelerator)
-    valid = _songs(config.valid, config, accelerator, held_out=True) if config.valid else None
+    songs = _songs((config.manifest, *config.also), config, accelerator)
+    valid = _songs((config.valid,), config, accelerator, held_out=True) if config.valid else None
     state = prepare(config, accelerator)
     run, count = state.run, len(songs.all)
     parameters = sum(p.numel() for p in state.bare.parameters())
