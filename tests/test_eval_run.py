@@ -423,6 +423,12 @@ def test_wrong_prompts_are_named(tmp_path: Path, row: object, message: str):
         prompts.read(tmp_path / "p.jsonl")
 
 
+@pytest.mark.parametrize("suffix", ["", ".flac", ".MP3"])
+def test_a_reference_keeps_the_dots_of_its_name(tmp_path: Path, suffix: str):
+    (tmp_path / "p.csv").write_text(f"id,prompt,reference\na,x,blues/blues.00001{suffix}\n")
+    assert prompts.read(tmp_path / "p.csv")["a"].reference_in({"blues.00001"}) == "blues.00001"
+
+
 def test_an_id_may_be_a_number(tmp_path: Path):
     (tmp_path / "p.jsonl").write_text(json.dumps({"id": 0, "prompt": "安静"}), encoding="utf-8")
     assert prompts.read(tmp_path / "p.jsonl") == {"0": Prompt("0", "安静")}
@@ -434,6 +440,7 @@ def test_an_id_may_be_a_number(tmp_path: Path):
         ("id,prompt\na,安静\nb,轻快,明亮,x\n", "line 3: 4 cells for 2 heads"),
         ("id,prompt\na," + "长" * 200_000, "line 2: this is no row of a table: field larger"),
         ("id,prompt\na,x\na,y\n", "line 3: the id 'a' is used twice"),
+        ("id,prompt,id\na,x,b\n", "line 1: two columns are called 'id'"),
     ],
 )
 def test_wrong_tables_are_named(tmp_path: Path, table: str, message: str):
@@ -453,11 +460,11 @@ def test_prompts_in_every_encoding_of_chinese(
     assert ("read as GB18030" in caplog.text) == encoding.startswith("gb")
 
 
-@pytest.mark.parametrize("kind", ["utf-16", "torn"])
+@pytest.mark.parametrize("kind", ["utf-16", "big5", "torn"])
 def test_prompts_that_are_no_text_are_named(tmp_path: Path, kind: str):
-    text = "id,prompt\na,一首安静的钢琴曲，轻快\n"
-    sound = text.encode("utf-16" if kind == "utf-16" else "utf-8")
-    (tmp_path / "p.csv").write_bytes(sound if kind == "utf-16" else sound[:30] + sound[31:])
+    text = "id,prompt\na,憂鬱的藍調，女聲，輕快\n"
+    sound = text.encode("utf-8" if kind == "torn" else kind)
+    (tmp_path / "p.csv").write_bytes(sound[:30] + sound[31:] if kind == "torn" else sound)
     with pytest.raises(ManifestError, match=r"p\.csv, line \d: this is neither UTF-8 nor GB18030"):
         prompts.read(tmp_path / "p.csv")
 
