@@ -12,7 +12,7 @@ import pytest
 
 from common.audio import Audio, write_audio
 from common.description import Audience, Description
-from common.errors import ManifestError, RequestError
+from common.errors import ManifestError, RequestError, command
 from corpus import manifest
 from corpus.record import SongRecord
 from eval import embeddings, fad, prompts, protocol, report, run, similarity
@@ -265,6 +265,51 @@ def test_a_system_of_another_format_is_said(few: run.Settings, tmp_path: Path):
     (home / "other/song0-amateur.m4a").write_bytes(b"sound of another format")
     scores = run.measure(replace(few, songs=str(home)))
     assert any(w.startswith(f"not read in {home}: other/ (") for w in scores.warnings)
+
+
+def test_flaws_of_songs_stand_among_the_warnings(few: run.Settings, tmp_path: Path):
+    home, real = tmp_path / "systems", Path(few.references or "")
+    shutil.copytree(few.songs, home / "good")
+    (home / "other").mkdir()
+    shutil.copy(real / "song0.wav", home / "other/song0-amateur.wav")
+    shutil.copy(real / "song0.wav", home / "other/song0-amateur-s2.wav")
+    write_audio(home / "other/song1-amateur.wav", Audio(tone(200, 0).samples[:, ::2], RATE // 2))
+    write_audio(home / "other/song30-amateur.wav", tone(200, 0))
+    (real / "song1.wav").unlink()
+    scores = run.measure(replace(few, songs=str(home)))
+    for words in (
+        "the systems have unequal numbers of songs (good 2, other 4)",
+        "1 of 4 songs of other have a lower sampling rate than the 8000 Hz that chinmu hears",
+        "1 of 4 songs of other are copies of others, and count as often: song0-amateur = song0-amateur-s2",
+        "2 of 4 songs of other are references themselves",
+        "1 of 4 songs of other answer no prompt: song30-amateur",
+        "1 of 3 songs of other have no real song of their own among the references, and no ASOA: song1-am",
+    ):
+        assert sum(words in w for w in scores.warnings) == 1, words
+
+
+def test_a_macs_hidden_files_are_no_songs(few: run.Settings, tmp_path: Path):
+    home = tmp_path / "systems"
+    shutil.copytree(few.songs, home / "good")
+    for hidden in (
+        home / "._good.wav",
+        home / "__MACOSX/._song0-amateur.wav",
+        home / "good/._song0-amateur.wav",
+    ):
+        hidden.parent.mkdir(exist_ok=True)
+        hidden.write_bytes(b"Mac OS X")
+    assert {name: len(files) for name, files in run.systems_of(home).items()} == {"good": 3}
+    assert embeddings.unread(home, ["good"]) is None
+
+
+def test_a_folder_that_takes_no_scores_is_told_before_anything_is_heard(
+    few: run.Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(run, "measure", lambda _: pytest.fail("songs are heard"))
+    monkeypatch.setattr("sys.argv", ["run", "--songs", few.songs, "--out", str(tmp_path / "file")])
+    assert command(run.main)() == 2
+    assert f"scores can't be written to {tmp_path / 'file'}" in capsys.readouterr().err
 
 
 def test_references_that_arent_there_are_named(few: run.Settings):
