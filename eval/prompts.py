@@ -70,8 +70,12 @@ def read(path: str | Path) -> dict[str, Prompt]:
     return out
 
 
-def _text(path: Path) -> str:
-    """What a file in UTF-8 says, or one in GB18030, which Chinese spreadsheets write."""
+def text_of(path: Path) -> str:
+    """What a file in UTF-8 says, or one in GB18030, which Chinese spreadsheets write.
+
+    Raises:
+        ManifestError: it can't be read, or is neither.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -102,7 +106,7 @@ def _is_damaged_utf8(data: bytes) -> bool:
 
 def _objects(path: Path) -> Iterator[tuple[int, object]]:
     """The line numbers and objects of a JSONL file."""
-    for number, line in enumerate(_text(path).split("\n"), 1):
+    for number, line in enumerate(text_of(path).split("\n"), 1):
         if line.strip() and not line.startswith("#"):
             try:
                 yield number, json.loads(line)
@@ -113,7 +117,7 @@ def _objects(path: Path) -> Iterator[tuple[int, object]]:
 def _table(path: Path) -> Iterator[tuple[int, object]]:
     """The line numbers and rows of a table, a row by its heads."""
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    rows = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter)
+    rows = csv.reader(io.StringIO(text_of(path), newline=""), delimiter=delimiter)
     try:
         heads = next(rows, [])
         if twice := [head for head in heads if head and heads.count(head) > 1]:
