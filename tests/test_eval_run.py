@@ -12,7 +12,7 @@ import pytest
 
 from common.audio import Audio, write_audio
 from common.description import Audience, Description
-from common.errors import ManifestError, RequestError, command
+from common.errors import ConfigError, ManifestError, RequestError, command
 from corpus import manifest
 from corpus.record import SongRecord
 from eval import embeddings, fad, prompts, protocol, report, run, similarity
@@ -550,6 +550,8 @@ def test_the_draw_of_the_paper():
     assert not {p.song for p in drawn.prompts} & set(drawn.references)
     assert protocol.shortfalls(drawn) == [] and protocol.draw(records) == drawn
     assert protocol.draw(records, seed=1) != drawn
+    with pytest.raises(ConfigError, match="songs is 1 or more, but got -1"):
+        protocol.Settings("manifest.jsonl", "out", songs=-1)
     few = protocol.draw(records[:20])
     assert protocol.shortfalls(few) == [
         "20 professional prompts where the paper has 50",

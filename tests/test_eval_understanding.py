@@ -440,5 +440,7 @@ def test_the_measures_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     path = beep(tmp_path / "a.wav", 440)
     assert measures.main([str(path)]) == 0
     assert json.loads(capsys.readouterr().out)["key"].startswith("A ")
-    assert measures.main(["none.wav"]) == 2 and "error: there is no audio file" in capsys.readouterr().err
+    assert measures.main(["none.wav", str(path)]) == 2
+    printed = capsys.readouterr()
+    assert "error: there is no audio file" in printed.err and json.loads(printed.out)["file"] == str(path)
     assert measures.main([]) == 2
