@@ -263,7 +263,7 @@ class _Reader:
     def _line(self, row: Row) -> None:
         if len(row.times) > 1 and self.headed:
             logger.warning("line %d: of its %d times the first is kept", row.number, len(row.times))
-        texts = [row.text] if row.escaped or self.canonical else _parts_of(row.text)
+        texts = [row.text] if row.escaped or row.times or self.canonical else _parts_of(row.text)
         if len(texts) > 1:
             logger.warning("line %d: it is sung as %d lines, parted at its signs", row.number, len(texts))
         self.parts[-1][2].extend(texts)
