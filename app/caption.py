@@ -63,7 +63,7 @@ def arrangement(
     has it: 弦乐 becomes the pad.
 
     Args:
-        planned: of `of_sketch` or `of_score`: genre and singer, over which the description's own win.
+        planned: of `of_sketch` or `of_score`: genre, mood and singer, over which the description's own win.
         named: the plan's instruments by role: a sketch's fields, or a score's `meta`.
         known: names of each role (`SongTransformer.known`).
     """
@@ -75,7 +75,7 @@ def arrangement(
     for role in _PLAYERS[len(_ROLES) :]:  # of the others `of_score` speaks
         if role in named and known and role not in found:
             logger.warning("the song model doesn't know the %s %r of the lead sheet", role, named[role])
-    found |= {role: whole[role] for role in ("genre", "singer") if whole.get(role) in known.get(role, ())}  # type: ignore[literal-required]
+    found |= {role: whole[role] for role in _WHOLE if whole.get(role) in known.get(role, ())}  # type: ignore[literal-required]
     refused = said.get("without", ())
     found = {role: name for role, name in found.items() if name not in refused}
     for name in said.get("instruments", ()):

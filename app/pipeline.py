@@ -58,6 +58,7 @@ from dit.lyrics import encode, encode_score
 from dit.model import SongTransformer
 from dit.sample import sample
 from lyrics_llm.sketch import SongSketch
+from lyrics_llm.wishes import say_unasked
 from lyrics_llm.writer import Writer, say_unkept
 
 logger = logging.getLogger(__name__)
@@ -356,6 +357,8 @@ class SongPipeline(DiffusionPipeline):
             "singer": "none" if self.is_instrumental(request) else None,
             "theme": request.theme or None,
         }
+        if request.lyrics is None:
+            say_unasked(request.description, bool(request.structure), bool(request.rhyme))
         return self.writer.plan(request.description, request.seed, request.seconds, **fixed)
 
     def _conditions(self, request: Request, plan: "_Plan") -> Conditions:

@@ -278,7 +278,7 @@ def title_of(text: str) -> str:
         if row.kind == "credit" and (credited := _CREDITED.fullmatch(row.text)):
             return credited[1].strip("《》 \t")
         if row.kind == "title":
-            quoted, shown = re.match("《([^《》]+)》", row.text), row.text.lstrip("#").strip()
+            quoted, shown = re.search("《([^《》]+)》", row.text), row.text.lstrip("#").strip()
             by_artist = _BEFORE_ARTIST.fullmatch(shown) if row.text == shown else None
             return quoted[1].strip() if quoted else by_artist[1] if by_artist else shown
     return ""

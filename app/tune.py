@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, cycle, islice
 from typing import Any
 
 import lyrics_llm
@@ -29,7 +29,7 @@ def with_words(request: Request, score: Score, writer: Any) -> Score:
     Args:
         writer: of the words, as `lyrics_llm.write` takes it.
     Raises:
-        LyricsError: the lyrics have other lines than the melody has phrases, or a line has more
+        LyricsError: the lyrics have more lines than the melody has phrases, or a line has more
             syllables than its notes can be split into.
     """
     if request.instrumental or score.note_spans(sung=True):
@@ -64,19 +64,35 @@ def with_words(request: Request, score: Score, writer: Any) -> Score:
 def on_phrases(lyrics: Lyrics, score: Score) -> Lyrics:
     """The lyrics in the sections of a melody, a line for each of its phrases (`lyrics_llm.melody`).
 
+    Where the lyrics have the melody's sections, each has its own lines. Lines that are fewer than the
+    phrases are sung again from the first on, with a warning.
+
     Raises:
-        LyricsError: there are other lines than phrases; the message has both numbers.
+        LyricsError: there are more lines than phrases; the message says how many each section takes.
     """
     found = [phrases(section) for section in score.sections]
     flat = [phrase for section in found for phrase in section]
     if not flat:
         raise LyricsError("the score has no melody to sing the lyrics to: leave out one of them")
-    if len(flat) != len(lyrics.lines):
+    if len(flat) < len(lyrics.lines):
+        takes = ", ".join(f"{s.tag} {len(parts)}" for s, parts in zip(score.sections, found) if parts)
         raise LyricsError(
             f"the melody has {len(flat)} phrases, of {_sizes(flat)} notes, but the lyrics have "
-            f"{len(lyrics.lines)} lines to sing: write one line for each phrase"
+            f"{len(lyrics.lines)} lines to sing: write one line for each phrase ({takes})"
         )
-    lines = iter(lyrics.lines)
+    if len(flat) > len(lyrics.lines):
+        logger.warning(
+            "the melody has %d phrases and the lyrics %d lines, so lines are sung again",
+            len(flat), len(lyrics.lines),
+        )  # fmt: skip
+    sections = [section for section in lyrics.sections if section.lines]
+    sung = [(section.tag, len(parts)) for section, parts in zip(score.sections, found) if parts]
+    if [s.tag for s in sections] == [tag for tag, _ in sung] and all(
+        len(s.lines) <= count for s, (_, count) in zip(sections, sung)
+    ):
+        lines = chain.from_iterable(islice(cycle(s.lines), n) for s, (_, n) in zip(sections, sung))
+    else:
+        lines = chain(cycle(lyrics.lines))
     pairs = zip(score.sections, found)
     return Lyrics(tuple(LyricSection(s.tag, tuple(islice(lines, len(parts)))) for s, parts in pairs))
 

@@ -2,10 +2,13 @@
 
 python -m vae.train --config vae/configs/demo.yaml --lr 3e-4 --model.depth 3
 
-In the name of a setting a dash stands for an underscore, and a setting that is true or false may be given
-bare: `--allow-missing` is `--allow_missing true`.
+In the name of a setting a dash stands for an underscore. A setting that is true or false may be given bare
+(`--allow-missing` is `--allow_missing true`), and a list as it is said: `--also a.jsonl b.jsonl` is
+`--also '[a.jsonl, b.jsonl]'`.
 """
 
+import itertools
+import json
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,8 +24,8 @@ Config = TypeVar("Config")
 def parse(config: type[Config], argv: Sequence[str] | None = None) -> Config:
     """Build a dataclass from `--config FILE.yaml` and `--key value` (nested: `--model.depth 3`).
 
-    A boolean may come without its value: `--key` is `--key true`. Later arguments win
-    over earlier ones. `--help` prints every setting with its comment.
+    A boolean may come without its value: `--key` is `--key true`; the values of a list may
+    follow each other. Later arguments win over earlier ones. `--help` prints every setting with its comment.
 
     Args:
         config: a dataclass; nested dataclasses become dotted keys.
@@ -69,46 +72,77 @@ def check_training(config: object, ema: str, warmup: str, every: str) -> None:
         raise ConfigError(f"{ema} is at least 0 and below 1, but got {decay}")
 
 
-def _settings(config: type[Any], above: str = "") -> Iterator[tuple[str, bool]]:
-    """The dotted name of every setting of a dataclass, and whether it is true or false."""
+def _settings(config: type[Any], above: str = "") -> Iterator[tuple[str, type | None]]:
+    """The dotted name of every setting of a dataclass, with `bool` or `list` where it is one of these."""
     hints = get_type_hints(config)
     for setting in fields(config):
         hint, name = hints[setting.name], above + setting.name
         kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-        yield name, bool in kinds
+        several = any(get_origin(kind) in (list, tuple) for kind in kinds)
+        yield name, bool if bool in kinds else list if several else None
         for kind in kinds:
             if isinstance(kind, type) and is_dataclass(kind):
                 yield from _settings(kind, f"{name}.")
 
 
-def _spelled_out(argv: Sequence[str], settings: Mapping[str, bool]) -> list[str]:
-    """The arguments with every setting called by its own name, and `true` behind a boolean that stands bare.
+def _spelled_out(argv: Sequence[str], settings: Mapping[str, type | None]) -> list[str]:
+    """The arguments: settings by their own names, `true` behind a bare boolean, lists in brackets.
 
     Args:
-        settings: as of `_settings`. What is none of them, and every value, stays as it is.
+        settings: as of `_settings`. What is none of them, and every other value, stays as it is.
     """
     out: list[str] = []
     arguments = list(argv)
-    is_value = False
-    for place, argument in enumerate(arguments):
+    place = 0
+    while place < len(arguments):
+        argument = arguments[place]
+        place += 1
         if argument == "--":
-            return out + arguments[place:]
-        if is_value or not argument.startswith("--"):
+            return [*out, argument, *arguments[place:]]
+        if not argument.startswith("--"):
             out.append(argument)
-            is_value = False
             continue
         given, equals, value = argument[2:].partition("=")
         name = _own_name(given, settings)
-        following = arguments[place + 1 : place + 2]
-        is_bare = not equals and (not following or following[0].startswith("-"))
-        if settings.get(name) and is_bare:
+        following = arguments[place : place + 1]
+        if settings.get(name) is bool and not equals and (not following or following[0].startswith("-")):
             equals, value = "=", "true"
-        is_value = name.removesuffix("+") in settings and not equals
+        if settings.get(name) is list:
+            told = [value] if equals else _until_a_setting(arguments[place:])
+            if told:
+                place += 0 if equals else len(told)
+                equals, value = "=", _listed(told)
         out.append(f"--{name}{equals}{value}")
+        if name.removesuffix("+") in settings and not equals:
+            out += arguments[place : place + 1]
+            place += 1
     return out
 
 
-def _own_name(given: str, settings: Mapping[str, bool]) -> str:
+def _until_a_setting(arguments: Sequence[str]) -> list[str]:
+    """The arguments before the next that begins with two dashes."""
+    return list(itertools.takewhile(lambda argument: not argument.startswith("--"), arguments))
+
+
+def _listed(told: Sequence[str]) -> str:
+    """A list in YAML of values given one by one; one that is a list, or is none, stays as it is."""
+    if len(told) == 1 and (told[0].startswith("[") or told[0] in ("", "null")):
+        return told[0]
+    return f"[{', '.join(value if _is_plain(value) else json.dumps(value) for value in told)}]"
+
+
+def _is_plain(value: str) -> bool:
+    """Whether a value is a number or a table, which would be another thing in quotes."""
+    if value.startswith("{"):
+        return True
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _own_name(given: str, settings: Mapping[str, type | None]) -> str:
     """The name of a setting that was given with dashes; below a setting the keys of a table stay."""
     parts = given.split(".")
     for count in range(len(parts), 0, -1):

@@ -6,7 +6,7 @@
     [Verse 1] 月光洒在窗前        主歌：月光洒在窗前                               with a line behind
     [00:12.30]月光洒在窗前                                                      LRC
     [intro-short] ; [verse] 月光洒在窗前.我在等你 ; [chorus] 回家                   LeVo
-    主歌1（女）    #主歌                                                           likewise
+    主歌1（女）    #主歌    A段    高潮：                                              likewise
     作词：某人    男：我爱你    </verse>    [Chorus x2]                               beside the words
     《月光》 first of all    重复副歌    副歌：重复    （音乐）    第一段：    SRT            likewise
     C  G  Am  F    [Am]我想[F]家    我想家(G7)    lines of one chord each                 chords
@@ -28,17 +28,21 @@ PLAYED = ("intro", "interlude", "outro")  # where mostly nobody sings
 _STRONG: dict[str, SectionTag] = {
     "pre-chorus": "pre-chorus", "prechorus": "pre-chorus", "pre chorus": "pre-chorus", "导歌": "pre-chorus",
     "预副歌": "pre-chorus", "post-chorus": "chorus", "intro": "intro", "前奏": "intro", "verse": "verse",
-    "主歌": "verse", "chorus": "chorus", "副歌": "chorus", "bridge": "bridge", "桥段": "bridge",
+    "主歌": "verse", "a段": "verse", "chorus": "chorus", "副歌": "chorus", "b段": "chorus", "高潮": "chorus",
+    "高潮部分": "chorus", "c段": "bridge", "bridge": "bridge", "桥段": "bridge",
     "interlude": "interlude", "间奏": "interlude", "过门": "interlude", "outro": "outro", "尾奏": "outro",
 }  # fmt: skip
 # What people also write for a tag, between brackets: English, MuChin's "ending", LeVo's "inst", Chinese.
 _ALIASES: dict[str, SectionTag] = _STRONG | {
     "开头": "intro", "hook": "chorus", "refrain": "chorus", "桥": "bridge", "过渡": "bridge",
     "inst": "interlude", "instrumental": "interlude", "solo": "interlude", "silence": "interlude",
+    "fade out": "outro", "淡出": "outro",
     "ending": "outro", "end": "outro", "结尾": "outro", "尾声": "outro",
 }  # fmt: skip
 _LOOSE = re.compile(
-    r"\b(?:" + "|".join(n for n in _ALIASES if n.isascii() and n not in ("end", "inst")) + r")\b|"
+    r"(?<![a-z])(?:"
+    + "|".join(n for n in _ALIASES if n.isascii() and n not in ("end", "inst"))
+    + r")(?![a-z])|"
     + "|".join(n for n in _ALIASES if not n.isascii() and len(n) > 1)
 )  # fmt: skip
 # Who made a song, and who sings a line: people paste both with the words, and neither is sung.
@@ -53,6 +57,8 @@ _SINGING = (
 )
 _CREDITS, _SINGERS = frozenset(_CREDITED.split(" ")), frozenset(_SINGING.split(" "))
 _GLOSSED = re.compile(r"([^\x00-\x7f]+)\s+[A-Za-z][A-Za-z .]*")  # 制作人 Producer
+_RAPPED = frozenset(["rap", "说唱"])  # before a colon; between brackets they are sections of no known tag
+_LABEL = re.compile(r"[【\[(（]\s*(?:歌词|正文)\s*[】\])）]\s*[:：]?|(?:歌词|正文)\s*[:：]")
 _PARAGRAPH = re.compile(r"第\s*[一二三四五六七八九十0-9]{1,3}\s*[段节]")
 # What stands among the words for those who play or read.
 _HEARD = "音乐 音乐起 音乐声 伴奏 掌声 欢呼 欢呼声 笑声 哭声 口哨 口哨声 music applause laughter"
@@ -69,10 +75,13 @@ _CHORD = re.compile(
 )
 # [Am] or [C] before the syllable on which it is played, (Am) behind it.
 _IN_LINE = re.compile(rf"\[({_CHORD.pattern})\]|[(（]((?=[^()（）]{{2}}){_CHORD.pattern})[)）]")
+_ITEM = re.compile(r"(\d{1,3})\s*[.、)）．]\s*(?=\S)")  # of a numbered list
 _BETWEEN_CHORDS = re.compile(r"[\s|｜\-–—]+")
 # The number of a subtitle stands in the line before its time.
 _CUE = re.compile(r"(?:\d{1,3}:)?\d{1,2}:\d{1,2}[,.]\d{1,3}\s*-->")
-_NAMED = re.compile(r"《[^《》]{1,40}》(?:\s*[-–—]+\s*\S.{0,60})?|#{1,6}\s+\S.{0,60}")
+_NAMED = re.compile(
+    r"(?:歌名|歌曲|曲名|标题)?\s*《[^《》]{1,40}》(?:\s*[-–—]+\s*\S.{0,60})?|#{1,6}\s+\S.{0,60}"
+)
 _BY_ARTIST = re.compile(r"\S[^-–—]{0,60}\s[-–—]\s.{0,60}\S")
 _AND = re.compile(r"\s*[/、&＆+和与]\s*")
 _LONGEST_NAME = 40  # characters of a name that is looked at closely
@@ -160,7 +169,7 @@ def rows(text: str) -> list[Row]:
             found += _read(number, line.strip())
         elif meta[1].lower() == "offset" and re.fullmatch(r"[+-]?\d{1,9}", meta[2].strip()):
             offset = int(meta[2]) / 1000
-    found = _without_single_chords(_titled(found))
+    found = _unnumbered(_without_single_chords(_titled(found)))
     return [_earlier(row, offset) for row in found] if offset else found
 
 
@@ -200,6 +209,21 @@ def _without_single_chords(found: list[Row]) -> list[Row]:
     if len(names) < 2 and not any(row.kind == "chords" for row in found):
         return found
     return [replace(row, kind="chords", times=()) if alone else row for row, alone in zip(found, single)]
+
+
+def _unnumbered(found: list[Row]) -> list[Row]:
+    """The rows, without the numbers where all lines of words are numbered from 1 on: `1. 月光洒在窗前`."""
+    places = [i for i, row in enumerate(found) if row.kind == "line"]
+    numbered = [_ITEM.match(found[i].text) for i in places if not found[i].escaped]
+    if len(places) < 2 or len(numbered) < len(places):
+        return found
+    if [int(item[1]) if item else 0 for item in numbered] != list(range(1, len(places) + 1)):
+        return found
+    out = list(found)
+    for i, item in zip(places, numbered):
+        assert item is not None, "its number was read"
+        out[i] = replace(found[i], text=found[i].text[item.end() :])
+    return out
 
 
 def _is_chord(line: str) -> bool:
@@ -300,7 +324,7 @@ def _direction(number: int, line: str) -> Row | None:
         return None
     closing = {"(": ")", "（": "）"}.get(line[0])
     bracketed = closing is not None and line.endswith(closing)
-    if bracketed and line[1:-1].strip().lower() in _SOUNDS:
+    if _LABEL.fullmatch(line) or (bracketed and line[1:-1].strip().lower() in _SOUNDS):
         return Row(number, "direction", line)
     plain = _AROUND.sub(" ", line).strip()
     if not _AGAIN.fullmatch(plain):
@@ -374,6 +398,8 @@ def _header(number: int, line: str, nested: int = 2) -> tuple[Row | None, str]:
     name, repeats = _often(ruled)
     if _bare(name) in _STRONG:
         return Row(number, "header", line, tag_of(name), order_of(name), repeats=repeats), ""
+    if len(line) <= _LONGEST_NAME and _PARAGRAPH.fullmatch(line):
+        return Row(number, "unknown", line), ""
     parted = _parted(line)
     return (None, "") if parted is None else _named(number, line, *parted)
 
@@ -394,7 +420,8 @@ def _named(number: int, line: str, style: str, name: str, rest: str) -> tuple[Ro
     if tag is not None and not (note and name.startswith("/")):
         order, ours = order_of(name), style == "<"
         return Row(number, "header", whole, tag, order, note=note, ours=ours, repeats=repeats), rest
-    if style not in _BRACKETS and len(name) <= _LONGEST_NAME and _PARAGRAPH.fullmatch(name):
+    paragraph = len(name) <= _LONGEST_NAME and _PARAGRAPH.fullmatch(name)
+    if style not in _BRACKETS and (paragraph or (style == ":" and _is_named(name, _RAPPED))):
         return Row(number, "unknown", whole), rest
     if style in _BRACKETS and name.startswith("/") and tag_of(name[1:]):
         return Row(number, "blank"), rest

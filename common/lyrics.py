@@ -1,6 +1,7 @@
 """Lyrics: sections with tags, each with its lines and, where they are known, their times."""
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
@@ -19,7 +20,7 @@ from common.lyric_notations import (
     stamp,
     tag_of,
 )
-from common.pinyin import units, unsung
+from common.pinyin import is_han, units, unsung
 
 __all__ = ["TAGS", "LyricSection", "Lyrics", "SectionTag", "check_tag", "order_of", "tag_of"]
 
@@ -74,8 +75,10 @@ class Lyrics:
         out with a warning that names its line; its words are kept. So are credits (作词：某人), marks of
         who sings (男：), a title above the words (《月光》), directions (（音乐）), chords (C G Am F) and
         the numbers and times of subtitles. Where a direction repeats a section that stands above (重复副歌),
-        its lines come again. Signs and scripts that aren't sung stay in their lines,
-        with a warning.
+        its lines come again, and so do those of a chorus above where `[Chorus]` stands a second time without
+        lines; a `<chorus>` without lines is one that nobody sings. Without headers in `<>` a line is parted
+        at its strokes (月光 / 星光), a paragraph at its commas and stops, and numbers of a list are left
+        out. Signs and scripts that aren't sung stay in their lines, with a warning.
 
         Args:
             words: the lines are to be sung; False for lines of other signs, whose use isn't checked.
@@ -143,20 +146,27 @@ class _Reader:
         headers = [row for row in found if row.kind in ("header", "unknown")]
         # Headers of parts that are played part the words, but blank lines do, too.
         self.headed, self.tagged = bool(headers), any(row.tag not in PLAYED for row in headers)
+        self.canonical = any(row.ours for row in found)  # where each line is what it is
         self.rows = found if self.headed else _by_time(found)
         # (tag, number, lines, times, line of the header)
         self.parts: list[tuple[SectionTag, int | None, list[str], list[float | None], int]] = []
         self.subtitled = False  # that there are subtitles has been said
         self.repeats: dict[int, int] = {}  # how often a part is sung, by its place, where more than once
+        self.ours: set[int] = set()  # places of parts whose header is in Baihua's own notation
 
     def sections(self) -> list[LyricSection]:
         blank, closed = True, False  # closed: the last part has all its lines
-        for row in self.rows:
+        parted = False  # behind a header of no known section words are a part of their own
+        for row, below in zip(self.rows, [*self.rows[1:], None]):
             if row.kind == "blank":
                 blank = True
                 continue
             if row.kind == "direction" and self._again(row):
                 blank = closed = True
+                continue
+            if row.kind == "direction" and row.tag and self._is_first(row, below):
+                self._open(row.tag, row.order, row.number)
+                blank = closed = False
                 continue
             if row.kind in _UNSUNG:
                 self._left_out(row)
@@ -168,10 +178,14 @@ class _Reader:
             else:
                 if closed or not self.parts or (blank and (not self.tagged or self._is_played())):
                     self._open(self._next_tag(), None, row.number)
+                elif parted:
+                    self._open(self.parts[-1][0], None, row.number)
                 self._line(row)
+            parted = row.kind == "unknown" and bool(self.parts) and bool(self.parts[-1][2])
             blank = closed = False
         if not self.parts:
             raise LyricsError("the lyrics are empty: write at least one line, or a tag such as <intro>")
+        self._sing_again()
         self._warn_of_silence()
         return [section for place in range(len(self.parts)) for section in self._sung(place)]
 
@@ -205,6 +219,8 @@ class _Reader:
             logger.warning("line %d: of %r only the section <%s> is kept", row.number, row.text, row.tag)
         self._open(row.tag, row.order, row.number)
         self.repeats[len(self.parts) - 1] = row.repeats
+        if row.ours:
+            self.ours.add(len(self.parts) - 1)
 
     def _left_out(self, row: Row) -> None:
         if row.kind == "subtitle":
@@ -230,6 +246,10 @@ class _Reader:
                 return True
         return False
 
+    def _is_first(self, row: Row, below: Row | None) -> bool:
+        """Whether a direction repeats a part that isn't above, and words follow: 副歌（重复） over them."""
+        return below is not None and below.kind == "line" and all(part[0] != row.tag for part in self.parts)
+
     def _unknown(self, row: Row) -> None:
         if row.ours:
             raise LyricsError(
@@ -239,17 +259,29 @@ class _Reader:
             "line %d: %r names no section that is known (%s) and is left out; the words after it are kept",
             row.number, row.text, ", ".join(TAGS),
         )  # fmt: skip
-        if self.parts and self.parts[-1][2]:
-            self._open(self.parts[-1][0], None, row.number)
 
     def _line(self, row: Row) -> None:
         if len(row.times) > 1 and self.headed:
             logger.warning("line %d: of its %d times the first is kept", row.number, len(row.times))
-        self.parts[-1][2].append(row.text)
-        self.parts[-1][3].append(row.times[0] if row.times else None)
+        texts = [row.text] if row.escaped or row.times or self.canonical else _parts_of(row.text)
+        if len(texts) > 1:
+            logger.warning("line %d: it is sung as %d lines, parted at its signs", row.number, len(texts))
+        self.parts[-1][2].extend(texts)
+        self.parts[-1][3].extend([row.times[0] if row.times else None, *[None] * (len(texts) - 1)])
+
+    def _sing_again(self) -> None:
+        """A second [Chorus] without lines means the lines of the one above, if these have no times."""
+        above: dict[SectionTag, list[str]] = {}
+        for place, (tag, _, lines, times, at) in enumerate(self.parts):
+            if lines:
+                above[tag] = [] if any(time is not None for time in times) else list(lines)
+            elif tag in ("pre-chorus", "chorus") and above.get(tag) and place not in self.ours:
+                lines += above[tag]
+                times += [None] * len(lines)
+                logger.warning("line %d: <%s> has no lines: those of the one above are sung again", at, tag)
 
     def _warn_of_silence(self) -> None:
-        """A second [Chorus] without lines mostly means the first one's: say that it isn't sung."""
+        """Of another section that is named again without lines, say that it isn't sung."""
         sung = set()
         for tag, _, lines, _, at in self.parts:
             if lines:
@@ -262,6 +294,23 @@ def _warn_of_unsung(found: Sequence[Row]) -> None:
     for row in found:
         if row.kind == "line" and (silent := unsung(row.text)):
             logger.warning("line %d: %s of %r isn't sung", row.number, " ".join(silent), row.text)
+
+
+_STROKES = re.compile("[/／|｜]")
+_SENTENCES = re.compile(r"(?<=[，。！？；,!?;])\s*(?=[^\s，。！？；,!?;])")
+_WHOLE = 18  # syllables of a line that is sung as one, whatever signs it has
+
+
+def _parts_of(text: str) -> list[str]:
+    """A line at its strokes (月光 / 星光), and one that is a whole paragraph at its commas and stops."""
+    found = [part.strip() for part in _STROKES.split(text)]
+    if len(found) > 1 and not all(part and is_han(part[0]) for part in found):  # AC/DC, 24/7
+        found = [text]
+    out: list[str] = []
+    for part in found:
+        long = len(part) > _WHOLE and _SENTENCES.search(part) and len(units(part)) > _WHOLE
+        out += [p.strip() for p in _SENTENCES.split(part)] if long else [part]
+    return [part for part in out if part]
 
 
 def _by_time(found: Sequence[Row]) -> list[Row]:

@@ -45,6 +45,13 @@ _ONLY = re.compile(r"(?:只要|只有|只用|仅有|仅用|只需要?|(?<![a-z])
 _LISTENER = re.compile(r"(?:给|为|献给|哄|陪|讲|关于)[^，,。；;]{0,3}$")
 _FOR = re.compile(r"(?<![a-z])(?:for|to|about)\s(?:my\s|an?\s|the\s)?$", re.IGNORECASE)
 _STORY = re.compile("的?(?:故事|成长|梦想)")
+# 给暗恋三年的女孩表白: who is far behind the word for giving listens too, unless singing is spoken of.
+_FAR_LISTENER = re.compile(r"(?:给|跟|向|对|追|暗恋|喜欢)[^，,。；;唱]{0,8}$")
+_SINGS = re.compile(r"[子们]?(?:来|的|一起)?(?:唱|声|嗓)")
+# 今天很难过，来首欢快的歌: a feeling that is asked for comes before those that are told.
+_WISHED = re.compile(
+    r"(?:想听|听点|(?<!不)要|来[点首个段曲]|来一[首段曲]|求[一]?首|换[点首]|(?<!没)希望)[^，,。；;]{0,3}$"
+)
 _TIMBRE = re.compile("(?:音色|质感|音响)$")  # what follows describes an instrument, not the song
 _THEME_BEFORE = re.compile(r"(?:关于|讲的是|讲|写|说|主题[为是]?|唱的是|说的是|围绕|取材于|以)[^，,。]{0,1}$")
 _THEME_AFTER = re.compile(r"(?:的?主题|为主题|的事|的故事)")
@@ -131,9 +138,10 @@ def _plain(text: str) -> str:
 
 
 def _said(text: str) -> list[tuple[str, str, bool]]:
-    """(kind, value, whether it is refused) of every name: first those of one meaning, occasions last."""
+    """(kind, value, whether it is refused) of every name: wishes, those of one meaning, occasions last."""
     clear: list[tuple[str, str, bool]] = []
     double: list[tuple[str, str, bool]] = []
+    wished: list[tuple[str, str, bool]] = []
     occasions: list[tuple[str, str, bool]] = []
     negated, last, kind = False, 0, ""
     for start, end in _names(text):
@@ -151,6 +159,8 @@ def _said(text: str) -> list[tuple[str, str, bool]]:
             grown = meanings[0][1] != "child"
             if _LISTENER.search(before) or _STORY.match(after) or (grown and _FOR.search(before)):
                 continue
+            if grown and _FAR_LISTENER.search(before) and not _SINGS.match(after):
+                continue
             if meanings[0][0] == "person":
                 occasions.append(("singer", meanings[0][1], negated))
                 continue
@@ -159,13 +169,15 @@ def _said(text: str) -> list[tuple[str, str, bool]]:
             clear.append((*themes[0], negated))
         elif meanings[0][0] == "theme" and (_OCCASION_BEFORE.search(before) or _OCCASION_AFTER.match(after)):
             occasions.append((*themes[0], negated))
+        elif meanings[0][0] == "mood" and not negated and _WISHED.search(before):
+            wished.append((*meanings[0], negated))
         elif len(meanings) == 1:
             clear.append((*meanings[0], negated))
             if meanings[0][0] in ("instrument", "nearest") and _PIECE_OF.match(after):
                 clear.append(("piece", "none", negated))
         else:
-            double.append((*_first_free(meanings, clear + double), negated))
-    return clear + double + occasions
+            double.append((*_first_free(meanings, wished + clear + double), negated))
+    return wished + clear + double + occasions
 
 
 def _first_free(meanings: tuple[tuple[str, str], ...], said: list[tuple[str, str, bool]]) -> tuple[str, str]:

@@ -32,14 +32,24 @@ def number(text: str) -> float | None:
     return found
 
 
+# 90到100之间, 90-100 BPM
+_TO = r"\s*(?:bpm|拍)?\s*(?:到|至|to|[-~–—～]+)\s*"
+_RANGE_BEFORE = re.compile(rf"({_NUMBER}){_TO}$", re.IGNORECASE)
+_RANGE_AFTER = re.compile(rf"{_TO}({_NUMBER})(?![\d.{_HAN}])", re.IGNORECASE)
+
+
 def tempo(text: str) -> float | None:
-    """Quarter notes a minute that a normalised text asks for; None where it names none."""
+    """Quarter notes a minute that a normalised text asks for, the middle of two; None where it names none."""
     for match in _BPM.finditer(text):
-        figures = match[1] or match[2]
-        if figures in ("四四", "二四", "八三", "八六"):  # 四四拍 is a metre
+        group = 1 if match[1] else 2
+        if match[group] in ("四四", "二四", "八三", "八六"):  # 四四拍 is a metre
             continue
-        if (value := number(figures)) is not None and value >= _SLOWEST:
-            return float(value)
+        value = number(match[group])
+        if value is None or value < _SLOWEST:
+            continue
+        other = _RANGE_BEFORE.search(text[: match.start(group)]) or _RANGE_AFTER.match(text, match.end(group))
+        second = number(other[1]) if other else None
+        return (value + second) / 2 if second is not None and second >= _SLOWEST else float(value)
     return None
 
 
@@ -81,10 +91,12 @@ def key(text: str) -> tuple[str, str] | None:
 # Neither 每分钟80拍 nor 三分钟热度, 最后一分钟, 五分钟后.
 _DURATION = re.compile(
     rf"(?<![每后这那/第{_HAN}\d.:])(?:"
-    rf"(?P<minutes>{_NUMBER})\s*(?:分钟?|min(?:ute)?s?(?![a-z]))\s*(?P<rest>半|(?:零|{_NUMBER})\s*秒)"
+    rf"(?P<minutes>{_NUMBER})\s*(?:分钟?|min(?:ute)?s?(?![a-z]))\s*"
+    rf"(?P<rest>半|(?:零|{_NUMBER})\s*(?:秒|(?=$|[，,。；;、\s])))"
     rf"|(?P<whole>{_NUMBER})\s*个?(?P<half>半)?\s*(?:分钟|min(?:ute)?s?(?![a-z]))"
     rf"|(?P<half_minute>半)分钟"
-    rf"|(?P<seconds>{_NUMBER})\s*(?:秒钟?|sec(?:ond)?s?(?![a-z])))(?!热度|之?后|之?前|[之以]?内|就|的路|拍)",
+    rf"|(?P<seconds>{_NUMBER})\s*(?:秒钟?|sec(?:ond)?s?(?![a-z]))"
+    rf"|(?P<short>(?![5-9]0s)\d{{1,3}})s(?![a-z]))(?!热度|之?后|之?前|[之以]?内|就(?![行好够可])|的路|拍)",
     re.IGNORECASE,
 )
 # 前奏10秒, 10秒的前奏, 等了三分钟: of a part of the song, or of what it tells.
@@ -93,8 +105,24 @@ _PART_BEFORE = re.compile(rf"(?:{_PART}|[了等晚差过剩])[^，,。；;]{{0,4
 _PART_AFTER = re.compile(rf"\s*的?(?:{_PART}|等待|沉默|距离|时间|爱)", re.IGNORECASE)
 
 
+# 一个小时, where nothing else is said of it: who has worked for twelve hours asks for none.
+_HOURS = re.compile(
+    rf"(?:^|(?<=[，,。；;、\s])|(?<=时长)|(?<=长度))(?:大约|大概|约|来|要)?(?P<hours>{_NUMBER}|半)\s*个?(?:半)?"
+    rf"(?:小时|钟头|hours?)(?:左右|以上)?(?:的?(?:纯?音乐|歌|曲|循环|bgm|长)|$|(?=[，,。；;、\s]))",
+    re.IGNORECASE,
+)
+_CLOCK = re.compile(r"(?:时长|长度|duration)\s*[:为是约]?\s*(\d{1,2}):([0-5]\d)(?!\d)", re.IGNORECASE)
+_ABOUT = re.compile(r"(?<=十)[几来多](?=秒)")  # 十几秒
+
+
 def duration(text: str) -> float | None:
     """Seconds that a normalised text asks for: 两分半 is 150; None where it names none."""
+    text = _ABOUT.sub("五", text)
+    if clock := _CLOCK.search(text):
+        return 60.0 * int(clock[1]) + int(clock[2])
+    if hours := _HOURS.search(text):
+        count = 0.5 if hours["hours"] == "半" else number(hours["hours"])
+        return None if count is None else 3600 * count
     for match in _DURATION.finditer(text):
         if not _PART_BEFORE.search(text[: match.start()]) and not _PART_AFTER.match(text, match.end()):
             return _seconds(match)
@@ -104,8 +132,8 @@ def duration(text: str) -> float | None:
 def _seconds(match: re.Match[str]) -> float | None:
     if match["half_minute"]:
         return 30.0
-    if match["seconds"]:
-        return number(match["seconds"])
+    if figures := match["seconds"] or match["short"]:
+        return number(figures)
     rest = match["rest"]
     more = 30.0 if rest == "半" or match["half"] else number(rest.rstrip("秒").strip()) if rest else 0.0
     minutes = number(match["minutes"] or match["whole"])

@@ -1,4 +1,4 @@
-"""Who plays and sings: the names of each role, of a song of the corpus, and on its frames.
+"""Who plays and sings, and in which mood: the names of each role, of a song of the corpus, and on its frames.
 
 A description reaches the song model as vectors of a text encoder, in which one instrument among several
 words is hard to find, and leads play for a few seconds of a song. A lead sheet names its players outright
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from common.frames import GROUPS
 from corpus.facts import Facts
-from corpus.genres import GENRES
+from corpus.genres import GENRES, MOODS
 from corpus.plan import SINGERS
 from corpus.record import SongRecord
 from dit.conditions import ROLES, Conditions
@@ -29,12 +29,12 @@ def names() -> dict[str, tuple[str, ...]]:
         for role, options in genre.players.items():
             players[role].update(options)
     listed = {role: tuple(sorted(found)) for role, found in players.items()}
-    return listed | {"genre": tuple(GENRES), "singer": SINGERS}
+    return listed | {"genre": tuple(GENRES), "singer": SINGERS, "mood": MOODS}
 
 
 def of_record(record: SongRecord) -> dict[str, str]:
-    """What is known of a song: of one of the corpus everybody who is heard, of another genre and singer."""
-    whole = {"genre": record.genre, "singer": record.singer}
+    """What is known of a song: genre, singer and mood, and of one of the corpus everybody who is heard."""
+    whole = {"genre": record.genre, "singer": record.singer, "mood": record.mood}
     facts = Facts.of_record(record)
     players = {} if facts is None else facts.instruments
     return {role: name for role, name in whole.items() if name is not None} | players

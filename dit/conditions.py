@@ -19,8 +19,8 @@ from dit.lyrics import PADDING
 TEXT_DIM = 512  # of a ChinMu vector
 AUDIENCES: tuple[Audience, ...] = (Audience.PROFESSIONAL, Audience.AMATEUR)
 NO_AUDIENCE = len(AUDIENCES)
-# Who plays and sings, and in which manner: what a lead sheet says beside its notes.
-ROLES = ("genre", "singer", "harmony", "bass", "lead", "pad", "drums")
+# Who plays and sings, and in which manner: what a lead sheet says beside its notes. A new role comes last.
+ROLES = ("genre", "singer", "harmony", "bass", "lead", "pad", "drums", "mood")
 
 
 @dataclass(frozen=True)

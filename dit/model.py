@@ -150,7 +150,8 @@ class SongTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         )
         # Lists, as the configuration's JSON gives them back.
         self.known = {role: tuple(names) for role, names in (arrangement or {}).items()}
-        counts = [len(self.known.get(role, ())) for role in ROLES]
+        # A model that was trained before moods were a role has no table for them.
+        counts = [len(self.known.get(role, ())) for role in ROLES if role != "mood" or role in self.known]
         roads = {name: width for name, width in (("output", frame_width), ("voice", voice_width)) if width}
         self.players = Arrangement(counts, dim, patch, roads) if self.known else None
         self._initialise()

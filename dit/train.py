@@ -146,7 +146,7 @@ def begin_from(model: SongTransformer, folder: str) -> None:
     """Take over the weights of a trained song model, all of them.
 
     The trained one may lack the road of the sung phones or the arrangement, which change nothing at their
-    start, or players that have joined the corpus since: these are new, and the others keep what they learned.
+    start, or players and roles that have joined since: these are new, and the others keep what they learned.
 
     Raises:
         CheckpointError: no readable song model is there, or it has another shape or players unknown here.
@@ -177,7 +177,11 @@ def _by_name(source: SongTransformer, model: SongTransformer, folder: str) -> di
             raise CheckpointError(f"the song model in {folder} has the {role} {strange[0]}, unknown here")
         rows = torch.tensor([0, *(1 + here.index(name) for name in there)])
         for table in (f"players.whole.{number}.weight", f"players.near.{number}.weight"):
-            if own[table].shape[1:] == trained[table].shape[1:]:
+            if (
+                table in own and table not in trained
+            ):  # a role that the trained one doesn't know: silent at first
+                found[table] = torch.zeros_like(own[table])
+            elif table in own and own[table].shape[1:] == trained[table].shape[1:]:
                 found[table] = own[table].clone().index_copy_(0, rows, trained[table])
     return found
 

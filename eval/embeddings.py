@@ -311,6 +311,11 @@ class Embedded:
         return np.stack([rows.mean(0) for rows in self])
 
 
+def is_song(path: Path) -> bool:
+    """Whether a file is called as audio is; a Mac's hidden `._name` files aren't."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
+
+
 def audio_files(folder: str | Path) -> list[Path]:
     """The audio files of a folder, sorted by name; not those of its sub-folders.
 
@@ -320,7 +325,7 @@ def audio_files(folder: str | Path) -> list[Path]:
     root = Path(folder)
     if not root.is_dir():
         raise RequestError(f"there is no folder {root}")
-    files = sorted(p for p in root.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    files = sorted(filter(is_song, root.iterdir()))
     if not files:
         raise RequestError(f"{root} holds no audio ({', '.join(SUFFIXES)})")
     stems = [p.stem for p in files]
@@ -337,12 +342,14 @@ def unread(folder: str | Path, but: Iterable[str] = ()) -> str | None:
         but: names of sub-folders that are read.
     """
     root = Path(folder)
-    sound = (*SUFFIXES, *_UNREAD)
-    files = [p.name for p in sorted(root.iterdir()) if p.suffix.lower() in _UNREAD and p.is_file()]
-    inner = [p for p in sorted(root.iterdir()) if p.is_dir() and p.name not in set(but)]
-    folders = [
-        f"{p.name}/" for p in inner if any(f.suffix.lower() in sound for f in p.rglob("*") if f.is_file())
-    ]
+
+    def is_sound(file: Path, suffixes: Sequence[str]) -> bool:
+        return file.suffix.lower() in suffixes and not file.name.startswith(".") and file.is_file()
+
+    entries = sorted(root.iterdir())
+    files = [p.name for p in entries if is_sound(p, _UNREAD)]
+    inner = [p for p in entries if p.is_dir() and p.name not in set(but)]
+    folders = [f"{p.name}/" for p in inner if any(is_sound(f, (*SUFFIXES, *_UNREAD)) for f in p.rglob("*"))]
     if not files and not folders:
         return None
     return (
@@ -428,7 +435,7 @@ def refuse_missing(reasons: Sequence[str], files: int, allow_missing: bool) -> N
     """
     if reasons and not allow_missing:
         raise AudioError(
-            f"{len(reasons)} of {files} files can't be heard: {'; '.join(reasons)}. "
+            f"{len(reasons)} of {files} files can't be heard: {'; '.join(r.rstrip('.') for r in reasons)}. "
             "Mend or remove them, or leave them out with --allow-missing"
         )
     if len(reasons) == files:

@@ -30,6 +30,7 @@ from common.errors import CheckpointError, RequestError, run_command
 from common.seeds import generator
 from common.statistics import Estimate, half_jackknife
 from eval import embeddings
+from eval.nuclear import nuclear_norm
 
 logger = logging.getLogger(__name__)
 
@@ -225,7 +226,7 @@ def _value(x: Gaussian, y: Gaussian) -> float:
     if x.dimensions != y.dimensions:
         raise RequestError(f"embeddings have {x.dimensions} and {y.dimensions} dimensions: use one model")
     offset = float(((x.mean - y.mean) ** 2).sum())
-    crossed = float(linalg.svdvals(x.factor.T @ y.factor).sum())
+    crossed = nuclear_norm(x.factor.T @ y.factor)
     return max(0.0, offset + x.trace + y.trace - 2 * crossed)
 
 

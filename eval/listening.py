@@ -6,7 +6,9 @@
 
 `make` writes page.html, which runs from a disk or any web server and asks nothing of a network: it
 holds the clips, blinded and shuffled, and ends by saving a file of answers for the rater to send
-back. key.json, which says what each clip is, stays with you. Every rater has a number; sheet n of
+back. key.json, which says what each clip is, stays with you; a folder that holds another test's key is
+refused, since nothing else can read its raters' answers. A clip keeps its channels (two at most) and its
+sampling rate up to 48 kHz, as Ogg Vorbis of quality 6. Every rater has a number; sheet n of
 an audience goes to its rater n, and each clip comes up equally often (within one) among the raters
 of each audience, no sheet having one prompt twice where that can be avoided.
 
@@ -36,20 +38,22 @@ import numpy as np
 from scipy import stats
 
 from common import config as configs
+from common.audio import read_audio, resample, to_channels
 from common.description import Audience
-from common.errors import RequestError, command
-from common.seeds import derive_seed, generator
+from common.errors import ConfigError, RequestError, command
+from common.seeds import generator
 from common.statistics import Estimate, crossed_bootstrap, finite, holm, least_holm
 from eval import embeddings, prompts
 from eval.agreement import krippendorff_alpha
 from eval.prompts import Prompt
-from eval.report import excerpt
+from eval.report import vorbis
 from eval.run import systems_of
 
 logger = logging.getLogger(__name__)
 
 _PAGE = Path(__file__).parent / "pages/listening.jinja"
 _LARGE = 100e6  # bytes of a page that browsers open slowly
+_HIGHEST, _QUALITY = 48000, 0.6  # Hz and Vorbis quality of a clip
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,11 @@ class MakeConfig:
     least: float = 5.0  # seconds that must be heard before going on
     embed: bool = True  # clips inside the page; else in a folder beside it
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("raters", 1), ("each", 1), ("seconds", 1.0), ("least", 0.0)):
+            if not getattr(self, name) >= least:
+                raise ConfigError(f"{name} is {least:g} or more, but got {getattr(self, name):g}")
 
 
 def codes_of(count: int, seed: int) -> list[str]:
@@ -267,12 +276,13 @@ def make(config: MakeConfig) -> Path:
         for a in Audience
     }
     used = sorted({code for rows in design.values() for sheet in rows for code in sheet.codes})
+    test = _digest(clips, design, config.seconds)
     out = Path(config.out)
+    _refuse_another(out / "key.json", test)
     out.mkdir(parents=True, exist_ok=True)
     shown = {
         code: {"src": _source(clips[code], code, config, out), "prompt": clips[code].text} for code in used
     }
-    test = hashlib.sha256(f"{derive_seed(config.seed, 'test')}{sorted(clips)}".encode()).hexdigest()[:12]
     data = {
         "id": test,
         "words": WORDS,
@@ -297,13 +307,41 @@ def make(config: MakeConfig) -> Path:
     return out / "page.html"
 
 
+def _digest(clips: dict[str, Clip], design: dict[str, list[Sheet]], seconds: float) -> str:
+    """The name of a test: another one where any song, prompt or sheet is another."""
+    told = {code: (asdict(clip), _hash(Path(clip.file))) for code, clip in clips.items()}
+    rows = {audience: [asdict(sheet) for sheet in sheets] for audience, sheets in design.items()}
+    return hashlib.sha256(json.dumps([told, rows, seconds], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
+
+
+def _refuse_another(key: Path, test: str) -> None:
+    """Raise RequestError where the key of another test would be overwritten."""
+    if key.is_file() and _key(key)["test"] != test:
+        raise RequestError(
+            f"{key} is of another test, whose answers can't be read without it: give another --out, or "
+            "remove it if nobody has heard that test"
+        )
+
+
+def _sound(file: Path, seconds: float) -> bytes:
+    """The beginning of a song, good enough to judge its sound."""
+    audio = read_audio(file)
+    few = audio if len(audio.samples) <= 2 else to_channels(audio, 2)
+    return vorbis(resample(few, min(few.sample_rate, _HIGHEST)), seconds, _QUALITY)
+
+
 def _source(clip: Clip, code: str, config: MakeConfig, out: Path) -> str:
     """The clip's sound as a data URL, or as a file called by its code."""
-    data = excerpt(Path(clip.file), config.seconds)
+    sound = _sound(Path(clip.file), config.seconds)
     if config.embed:
-        return "data:audio/ogg;base64," + base64.b64encode(data).decode()
+        return "data:audio/ogg;base64," + base64.b64encode(sound).decode()
     (out / "clips").mkdir(exist_ok=True)
-    (out / f"clips/{code}.ogg").write_bytes(data)
+    (out / f"clips/{code}.ogg").write_bytes(sound)
     return f"clips/{html.escape(code)}.ogg"
 
 

@@ -48,7 +48,7 @@ import numpy as np
 
 from common import config as configs
 from common.audio import FORMATS, read_tags
-from common.errors import AudioError, LyricsError, RequestError, command
+from common.errors import AudioError, LyricsError, ManifestError, RequestError, command
 from common.lyrics import Lyrics, LyricSection
 from common.pinyin import plain, read
 from common.statistics import Estimate, bootstrap, finite, share
@@ -56,6 +56,8 @@ from corpus import manifest
 from corpus.record import TimedLine
 from eval import ctc
 from eval.ctc import Recognised
+from eval.embeddings import SUFFIXES, is_song, refuse_missing, say_missing, told_of
+from eval.prompts import text_of
 from eval.recognisers import Heard, Recogniser, load, syllable
 
 logger = logging.getLogger(__name__)
@@ -64,7 +66,6 @@ Verdict = Literal["sung", "missed", "repeated", "garbled"]
 VERDICTS: tuple[Verdict, ...] = ("sung", "missed", "repeated", "garbled")
 SUNG = 0.5  # the least confidence of a line that counts as sung
 _HALF = 0.5  # share of a line's syllables that have to be heard where it isn't recognised
-_SUFFIXES = (*FORMATS, ".mp3")
 
 
 # ---- one song --------------------------------------------------------------------------------
@@ -294,8 +295,11 @@ def _of_manifest(path: Path, lyrics: str | None) -> Iterator[Sung]:
 
 
 def _of_folder(path: Path, lyrics: str | None) -> Iterator[Sung]:
-    files = sorted(f for f in path.iterdir() if f.suffix.lower() in _SUFFIXES) if path.is_dir() else [path]
-    if not files or (not path.is_dir() and path.suffix.lower() not in _SUFFIXES):
+    files = sorted(filter(is_song, path.iterdir())) if path.is_dir() else [path]
+    stems = [f.stem for f in files]
+    if twice := [stem for stem in stems if stems.count(stem) > 1]:
+        raise AudioError(f"{path} holds {twice[0]!r} twice, in two formats: keep one")
+    if not files or (not path.is_dir() and path.suffix.lower() not in SUFFIXES):
         raise AudioError(f"songs are a manifest (.jsonl), a folder of audio or a file, but got {path}")
     for file in files:
         words = _given(file.stem, lyrics) if lyrics else _beside(file)
@@ -314,20 +318,29 @@ def _given(name: str, lyrics: str) -> Lyrics | None:
 
 def _beside(file: Path) -> Lyrics | None:
     """The words that a song carries in its tag, or that lie beside it."""
-    if file.suffix.lower() in FORMATS:
-        tagged = read_tags(file).get("lyrics")
-        if tagged:
-            return Lyrics.parse(tagged)
-    return _given(file.stem, str(file.parent))
+    words = _given(file.stem, str(file.parent))
+    try:
+        tagged = read_tags(file).get("lyrics") if file.suffix.lower() in FORMATS else None
+    except AudioError:
+        if words is None:
+            raise
+        return words  # that the song can't be heard is told when its turn comes
+    return _parsed(tagged, f"the words in {file}") if tagged else words
 
 
 def _read_lyrics(path: Path) -> Lyrics:
     try:
-        return Lyrics.parse(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise LyricsError(f"the lyrics {path} can't be read as UTF-8 text: {error}") from error
+        text = text_of(path)
+    except ManifestError as error:
+        raise LyricsError(f"the lyrics can't be read: {error}") from error
+    return _parsed(text, str(path))
+
+
+def _parsed(text: str, where: str) -> Lyrics:
+    try:
+        return Lyrics.parse(text)
     except LyricsError as error:
-        raise LyricsError(f"{path}: {error}") from error
+        raise LyricsError(f"{where}: {error}") from error
 
 
 def onset_errors(judged: Judgement, timing: Sequence[TimedLine]) -> list[float]:
@@ -392,25 +405,36 @@ class Settings:
     lyrics: str | None = None  # a file of words, or a folder of files called like the songs
     model: str | None = None  # a folder of a recogniser; the bundled one when None
     count: int | None = None  # the first so many songs
+    allow_missing: bool = False  # leave out songs that can't be heard
 
 
 def measure(settings: Settings) -> tuple[dict[str, Estimate], dict[str, Judgement]]:
     """Listen to the songs, write the files, and return the figures and the songs' judgements.
 
     Raises:
-        SongError: an input can't be used, or no song has words.
+        AudioError: songs can't be heard, all named; with `allow_missing` only where none can.
+        SongError: another input can't be used, or no song has words.
     """
+    songs = list(songs_of(settings.songs, settings.lyrics, settings.count))  # all words before any sound
     recogniser = load(settings.model)
     out = Path(settings.out)
     judged: dict[str, Judgement] = {}
-    timings = []
-    for song in songs_of(settings.songs, settings.lyrics, settings.count):
-        found = judge(recogniser.hear(song.audio), recogniser, song.lyrics.lines)
+    timings, missing = [], []
+    for song in songs:
+        try:
+            heard = recogniser.hear(song.audio)
+        except AudioError as error:
+            missing.append(told_of(song.audio, error))
+            continue
+        found = judge(heard, recogniser, song.lyrics.lines)
         judged[song.name] = found
         timings.append(song.timing)
         logger.info("%s: %.0f %% of syllables wrong", song.name, 100 * found.error_rate)
         if any(v.start is not None for line in found.lines for v in line.visits):
             _put(out / "lrc" / f"{song.name}.lrc", found.lrc())
+    if songs:
+        refuse_missing(missing, len(songs), settings.allow_missing)
+        say_missing(missing, set())
     if not judged:
         raise RequestError(f"{settings.songs} holds no song with words: name them with --lyrics")
     table = summary(list(judged.values()), timings)

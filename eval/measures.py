@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from common.audio import Audio, read_audio
-from common.errors import command
+from common.errors import AudioError, command
 from common.statistics import finite
 from common.theory import Key
 from eval import hearing
@@ -130,8 +130,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not files or files[0].startswith("-"):
         print("usage: python -m eval.measures FILE [FILE ...]", file=sys.stderr)
         return 2
+    missing = []
     for file in files:
-        print(json.dumps(finite({"file": file, **asdict(measure(read_audio(file)))}), ensure_ascii=False))
+        try:
+            found = measure(read_audio(file))
+        except AudioError as error:  # the others are measured all the same
+            missing.append(str(error))
+            continue
+        print(json.dumps(finite({"file": file, **asdict(found)}), ensure_ascii=False))
+    if missing:
+        raise AudioError("; ".join(missing))
     return 0
 
 

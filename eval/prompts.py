@@ -2,10 +2,10 @@
 
 A prompts file is JSONL as `app.batch` reads it (`id`, `description`, `audience`), or CSV or TSV with
 those columns, in UTF-8 or GB18030; `prompt` may stand for `description`, `english` is a translation for
-models that read no Chinese, and `reference` names the file (without suffix) of the real song that the
-words were said of. Without it the reference is the song called as the id, with or without `-professional`
-or `-amateur`. A song answers the prompt whose id its file is called by, with or without a take's number
-(`rain-s1.flac` answers `rain`).
+models that read no Chinese, and `reference` names the file (with or without its suffix) of the real song
+that the words were said of. Without it the reference is the song called as the id, with or without
+`-professional` or `-amateur`. A song answers the prompt whose id its file is called by, with or without a
+take's number (`rain-s1.flac` answers `rain`).
 """
 
 import csv
@@ -19,10 +19,12 @@ from pathlib import Path
 
 from common.description import Audience
 from common.errors import ManifestError
+from eval.embeddings import SUFFIXES
 
 logger = logging.getLogger(__name__)
 
 _AUDIENCES = "|".join(a.value for a in Audience)
+_PRIVATE = re.compile("[\ue000-\uf8ff]")  # signs that mean nothing by themselves
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,12 @@ def read(path: str | Path) -> dict[str, Prompt]:
     return out
 
 
-def _text(path: Path) -> str:
-    """What a file in UTF-8 says, or one in GB18030, which Chinese spreadsheets write."""
+def text_of(path: Path) -> str:
+    """What a file in UTF-8 says, or one in GB18030, which Chinese spreadsheets write.
+
+    Raises:
+        ManifestError: it can't be read, or is neither.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -85,6 +91,8 @@ def _text(path: Path) -> str:
             text = data.decode("gb18030")
         except UnicodeDecodeError:
             raise refused from error
+        if _PRIVATE.search(text):  # what Big5 and other encodings look like
+            raise refused from error
     logger.warning("%s isn't UTF-8: it is read as GB18030", path)
     return text
 
@@ -98,7 +106,7 @@ def _is_damaged_utf8(data: bytes) -> bool:
 
 def _objects(path: Path) -> Iterator[tuple[int, object]]:
     """The line numbers and objects of a JSONL file."""
-    for number, line in enumerate(_text(path).split("\n"), 1):
+    for number, line in enumerate(text_of(path).split("\n"), 1):
         if line.strip() and not line.startswith("#"):
             try:
                 yield number, json.loads(line)
@@ -109,9 +117,11 @@ def _objects(path: Path) -> Iterator[tuple[int, object]]:
 def _table(path: Path) -> Iterator[tuple[int, object]]:
     """The line numbers and rows of a table, a row by its heads."""
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    rows = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter)
+    rows = csv.reader(io.StringIO(text_of(path), newline=""), delimiter=delimiter)
     try:
         heads = next(rows, [])
+        if twice := [head for head in heads if head and heads.count(head) > 1]:
+            raise ManifestError(f"{path}, line 1: two columns are called {twice[0]!r}: rename one")
         for cells in rows:
             if len(cells) > len(heads):
                 raise ManifestError(
@@ -135,9 +145,13 @@ def _prompt(row: object, where: str) -> Prompt:
     if audience is not None and audience not in set(Audience):
         raise ManifestError(f"{where}: the audience is one of {', '.join(Audience)}, but got {audience!r}")
     reference, english = _word(row, "reference", where), _word(row, "english", where)
-    return Prompt(
-        name, text.strip(), audience, reference and Path(reference).stem, english and english.strip()
-    )
+    return Prompt(name, text.strip(), audience, reference and _stem(reference), english and english.strip())
+
+
+def _stem(file: str) -> str:
+    """The name of a file without its folder and an audio suffix; other dots belong to the name."""
+    name = Path(file).name
+    return Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name
 
 
 def _word(row: dict[str, object], name: str, where: str) -> str | None:

@@ -24,7 +24,7 @@ import numpy as np
 
 from common import config as configs
 from common.description import Audience
-from common.errors import ManifestError, run_command
+from common.errors import ConfigError, ManifestError, run_command
 from common.seeds import generator
 from corpus import manifest
 from corpus.record import SongRecord
@@ -114,6 +114,11 @@ class Settings:
     songs: int = SONGS
     references: int = REFERENCES
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("songs", 1), ("references", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {least} or more, but got {getattr(self, name)}")
 
 
 def main() -> int:

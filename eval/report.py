@@ -20,7 +20,7 @@ from typing import Any
 import soundfile
 
 from common import config as configs
-from common.audio import read_audio, resample, to_channels
+from common.audio import Audio, read_audio, resample, to_channels
 from common.errors import AudioError, RequestError, run_command
 
 logger = logging.getLogger(__name__)
@@ -320,10 +320,15 @@ def _player(path: Path) -> str:
 
 def excerpt(path: Path, seconds: float = _EXCERPT) -> bytes:
     """The beginning of a song as Ogg Vorbis in one channel. Raises AudioError as `read_audio` does."""
-    audio = resample(to_channels(read_audio(path), 1), _RATE)
-    samples = audio.samples[0, : round(seconds * _RATE)].clip(-1, 1)
+    return vorbis(resample(to_channels(read_audio(path), 1), _RATE), seconds)
+
+
+def vorbis(audio: Audio, seconds: float, quality: float = 0.4) -> bytes:
+    """The beginning of some audio as Ogg Vorbis, of a quality from 0 to 1."""
+    samples = audio.samples[:, : max(1, round(seconds * audio.sample_rate))].clip(-1, 1).T
     out = io.BytesIO()
-    with soundfile.SoundFile(out, "w", _RATE, 1, format="OGG", subtype="VORBIS") as file:
+    settings = {"format": "OGG", "subtype": "VORBIS", "compression_level": 1 - quality}
+    with soundfile.SoundFile(out, "w", audio.sample_rate, samples.shape[1], **settings) as file:
         # libsndfile's Vorbis encoder overflows its stack when given minutes at once.
         for start in range(0, len(samples), 1 << 16):
             file.write(samples[start : start + (1 << 16)])

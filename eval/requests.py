@@ -3,10 +3,10 @@
     python -m eval.requests --songs songs/ --out scores/requests
     python -m eval.requests --songs songs/ --probes runs/probes --prompts prompts.csv --out scores/requests
 
-The songs are audio files; what was asked for is read from the recipe inside them (as `baihua sing` writes it)
-or, with `--prompts`, from a file that `eval.prompts` reads. A lead sheet beside a song (`<name>.abc`) says
-which tempo and key it was to have where the description doesn't. Without `--probes` the bundled ones judge,
-which learned on the synthetic corpus.
+The songs are audio files, those of sub-folders too; what was asked for is read from the recipe inside them
+(as `baihua sing` writes it) or, with `--prompts`, from a file that `eval.prompts` reads. A lead sheet beside
+a song (`<name>.abc`) says which tempo and key it was to have where the description doesn't. Without
+`--probes` the bundled ones judge, which learned on the synthetic corpus.
 
 Wishes (`judge_song`), each by its judge:
     genre, singer, tempo class,
@@ -45,12 +45,19 @@ from corpus.attributes import Attributes, attributes
 from corpus.record import SongRecord
 from eval import form, prompts, tempo
 from eval.adherence import chroma, key_heard
-from eval.embeddings import BUNDLED, refuse_missing, say_missing, told_of
+from eval.embeddings import (
+    BUNDLED,
+    SUFFIXES,
+    is_song,
+    refuse_missing,
+    say_missing,
+    shortly,
+    told_of,
+)
 from eval.probes import HEARD, INSTRUMENTS, MOOD, NOT_HEARD, SILENT, SUNG, Probes
 
 logger = logging.getLogger(__name__)
 
-_SUFFIXES = (".flac", ".wav", ".ogg", ".mp3")
 _NEAR = 0.5  # seconds that a duration may miss
 _CERTAIN = Estimate(1.0, 1.0, 1.0, 0)
 
@@ -239,9 +246,15 @@ def requests(settings: Settings) -> Iterator[Asked]:
         ManifestError: the folder isn't there, or no song in it says what was asked for.
     """
     folder = Path(settings.songs)
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES) if folder.is_dir() else []
+    files = sorted(filter(is_song, folder.rglob("*"))) if folder.is_dir() else []
     if not files:
-        raise ManifestError(f"{settings.songs} holds no songs ({', '.join(_SUFFIXES)})")
+        raise ManifestError(f"{settings.songs} holds no songs ({', '.join(SUFFIXES)})")
+    if len(places := sorted({str(f.parent.relative_to(folder)) for f in files})) > 1:
+        logger.warning(
+            "the songs of %d folders are taken together (%s): give --songs one of them to judge it alone",
+            len(places),
+            shortly(places),
+        )
     told = prompts.read(settings.prompts) if settings.prompts else {}
     answers = prompts.answered([p.stem for p in files], told) if told else {}
     count = 0

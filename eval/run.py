@@ -35,7 +35,7 @@ from common.errors import ManifestError, RequestError, run_command
 from common.seeds import generator
 from common.statistics import Estimate, bootstrap, finite, holm, least_holm, least_p, sign_flips, swaps
 from corpus import manifest
-from eval import embeddings, fad, hearing, kad, prompts, protocol, report, similarity
+from eval import embeddings, fad, flaws, kad, prompts, protocol, report, similarity
 from eval.embeddings import Embedded, Encoder
 from eval.prompts import Prompt
 from eval.similarity import EVERYONE
@@ -47,7 +47,6 @@ CEILING, FLOOR = "ceiling", "floor"
 LOWER_IS_BETTER = ("FAD", "FAD∞", "KAD")
 _NOISES, _NOISE_SECONDS = 12, 20
 _AGREED = 0.05
-_SHORTEST = 1.0  # seconds of a song that isn't named as short
 
 
 @dataclass(frozen=True)
@@ -125,6 +124,10 @@ class Scores:
             logger.warning("%s", text)
             self.warnings.append(text)
 
+    def tell(self, sentences: Sequence[str]) -> None:
+        for sentence in sentences:
+            self.warn(sentence)
+
     def note(self, system: str, song: str, metric: str, value: float) -> None:
         self.songs.setdefault(system, {}).setdefault(song, {})[metric] = float(value)
 
@@ -141,11 +144,11 @@ def systems_of(folder: str | Path) -> dict[str, list[Path]]:
     root = Path(folder)
     if not root.is_dir():
         raise RequestError(f"there is no folder {root}")
-    if any(p.suffix.lower() in embeddings.SUFFIXES for p in root.iterdir()):
+    if any(map(embeddings.is_song, root.iterdir())):
         return {root.resolve().name: embeddings.audio_files(root)}
     out = {}
     for inner in sorted(p for p in root.iterdir() if p.is_dir()):
-        if any(p.suffix.lower() in embeddings.SUFFIXES for p in inner.iterdir()):
+        if any(map(embeddings.is_song, inner.iterdir())):
             out[inner.name] = embeddings.audio_files(inner)
     if not out:
         raise RequestError(f"{root} holds no audio, and none of its folders does")
@@ -164,26 +167,6 @@ def _tell_unread(settings: Settings, systems: dict[str, list[Path]], scores: Sco
     for folder in sorted(folders):
         if words := embeddings.unread(folder, systems if folder == root else ()):
             scores.warn(words)
-
-
-def _tell_faint(whose: str, files: Sequence[Path], scores: Scores) -> None:
-    """Name songs in which there is nothing to hear, or hardly anything: encoders have rows of them too."""
-    silent = [f.name for f in files if _is_silent(f)]
-    short = [f.name for f in files if _opens(f) and soundfile.info(str(f)).duration < _SHORTEST]
-    for names, what in ((silent, "silent"), (short, f"shorter than {_SHORTEST:g} s")):
-        if names:
-            scores.warn(
-                f"{len(names)} of {len(files)} songs of {whose} are {what}, and count all the same: "
-                f"{embeddings.shortly(names)}"
-            )
-
-
-def _is_silent(file: Path) -> bool:
-    """Whether a file can be read and nothing is in it; most are known by their first second."""
-    try:
-        return all(map(hearing.is_silent, soundfile.blocks(str(file), blocksize=1 << 16, dtype="float32")))
-    except (OSError, RuntimeError):
-        return False
 
 
 def reference_files(given: str | Path) -> list[Path]:
@@ -237,19 +220,12 @@ def _audible(systems: dict[str, list[Path]], scores: Scores) -> dict[str, list[P
     Raises:
         RequestError: none is left.
     """
-    found = {name: files for name, files in systems.items() if any(map(_opens, files))}
+    found = {name: files for name, files in systems.items() if any(map(flaws.opens, files))}
     for name in systems.keys() - found.keys():
         scores.warn(f"the system {name} is left out: none of its {len(systems[name])} files is audio")
     if not found:
         raise RequestError("none of the songs can be heard")
     return found
-
-
-def _opens(file: Path) -> bool:
-    try:
-        return soundfile.info(str(file)).frames > 0
-    except (OSError, RuntimeError):
-        return False
 
 
 def _hear(
@@ -279,6 +255,17 @@ def _leave_out(heard: Heard, scores: Scores) -> None:
         scores.files[system] = [f for f in scores.files[system] if f not in songs.missing]
     for file, reason in (heard.references.missing if heard.references else {}).items():
         scores.warn(f"{Path(file).name} of the references is left out: {reason}")
+
+
+def _tell_flaws(heard: Heard, systems: dict[str, list[Path]], references: list[Path], scores: Scores) -> None:
+    """What may mislead about the songs to this encoder: their sampling rates, and copies."""
+    scores.tell(flaws.narrow(heard.encoder, systems | {"the references": references}))
+    for system, songs in heard.systems.items():
+        scores.tell(flaws.copies(system, songs))
+        scores.tell(flaws.known(system, songs, heard.references) if heard.references else [])
+    if heard.references:
+        scores.tell(flaws.copies("the references", heard.references))
+        scores.tell(flaws.uneven({system: len(songs) for system, songs in heard.systems.items()}))
 
 
 def _pool(real: Embedded, asked: dict[str, Prompt], settings: Settings) -> list[np.ndarray]:
@@ -576,6 +563,7 @@ def measure(settings: Settings) -> Scores:
     for name in chosen_encoders(settings, scores):
         heard = _hear(name, settings, systems, references, asked)
         _leave_out(heard, scores)
+        _tell_flaws(heard, systems, references, scores)
         scores.conventions[name] = heard.encoder.convention
         if heard.pool:
             _distances(heard, scores, settings.seed)
@@ -597,24 +585,35 @@ def _describe(
     references: list[Path],
 ) -> None:
     """Files, words and details of every system, and what the inputs lack."""
+    real = {r.stem for r in references}
     for system, files in systems.items():
         scores.files[system] = [str(f) for f in files]
         answers = prompts.answered([f.stem for f in files], asked)
         scores.prompts |= {name: p.text for name, p in answers.items()}
         if asked and len(answers) < len(files):
-            scores.warn(f"{len(files) - len(answers)} of {len(files)} songs of {system} answer no prompt")
+            strange = [f.stem for f in files if f.stem not in answers]
+            scores.warn(
+                f"{len(strange)} of {len(files)} songs of {system} answer no prompt: "
+                f"{embeddings.shortly(strange)}"
+            )
         answered = {p.id for p in answers.values()}
         if lacking := [name for name in asked if name not in answered]:
             scores.warn(
                 f"{len(lacking)} of {len(asked)} prompts have no song of {system}, whose figures are of the "
                 f"others: {embeddings.shortly(lacking)}"
             )
-        _tell_faint(system, files, scores)
+        strangers = [name for name, p in answers.items() if p.reference_in(real) is None]
+        if 0 < len(strangers) < len(answers) and real:
+            scores.warn(
+                f"{len(strangers)} of {len(answers)} songs of {system} have no real song of their own among "
+                f"the references, and no ASOA: {embeddings.shortly(strangers)}"
+            )
+        scores.tell(flaws.faint(system, files))
         if found := _details(settings, system, files[0].parent, len(systems)):
             scores.details[system] = found
     if not asked:
         scores.warn("no prompts: SST, ASOA and comparisons of systems are left out")
-    _tell_faint("the references", references, scores)
+    scores.tell(flaws.faint("the references", references))
     if not references:
         scores.warn("no references: FAD, KAD and ASOA are left out")
     if settings.protocol:
@@ -720,10 +719,25 @@ def _put(path: Path, text: str) -> None:
     part.replace(path)
 
 
+def _place(out: Path) -> None:
+    """Make the folder of the scores, before hours go by to measure them.
+
+    Raises:
+        RequestError: nothing can be written there.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _put(out / ".scores", "")
+        (out / ".scores").unlink()
+    except OSError as error:
+        raise RequestError(f"scores can't be written to {out}: {error.strerror or error}") from error
+
+
 def main() -> int:
     """Score, print and write."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     settings = configs.parse(Settings)
+    _place(Path(settings.out))
     scores = measure(settings)
     for row in scores.rows:
         null = "" if row.null is None else f", null {row.null:.3f}"

@@ -28,7 +28,7 @@ import numpy as np
 
 from common import config as configs
 from common.audio import Audio, read_audio, resample, to_channels
-from common.errors import AudioError, CheckpointError, RequestError, run_command
+from common.errors import AudioError, CheckpointError, ConfigError, RequestError, run_command
 from common.seeds import generator
 from common.statistics import Estimate, bootstrap, finite, wilson
 from eval import rouge, understanding_data
@@ -342,12 +342,25 @@ class Settings:
     seed: int = 0
     allow_missing: bool = False
 
+    def __post_init__(self) -> None:
+        if self.count is not None and self.count < 1:
+            raise ConfigError(f"count is 1 or more, but got {self.count}")
 
-def evaluate(model: Listener, settings: Settings) -> dict[str, Any]:
-    """Ask and score; the answers and the scores are kept in `settings.out`.
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked about which songs."""
+
+    task: Task
+    labels: list[str]  # none for captions
+    sample: list[Item]
+
+
+def planned(settings: Settings) -> Plan:
+    """The songs and the task that the settings name.
 
     Raises:
-        SongError: the data set, its audio or the answers can't be used.
+        RequestError: the data set can't be read, or hasn't what the task asks for.
     """
     items = understanding_data.read(settings.kind, settings.songs, settings.list)
     known = TASKS[settings.kind]
@@ -359,12 +372,25 @@ def evaluate(model: Listener, settings: Settings) -> dict[str, Any]:
         )
     captions = task == "caption"
     labels = sorted({str(item.label) for item in items}) if not captions else []
-    sample = chosen(items, settings.count or (_CAPTIONED if captions else _LABELLED), settings.seed)
+    count = settings.count or (_CAPTIONED if captions else _LABELLED)
+    return Plan(task, labels, chosen(items, count, settings.seed))
+
+
+def evaluate(model: Listener, settings: Settings, plan: Plan | None = None) -> dict[str, Any]:
+    """Ask and score; the answers and the scores are kept in `settings.out`.
+
+    Args:
+        plan: of these settings, where it is known already.
+    Raises:
+        SongError: the data set, its audio or the answers can't be used.
+    """
+    plan = plan or planned(settings)
+    task, labels = plan.task, plan.labels
     question = QUESTIONS[task].format(labels=", ".join(labels))
     out = Path(settings.out)
-    answers = ask(model, sample, question, out / "answers.jsonl", settings.allow_missing)
+    answers = ask(model, plan.sample, question, out / "answers.jsonl", settings.allow_missing)
     head = {"model": model.name, "task": task, "question": question, "songs": len(answers)}
-    if captions:
+    if task == "caption":
         scores: dict[str, Any] = {name: asdict(e) for name, e in captioning(answers).items()}
     else:
         scores = asdict(classification(answers, labels))
@@ -379,7 +405,8 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger.setLevel(logging.INFO)
     settings = configs.parse(Settings)
-    found = evaluate(Qwen2Audio(settings.model), settings)
+    plan = planned(settings)  # before minutes go by to load the model
+    found = evaluate(Qwen2Audio(settings.model), settings, plan)
     for name, value in found.items():
         if isinstance(value, dict) and "low" in value:
             print(f"{name:18} {Estimate(**value)}")

@@ -131,12 +131,18 @@ class Words:
 
 
 def plan_grammar(words: Words, fixed: Mapping[str, object]) -> Generator[Ids, int, dict[str, str]]:
-    """The fields of a plan; those of `fixed` may be one value or a collection of allowed ones."""
+    """The fields of a plan, in their order.
+
+    Args:
+        fixed: by field one value, a collection of allowed ones, or what gives them for the fields so far.
+    """
     chosen: dict[str, str] = {}
     for name in t.PLAN_FIELDS:
         allowed = words.by_field[name]
         if name in fixed:
-            values = fixed[name] if isinstance(fixed[name], tuple | list | set) else (fixed[name],)
+            wish = fixed[name]
+            found = wish(chosen) if callable(wish) else wish
+            values = found if isinstance(found, tuple | list | set) else (found,)
             wanted = [words.ids[f"<{name}:{v}>"] for v in values if f"<{name}:{v}>" in words.ids]  # type: ignore[attr-defined]
             allowed = np.array(wanted, np.int64) if wanted else allowed
         chosen[name] = words.value((yield allowed))

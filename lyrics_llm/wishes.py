@@ -8,7 +8,7 @@ within what suits an occasion, a singer and a mood (`lyrics_llm.occasions`).
 import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from numbers import Real
 from typing import Any
@@ -21,23 +21,53 @@ from corpus.forms import check_tempo
 from corpus.genres import GENRES
 from corpus.moods import feeling
 from corpus.words import THEMES
+from lyrics_llm import suiting
 from lyrics_llm import tokens as t
-from lyrics_llm.occasions import is_for_children, is_to_be_sung, occasion, refused_themes, suited
+from lyrics_llm.occasions import is_background, is_for_children, is_to_be_sung, occasion, refused_themes
 
 logger = logging.getLogger(__name__)
 
 _CHOICES = ("genre", "mood", "theme", "singer", "tempo", "key", "swing", "harmony", "lead")
 _CLEARLY = 0.55  # valence from which a mood decides between major and minor
 _TEMPI = {"slow": (50, 80), "medium": (80, 110), "fast": (112, 180)}
+_PACES = _TEMPI | {"easy": (60, 100)}  # of occasions
+_MILDLY = {"slow": (70, 92), "medium": (80, 110), "fast": (100, 124)}
 # Who refuses one voice expects the other.
 _OTHER_SINGER = {"female": ("male",), "male": ("female",), "child": ("female", "male")}
 _UNHEEDED = {
     "songs are written in 4/4": (
         r"[三五六七35679]拍子|四三拍|八六拍|八九拍|圆舞曲|华尔兹|(?<!\d)(?:[35679]|12)\s*/\s*[48](?!\d)|waltz"
     ),
-    "one voice sings": r"[男女]{2}对唱|对唱|二重唱|\bduet",
-    "instruments always play": r"阿卡贝拉|无伴奏|清唱|\ba\s?cappella",
+    "one voice sings": (
+        r"[男女]{2}(?:声|生)?对唱|对唱|二重唱|[男女]{2}(?:声|生)?合唱|混声|[两二]个人(?:一起)?唱|\bduet"
+        r"|先[男女]声?后[男女]声?"
+    ),
+    "instruments always play": r"阿卡贝拉|无伴奏|清唱|不要伴奏|\ba\s?cappella",
+    "voices sing words": r"哼唱|吟唱|哼鸣|啦啦啦|\bhumming",
+    "words are sung in Mandarin": (
+        r"粤语|广东话|闽南语|台语|客家话|四川话|东北话|方言|[日韩法俄德藏蒙]语|[日韩]文歌?|西班牙语"
+    ),
+    "words that are written are Chinese": r"英[文语](?:歌|词|版|演唱|唱)?|(?:in|sing)\s+english",
+    "a song keeps one tempo": (
+        r"渐快|渐慢|变速|越来越[快慢]|慢慢变快|(?:先|由)[慢快][后到至转][快慢]|\baccelerando|\britardando"
+    ),
+    "a song keeps one key": r"转调|变调|升(?:半|一|半个|一个)?(?:key|调)(?![式性])|\bkey change|\bmodulat\w+",
+    "a plan has one mood and one genre": (
+        r"[前后]半[段首部]|先(?!男|女|[慢快]后)[^，,。；;先后]{1,6}后(?![来面天悔])[^，,。；;]{1,6}"
+    ),
 }
+
+
+_COUNT = "[两二三四五六2-6]"
+_FORM = re.compile(
+    rf"{_COUNT}\s*[段遍次个](?:主歌|副歌)|(?:主歌|副歌)(?:要|重复|唱|写|各)?{_COUNT}\s*[段遍次]"
+    r"|每[段节][两二三四五六八2-8][句行]|每[句行](?:都是|是|写)?[三四五六七八九十3-9]+个?[字言]|[五七]言[绝律]?[句诗]"
+    r"|(?:带|有|加|要|含)(?:一?[个段])?(?:桥段|预副歌|导歌)|(?:不要|没有|去掉)(?:前奏|间奏|尾奏)"
+    r"|\d+\s*秒的?[前间尾]奏|[前间尾]奏(?:要|得)?(?:\d+\s*秒|[长短])"
+)
+_RHYMED = re.compile(
+    r"押\s*[a-z\u4e00-\u9fff]{1,4}韵|(?<![A-Za-z])[ABC]{4}(?![A-Za-z])|[句隔][句行]押韵|一韵到底|双押"
+)
 
 
 def wishes_of(description: str, fixed: Mapping[str, Any], read: bool = True) -> dict[str, Any]:
@@ -48,7 +78,7 @@ def wishes_of(description: str, fixed: Mapping[str, Any], read: bool = True) -> 
     """
     fragments(description)  # raises when nothing is said
     fixed = {name: value for name, value in fixed.items() if value is not None}
-    wishes = _read(description, fixed) if read else {}
+    wishes: dict[str, Any] = {}
     for name, value in fixed.items():
         if name not in _CHOICES:
             raise RequestError(f"a plan has no {name!r}: choose {', '.join(_CHOICES)}")
@@ -64,7 +94,7 @@ def wishes_of(description: str, fixed: Mapping[str, Any], read: bool = True) -> 
             raise RequestError(f"{name} {value!r} isn't known: choose one of {allowed}")
         else:
             wishes[name] = value
-    return wishes
+    return (_read(description, fixed) if read else {}) | wishes
 
 
 def tokens_of(wishes: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,6 +118,17 @@ def say_nearest(description: str, singer: str, theme: str) -> None:
         )
 
 
+def say_unasked(description: str, structure: bool, rhyme: bool) -> None:
+    """That a form or a rhyme in the words of a description isn't followed, where it isn't asked for apart."""
+    text = simplified(normalise(description))
+    if not structure and (match := _FORM.search(text)):
+        logger.warning(
+            "the form follows from the length: %s isn't followed; ask for it as a structure", match[0]
+        )
+    if not rhyme and (match := _RHYMED.search(text)):
+        logger.warning("the writer chooses the rhymes: %s isn't followed; ask for it as a rhyme", match[0])
+
+
 def refuses_drums(description: str) -> bool:
     """Whether it says 不要鼓, or names another kit that is not to play."""
     kits = {kit.name for genre in GENRES.values() for kit in genre.kits}
@@ -105,13 +146,13 @@ def _read(description: str, fixed: Mapping[str, Any]) -> dict[str, Any]:
     found = attributes(description)
     wishes = _said(found, fixed.get("singer"))
     refused = found.get("refused", {})
-    for name in ("genre", "mood"):
-        if name not in wishes and name in refused:
-            wishes[name] = tuple(v for v in t.PLAN_FIELDS[name] if v not in refused[name])
-    if "tempo" not in wishes and "tempo_class" in refused:
-        wishes["tempo"] = tuple(
-            tempo for name in _TEMPI if name not in refused["tempo_class"] for tempo in _tempi(name)
-        )
+    if "genre" not in wishes and "genre" in refused:
+        wishes["genre"] = tuple(v for v in t.PLAN_FIELDS["genre"] if v not in refused["genre"])
+    if "mood" not in wishes and "mood" in refused:
+        alike = {near for mood in refused["mood"] for near in suiting.alike(mood)}
+        wishes["mood"] = tuple(v for v in t.PLAN_FIELDS["mood"] if v not in alike)
+    if "tempo" not in found and "tempo_class" in refused:
+        wishes["tempo"] = _tempi_but(found.get("tempo_class"), refused["tempo_class"])
     wishes |= _occasional(description, {**wishes, **fixed})
     unsuited = {*refused.get("theme", ()), *refused_themes(description)}
     if unsuited and not isinstance(wishes.get("theme"), str):
@@ -119,6 +160,20 @@ def _read(description: str, fixed: Mapping[str, Any]) -> dict[str, Any]:
         wishes["theme"] = left or tuple(theme for theme in THEMES if theme not in unsuited)
     if "singer" not in wishes:
         wishes |= _singers(description, refused.get("singer", ()))
+    return wishes | _suited(description, {**wishes, **fixed})
+
+
+def _suited(description: str, decided: Mapping[str, Any]) -> dict[str, Any]:
+    """A mood for the theme and a genre for the rest, as far as nobody has decided on them."""
+    wishes: dict[str, Any] = {}
+    free = "genre" not in decided
+    if "mood" not in decided and (moods := suiting.moods(decided.get("theme"), decided.get("genre"))):
+        wishes["mood"] = moods
+    if free or not isinstance(decided["genre"], str):
+        fitting = suiting.genres({**decided, **wishes}, drums=not refuses_drums(description))
+        left = tuple(g for g in decided.get("genre", fitting) if g in fitting)
+        if left and len(left) < len(GENRES):
+            wishes["genre"] = left
     return wishes
 
 
@@ -149,13 +204,15 @@ def _said(found: Attributes, singer: object) -> dict[str, Any]:
 
 def _singers(description: str, refused: tuple[str, ...]) -> dict[str, Any]:
     """Who may sing where nobody is named: grown-ups, and a child where somebody small is spoken of."""
+    if is_background(description) and "none" not in refused:
+        return {"singer": "none"}
     allowed = ["female", "male"]
     for name in refused:
         allowed = [singer for singer in allowed if singer in _OTHER_SINGER.get(name, allowed)]
     if is_for_children(description) and "child" not in refused:
         allowed.append("child")
     if not is_to_be_sung(description) and "none" not in refused:
-        return {"singer": (*allowed, "none")} if refused else {}
+        return {"singer": (*allowed, "none")}
     return {"singer": tuple(allowed) or tuple(s for s in t.PLAN_FIELDS["singer"] if s not in refused)}
 
 
@@ -191,18 +248,17 @@ def _sung_leads() -> tuple[str, ...]:
 def _occasional(description: str, decided: Mapping[str, Any]) -> dict[str, Any]:
     """Of an occasion its themes, mood and pace; without one the themes that suit the singer and the mood."""
     found = occasion(description)
+    fitting = suiting.themes(decided.get("singer"), decided.get("mood"))
     wishes: dict[str, Any] = {}
     if found is None:
-        fitting = suited(decided.get("singer"), decided.get("mood"))
         return {"theme": fitting} if "theme" not in decided and len(fitting) < len(THEMES) else {}
     if "theme" not in decided:
-        wishes["theme"] = found[1].themes
+        wishes["theme"] = tuple(one for one in found[1].themes if one in fitting) or found[1].themes
     if found[1].moods and "mood" not in decided:
         wishes["mood"] = found[1].moods
-        if "genre" not in decided:
-            wishes["genre"] = tuple(g for g, row in GENRES.items() if {*row.moods} & {*found[1].moods})
     if found[1].tempo and "tempo" not in decided:
-        wishes["tempo"] = _tempi(found[1].tempo)
+        low, high = _PACES[found[1].tempo]
+        wishes["tempo"] = tuple(tempo for tempo in t.TEMPI if low <= tempo <= high)
     return wishes
 
 
@@ -212,6 +268,14 @@ def _check_swing(value: object) -> float:
     if not 0 <= swing <= 1:
         raise RequestError(f"swing is 0 (straight) to 1, but {value!r} was asked")
     return swing
+
+
+def _tempi_but(wished: str | None, refused: Collection[str]) -> tuple[float, ...]:
+    """The tempi that aren't refused; of a class that is wished and refused, its mild half: 快，但不要太快."""
+    if wished is not None and wished in refused:
+        low, high = _MILDLY[wished]
+        return tuple(tempo for tempo in t.TEMPI if low <= tempo <= high)
+    return tuple(tempo for name in _TEMPI if name not in refused for tempo in _tempi(name))
 
 
 def _tempi(name: str) -> tuple[float, ...]:

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from transformers import Qwen3ForCausalLM
 
-from common.description import fragments, normalise
+from common.description import fragments, normalise, simplified
 from common.lyrics import Lyrics, LyricSection, SectionTag
 from common.pinyin import units
 from common.score import Score
@@ -29,6 +29,7 @@ from common.theory import Key
 from corpus.forms import FormSection, form
 from corpus.genres import GENRES
 from lyrics_llm import model as models
+from lyrics_llm import suiting
 from lyrics_llm import tokens as t
 from lyrics_llm.constrain import Ahead, Words, lyrics_grammar, plan_grammar, score_grammar
 from lyrics_llm.limits import Limit, finished
@@ -157,6 +158,8 @@ class Writer:
         wishes = [wishes_of(text, fixed or {}, read) for text in descriptions]
         for wish in wishes:
             self._pass_over_unknown(wish)
+            if read:  # a theme that nobody has named suits the mood that is chosen before it
+                wish.setdefault("theme", lambda chosen: suiting.themes(None, chosen["mood"]))
         chosen, _ = self._run(
             "plan",
             [self.prompt(text) for text in descriptions],
@@ -254,7 +257,7 @@ class Writer:
 
     def prompt(self, description: str) -> list[int]:
         """The description as the beginning of a row of tokens."""
-        text = normalise(description)
+        text = simplified(normalise(description))
         if len(text) > _MOST_DESCRIPTION:
             logger.warning("of the description the first %d characters are read", _MOST_DESCRIPTION)
         return self.vocabulary.encode(prompt_tokens(self.vocabulary, text[:_MOST_DESCRIPTION]))

@@ -65,6 +65,13 @@ def test_everybody_gets_the_role_that_is_free(said: str, players: dict[str, str]
     assert arrangement(said, PLANNED, BAND, KNOWN) == players
 
 
+def test_a_mood_is_told_by_name_to_a_model_that_knows_moods() -> None:
+    moods = KNOWN | {"mood": ("伤感", "欢快")}
+    assert arrangement("下雨天", PLANNED, BAND, moods)["mood"] == "伤感"  # the plan's
+    assert arrangement("欢快的歌", PLANNED, BAND, moods)["mood"] == "欢快"
+    assert "mood" not in arrangement("热血的歌", PLANNED, BAND, moods)  # never met by this model
+
+
 def test_a_player_of_a_sheet_that_the_model_never_met_is_said(caplog: pytest.LogCaptureFixture) -> None:
     assert arrangement("下雨天", PLANNED, BAND | {"pad": "火箭", "bass": "低音提琴"}, KNOWN) == ALL | {
         "bass": "低音提琴"

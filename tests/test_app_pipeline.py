@@ -18,6 +18,7 @@ from app.folder import hashes
 from app.pace import read as read_pace
 from app.pipeline import SongPipeline
 from app.request import Request
+from app.tune import on_phrases
 from common.abc import from_abc
 from common.errors import CheckpointError, LyricsError, RequestError, ScoreError, SongError
 from common.loudness import integrated_loudness, true_peak
@@ -140,10 +141,21 @@ def test_own_words_are_set_to_an_own_melody_without_words() -> None:
     assert song.score.meta == {"lead": "钢琴"} and not any("are others" in told for told in song.warnings)
 
 
+def test_fewer_lines_than_phrases_are_sung_again(caplog: pytest.LogCaptureFixture) -> None:
+    assert on_phrases(Lyrics.parse("细雨敲着窗"), tune(5, 5)).lines == ("细雨敲着窗",) * 2
+    assert "2 phrases and the lyrics 1 lines, so lines are sung again" in caplog.text
+    verse, (chorus,) = tune(5, 5), tune(4, 4).sections
+    both = replace(verse, sections=(*verse.sections, replace(chorus, tag="chorus")))
+    words = on_phrases(Lyrics.parse("主歌\n细雨\n副歌\n回家\n天亮"), both)
+    assert [s.lines for s in words.sections] == [("细雨", "细雨"), ("回家", "天亮")]
+    words = on_phrases(Lyrics.parse("副歌\n细雨\n回家\n天亮"), both)
+    assert [s.lines for s in words.sections] == [("细雨", "回家"), ("天亮", "细雨")]
+
+
 @pytest.mark.parametrize(
     ("lyrics", "told"),
     [
-        ("细雨敲着窗", "has 2 phrases, of 5, 4 notes, but the lyrics have 1 lines"),
+        ("细雨敲着窗\n想起家\n天亮", r"of 5, 4 notes, but the lyrics have 3 lines .* \(verse 2\)"),
         ("细雨敲着窗\n" + "啦" * 30, "30 syllables, too many for 4 notes"),
     ],
 )
@@ -163,6 +175,17 @@ def test_a_singer_who_was_asked_for_gets_words_for_the_melody() -> None:
     lone = replace(tune(9), sections=(Section("verse", 3, (ChordChange(0, "C"),)),))
     unsung = sing("民谣，女声", score=lone, duration=None)
     assert "the score is played and not sung" in unsung.warnings[0] and not unsung.lyrics.lines  # type: ignore[union-attr]
+
+
+def test_a_form_in_the_description_is_told_not_to_be_followed() -> None:
+    asked = Request("民谣，三段主歌，每句七个字，押ang韵", duration=6)
+    said = tiny_pipeline().write_lyrics(asked)[1]
+    assert any("三段主歌 isn't followed" in told for told in said)
+    assert any("押ang韵 isn't followed" in told for told in said)
+    said = tiny_pipeline().write_lyrics(replace(asked, structure="<verse>\n7R\n7R", rhyme="江阳"))[1]
+    assert not any("isn't followed" in told for told in said)
+    said = tiny_pipeline().write_lyrics(Request("主歌安静，副歌有力，前奏钢琴，押韵", duration=6))[1]
+    assert not any("isn't followed" in told for told in said)
 
 
 def test_without_a_score_there_is_no_plan() -> None:

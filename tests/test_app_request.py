@@ -156,6 +156,7 @@ def test_lyrics_files_that_cant_be_read(tmp_path: Path, name: str, content: byte
         ("[ti:]\n[00:05.00]细雨敲着窗\n", ""),
         ("细雨敲着窗\n想起了家\n", ""),
         ("", ""),
+        ("歌名《月光》\n词：张三\n\n细雨敲着窗", "月光"),
     ],
 )
 def test_the_title_that_lyrics_name(tmp_path: Path, text: str, title: str) -> None:

@@ -27,6 +27,7 @@ class Settings:
     use_score: bool = True
     instrumental: bool | None = None
     names: list[str] = field(default_factory=list)
+    numbers: tuple[float, ...] | None = None
     main_critic: Critic = field(default_factory=Critic)
     other: Critic | None = None
     table: dict[str, float] = field(default_factory=dict)
@@ -57,6 +58,32 @@ def test_a_boolean_is_taken_back():
     assert not parse("--use-score", "false").use_score
     assert parse("--instrumental").instrumental is True
     assert parse("--instrumental", "null").instrumental is None
+
+
+@pytest.mark.parametrize(
+    ("argv", "names"),
+    [
+        (["--names", "a b.jsonl"], ["a b.jsonl"]),
+        (["--names", "a.jsonl", "b: c", "--songs", "s"], ["a.jsonl", "b: c"]),
+        (["--names=a"], ["a"]),
+        (["--names", "[a, b]"], ["a", "b"]),
+        (["--names", '["a, b", c]'], ["a, b", "c"]),
+        (["--names", "[]"], []),
+        (["--names", "a", "--names+", "b"], ["a", "b"]),
+    ],
+)
+def test_a_list_is_given_value_by_value(argv: list[str], names: list[str]):
+    assert parse(*argv).names == names
+
+
+def test_numbers_and_no_list_at_all():
+    assert parse("--numbers", "0.5", "-1", "3e-2").numbers == (0.5, -1.0, 0.03)
+    assert parse("--numbers", "0.5", "--numbers", "null").numbers is None
+    for wrong in ("a", "0.5,0.9"):
+        with pytest.raises(ConfigError, match="numbers"):
+            parse("--numbers", wrong)
+    with pytest.raises(ConfigError):
+        parse("--names")
 
 
 def test_nested_names_take_dashes_too():

@@ -192,13 +192,54 @@ def test_what_cannot_be_kept_is_named_with_its_line(caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.WARNING):
         words = Lyrics.parse(text)
     assert [(s.tag, s.lines) for s in words.sections] == [
-        ("verse", ("天",)), ("verse", ("地",)), ("chorus", ("人",)), ("chorus", ()), ("bridge", ("海",)),
+        ("verse", ("天",)), ("verse", ("地",)), ("chorus", ("人",)), ("chorus", ("人",)), ("bridge", ("海",)),
     ]  # fmt: skip
     said = [r.getMessage() for r in caplog.records]
     assert [s.split(":")[0] for s in said] == ["line 2", "line 4", "line 7", "line 11", "line 9"]
     assert "'soft piano' names no section" in said[0]
     assert "only the section <chorus> is kept" in said[2]
-    assert "nobody sings there" in said[4]
+    assert "those of the one above are sung again" in said[4]
+
+
+def test_a_chorus_named_again_is_sung_again(caplog: pytest.LogCaptureFixture) -> None:
+    pasted = "[Verse]\n月光\n[Pre-Chorus]\n快了\n[Chorus]\n回家吧\n我等你\n[Verse 2]\n风吹\n[Chorus x2]\n"
+    words = Lyrics.parse(pasted)
+    assert [s.lines for s in words.sections] == [
+        ("月光",), ("快了",), ("回家吧", "我等你"), ("风吹",), ("回家吧", "我等你"), ("回家吧", "我等你"),
+    ]  # fmt: skip
+    assert "line 10: <chorus> has no lines: those of the one above are sung again" in caplog.text
+    assert Lyrics.parse("主歌：\n月光\n副歌：\n回家\n主歌：\n副歌：\n").sections[2].lines == ()
+    ours = Lyrics.parse("<chorus>\n回家\n<chorus>\n")
+    assert [s.lines for s in ours.sections] == [("回家",), ()] and "nobody sings there" in caplog.text
+    timed = Lyrics.parse("[Chorus]\n[00:05.00]回家\n[Chorus]\n")
+    assert timed.sections[1].lines == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "sections"),
+    [
+        ("A段：\n月光\nB段\n回家", [("verse", "月光"), ("chorus", "回家")]),
+        ("主歌\n月光\n高潮：\n回家", [("verse", "月光"), ("chorus", "回家")]),
+        ("副歌（重复）\n回家\n我等你", [("chorus", "回家 我等你")]),
+        ("主歌\n月光\n[吉他solo]\n副歌\n回家", [("verse", "月光"), ("interlude", ""), ("chorus", "回家")]),
+        ("[Chorus]\n回家\n[fade out]", [("chorus", "回家"), ("outro", "")]),
+        ("[Chorus]\n回家\n[Drop]\n[Verse]\n月光", [("chorus", "回家"), ("verse", "月光")]),
+        ("第一段\n月光\n第二段\n星光", [("verse", "月光"), ("verse", "星光")]),
+        ("RAP：\n哟哟\n副歌：\n回家", [("verse", "哟哟"), ("chorus", "回家")]),
+        ("歌词：\n月光\n星光", [("verse", "月光 星光")]),
+        ("歌名《月光》\n词：张三\n\n星光", [("verse", "星光")]),
+        ("1. 月光\n2. 星光\n3、回家", [("verse", "月光 星光 回家")]),
+        ("1. 月光\n3. 星光", [("verse", "1. 月光 3. 星光")]),
+        ("主歌\n月光 / 洒在窗前｜我想你", [("verse", "月光 洒在窗前 我想你")]),
+        ("AC/DC在唱", [("verse", "AC/DC在唱")]),
+        ("月光洒在窗前，我在等你回家。风吹过你的脸，我不再害怕。", [
+            ("verse", "月光洒在窗前， 我在等你回家。 风吹过你的脸， 我不再害怕。"),
+        ]),
+        ("月光洒在窗前，我在等你回家", [("verse", "月光洒在窗前，我在等你回家")]),
+    ],
+)  # fmt: skip
+def test_pasted_words_as_they_are_meant(text: str, sections: list[tuple[str, str]]) -> None:
+    assert [(s.tag, " ".join(s.lines)) for s in Lyrics.parse(text).sections] == sections
 
 
 def test_faults_are_named() -> None:
@@ -300,8 +341,8 @@ def test_repeats_that_cannot_be_kept_are_named(caplog: pytest.LogCaptureFixture)
     assert len(words.sections) == 1
     assert said == ["line 1: of 'Chorus x20' only the section <chorus> is kept"]
     words, said = messages("[Chorus]\n回家\n[Chorus x2]\n", caplog)
-    assert [s.lines for s in words.sections] == [("回家",), ()]
-    assert "nobody sings there" in said[0]
+    assert [s.lines for s in words.sections] == [("回家",)] * 3
+    assert said[0] == "line 3: <chorus> has no lines: those of the one above are sung again"
 
 
 def test_lines_may_end_in_carriage_returns_alone() -> None:

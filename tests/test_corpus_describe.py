@@ -449,6 +449,16 @@ def test_plain_english_is_read(text: str, expected: dict):
             "两分半的民谣，每分钟八十拍",
             {"genre": "民谣", "duration": 150.0, "tempo": 80.0, "tempo_class": "medium"},
         ),
+        ("今天很难过，来首欢快的歌", {"mood": "欢快"}),
+        ("不开心，想听点开心的", {"mood": "欢快"}),
+        ("心里难过，不要欢快的", {"mood": "伤感", "refused": {"mood": ("欢快",)}}),
+        ("跟暗恋三年的女孩表白", {"theme": "初恋"}),
+        ("给班里的女孩唱的歌，女孩唱", {"singer": "female"}),
+        ("爵士，不要太吵", {"genre": "爵士", "mood": "宁静"}),
+        ("先抒情后摇滚", {"genre": "抒情"}),
+        ("a slow love song", {"genre": "抒情", "tempo_class": "slow"}),
+        ("Neo-Soul，Rhodes铺底", {"genre": "节奏布鲁斯", "instruments": ("电钢琴",)}),
+        ("妈妈我想你", {"theme": "母亲", "mood": "思念"}),
     ],
 )
 def test_what_people_ask_and_refuse(text: str, expected: dict):

@@ -51,6 +51,9 @@ def test_what_is_no_number():
         ("4/4拍", None),
         ("三拍子", None),
         ("速度慢", None),
+        ("速度90到100之间", 95),
+        ("90-100 BPM", 95),
+        ("每分钟八十到九十拍", 85),
     ],
 )
 def test_tempi(text: str, value: float | None):
@@ -109,6 +112,15 @@ def test_keys(text: str, found: tuple[str, str] | None):
         ("两百秒", 200),
         ("90s风格", None),
         ("90拍", None),
+        ("15s的广告歌", 15),
+        ("短一点，十几秒就行", 15),
+        ("3分30，民谣", 210),
+        ("时长3:30", 210),
+        ("学习时听，一个小时", 3600),
+        ("半小时循环的轻音乐", 1800),
+        ("每天工作12小时", None),
+        ("第3小节15s后", None),
+        ("三分钟七段", 180),
     ],
 )
 def test_durations(text: str, seconds: float | None):

@@ -113,7 +113,7 @@ def test_songs_name_their_players_as_the_model_counts_them(folder: Path) -> None
     )
     rng = np.random.default_rng(0)
     told = [songs.item(number, 0, 8, rng)[1].arrangement.tolist() for number in (0, 1)]
-    assert told == [[[0] * len(ROLES)], [[0, 2, 0, 0, 0, 0, 0]]]
+    assert told == [[[0] * len(ROLES)], [[0, 2, 0, 0, 0, 0, 0, 0]]]
     assert not LatentSongs(folder, 2.0).item(1, 0, 8, rng)[1].arrangement.any()
 
 

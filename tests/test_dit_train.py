@@ -19,6 +19,7 @@ from dit.model import SongTransformer
 from dit.objective import by_band, draw_times, held_out, make_flow, predict
 from dit.sample import sample
 from dit.scheduler import InterpolantScheduler
+from dit.store import StoredSong, songs_path, write_songs
 from dit.train import train
 from tests.dit_songs import DIM, prepare
 
@@ -117,6 +118,31 @@ def test_players_who_joined_since_are_new_and_the_others_keep_what_they_learned(
         was, now = (getattr(m.players, table)[lead].weight for m in (old, new))
         assert torch.equal(now[0], was[0]) and torch.equal(now[2:], was[1:])
     assert not new.players.whole[lead].weight[1].any()
+
+
+def test_a_role_that_joined_since_is_silent_at_first_and_learns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, folder = arrangement.names(), prepare(tmp_path / "latents")
+    rows = [json.loads(row) for row in songs_path(folder, 0).read_text(encoding="utf-8").splitlines()]
+    write_songs(
+        folder, 0, [StoredSong.from_json(json.dumps(r | {"arrangement": {"mood": "欢快"}})) for r in rows]
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(arrangement, "names", lambda: {r: n for r, n in names.items() if r != "mood"})
+        first = train(config(folder, tmp_path / "first", 2))
+    old = SongTransformer.from_pretrained(str(first)).eval()
+    begun = replace(config(folder, tmp_path / "second", 1), init=str(first))
+    new = SongTransformer.from_pretrained(str(train(replace(begun, lr=0.0)))).eval()
+    assert old.players is not None and new.players is not None
+    assert len(new.players.whole) == len(old.players.whole) + 1 == len(ROLES)
+    batch = Batches(LatentSongs(folder, 2.0, names), 2, 0).batch(0)
+    assert batch.conditions.arrangement[:, ROLES.index("mood")].any()
+    told = batch.latents, torch.full((2,), 0.5), batch.conditions
+    assert torch.allclose(old(*told), new(*told), atol=1e-5)  # one takes no notice of it, the other not yet
+    third = train(replace(begun, out=str(tmp_path / "third"), ema=0.0))
+    learned = SongTransformer.from_pretrained(str(third))
+    assert learned.players is not None and learned.players.whole[ROLES.index("mood")].weight.any()
 
 
 def test_accumulated_batches_are_one_step(folder: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def songs(count: int, each: int, dimensions: int, seed: int = 0) -> list[np.ndar
     ]
 
 
-@pytest.mark.parametrize(("count", "dimensions"), [(200, 12), (9, 40)])
+@pytest.mark.parametrize(("count", "dimensions"), [(200, 12), (9, 40), (90, 120), (300, 80)])
 def test_closed_forms(count: int, dimensions: int):
     x = rows(count, dimensions)
     trace = float(np.trace(np.cov(x.T)))

@@ -1,5 +1,6 @@
 """The listening test: its design, its page in a real browser, and what is made of the answers."""
 
+import io
 import json
 import shutil
 from collections import Counter
@@ -7,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.audio import Audio, write_audio
 from common.description import Audience
-from common.errors import RequestError
+from common.errors import ConfigError, RequestError
 from common.seeds import generator
 from common.statistics import crossed_bootstrap
 from eval import listening
@@ -116,6 +118,42 @@ def test_clips_beside_the_page(folder: Path, tmp_path: Path):
     page = make(config).read_text(encoding="utf-8")
     files = sorted(p.stem for p in (tmp_path / "clips").iterdir())
     assert files and all(f"clips/{code}.ogg" in page for code in files)
+
+
+def test_clips_sound_as_the_songs_do(tmp_path: Path):
+    time = np.arange(44100 * 2) / 44100
+    sides = np.stack([np.sin(2 * np.pi * 500 * time), np.sin(2 * np.pi * 17500 * time)])
+    write_audio(tmp_path / "song.wav", Audio((0.3 * sides).astype(np.float32), 44100))
+    samples, rate = soundfile.read(io.BytesIO(listening._sound(tmp_path / "song.wav", 1.0)))
+    assert (rate, samples.shape) == (44100, (44100, 2))
+    assert np.std(samples, axis=0) == pytest.approx([0.3 / np.sqrt(2)] * 2, rel=0.1)
+    peaks = np.abs(np.fft.rfft(samples, axis=0)).argmax(0)
+    assert peaks.tolist() == [500, 17500]
+
+
+def test_another_test_is_no_heir_of_the_first_ones_answers(folder: Path, tmp_path: Path):
+    config = MakeConfig(
+        songs=str(tmp_path / "systems"), prompts=str(folder / "prompts.jsonl"), out=str(tmp_path / "test"),
+        raters=2, each=3, seconds=2.0,
+    )  # fmt: skip
+    shutil.copytree(folder / "systems", tmp_path / "systems")
+    make(config)
+    first = key_of(tmp_path)
+    make(config)
+    assert key_of(tmp_path) == first
+    for system, other in (("good", "spare"), ("fair", "good"), ("spare", "fair")):  # each other's songs
+        (tmp_path / "systems" / system).rename(tmp_path / "systems" / other)
+    with pytest.raises(RequestError, match=r"key\.json is of another test"):
+        make(config)
+    assert key_of(tmp_path) == first
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("raters", 0), ("each", -1), ("seconds", 0.5), ("least", -1.0), ("seconds", np.nan)]
+)
+def test_settings_out_of_range_are_named(name: str, value: float):
+    with pytest.raises(ConfigError, match=f"{name} is .* or more, but got"):
+        MakeConfig(songs="", prompts="", out="", **{name: value})
 
 
 # ---- in a browser --------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import torch
 from common import config as configs
 from common import phones
 from common.audio import Audio, read_audio, write_audio
-from common.errors import CheckpointError, LyricsError, ManifestError, RequestError
+from common.errors import AudioError, CheckpointError, LyricsError, ManifestError, RequestError
 from common.lyrics import Lyrics
 from common.pinyin import SYLLABLES, split
 from corpus import manifest, sung, synth
@@ -633,6 +633,28 @@ def test_the_command_reads_folders_tags_and_files_of_words(song, tmp_path, caplo
     (one,) = lyrics.songs_of(str(songs / "wordless.flac"), str(words))
     assert one.lyrics.lines == ("你说明天会来",)
     assert len(list(lyrics.songs_of(str(songs), str(words), count=2))) == 2
+
+
+def test_words_in_gb18030_and_a_song_in_two_formats(song, tmp_path):
+    shutil.copy(song[1], tmp_path / "a.flac")
+    (tmp_path / "._a.flac").write_bytes(b"Mac OS X")
+    (tmp_path / "a.txt").write_text("晚风吹过海面\n", encoding="gbk")
+    assert [s.lyrics.lines for s in lyrics.songs_of(str(tmp_path))] == [("晚风吹过海面",)]
+    (tmp_path / "a.wav").write_bytes(b"the same")
+    with pytest.raises(AudioError, match="'a' twice, in two formats"):
+        list(lyrics.songs_of(str(tmp_path)))
+
+
+def test_a_song_that_cannot_be_heard_costs_no_others(song, tmp_path, capsys):
+    record, path = song
+    write_audio(tmp_path / "songs/good.flac", read_audio(path), {"lyrics": str(record.lyrics)})
+    (tmp_path / "songs/torn.flac").write_bytes(b"no music")
+    (tmp_path / "songs/torn.txt").write_text("晚风吹过海面\n", encoding="utf-8")
+    command = ["--songs", str(tmp_path / "songs"), "--out", str(tmp_path / "out")]
+    assert lyrics.main(command) == 2
+    assert "1 of 2 files can't be heard" in capsys.readouterr().err
+    assert lyrics.main([*command, "--allow-missing"]) == 0
+    assert list(json.loads((tmp_path / "out/lines.json").read_text())) == ["good"]
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,21 @@ def test_files_that_cannot_be_heard_and_the_bundled_probes(
     assert rows["genre"].judged.count == 1 and "left out: " in caplog.text and "b.wav" in caplog.text
 
 
+def test_songs_of_several_folders_are_told_of_and_a_macs_hidden_files_are_none(
+    sung, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = tmp_path / "prompts.jsonl"
+    told.write_text('{"id": "a", "description": "抒情"}', encoding="utf-8")
+    for place in ("songs/a.flac", "songs/mine/a.flac"):
+        write_audio(tmp_path / place, sung.audio)
+    (tmp_path / "songs/mine/._a.flac").write_bytes(b"Mac OS X")
+    for folder, count in (("songs/mine", 1), ("songs", 2)):
+        assert "taken together" not in caplog.text
+        asked = list(requests.requests(Settings(str(tmp_path / folder), prompts=str(told))))
+        assert len(asked) == count
+    assert "the songs of 2 folders are taken together (., mine)" in caplog.text
+
+
 @pytest.mark.parametrize("damage", [b"\xff\xfe\x00broken", b"X:1\nthis is no tune"])
 def test_a_damaged_lead_sheet_doesnt_stop_the_other_songs(
     judge: Probes, sung, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: bytes

@@ -12,7 +12,7 @@ import pytest
 
 from common.audio import Audio, write_audio
 from common.description import Audience, Description
-from common.errors import ManifestError, RequestError
+from common.errors import ConfigError, ManifestError, RequestError, command
 from corpus import manifest
 from corpus.record import SongRecord
 from eval import embeddings, fad, prompts, protocol, report, run, similarity
@@ -267,6 +267,51 @@ def test_a_system_of_another_format_is_said(few: run.Settings, tmp_path: Path):
     assert any(w.startswith(f"not read in {home}: other/ (") for w in scores.warnings)
 
 
+def test_flaws_of_songs_stand_among_the_warnings(few: run.Settings, tmp_path: Path):
+    home, real = tmp_path / "systems", Path(few.references or "")
+    shutil.copytree(few.songs, home / "good")
+    (home / "other").mkdir()
+    shutil.copy(real / "song0.wav", home / "other/song0-amateur.wav")
+    shutil.copy(real / "song0.wav", home / "other/song0-amateur-s2.wav")
+    write_audio(home / "other/song1-amateur.wav", Audio(tone(200, 0).samples[:, ::2], RATE // 2))
+    write_audio(home / "other/song30-amateur.wav", tone(200, 0))
+    (real / "song1.wav").unlink()
+    scores = run.measure(replace(few, songs=str(home)))
+    for words in (
+        "the systems have unequal numbers of songs (good 2, other 4)",
+        "1 of 4 songs of other have a lower sampling rate than the 8000 Hz that chinmu hears",
+        "1 of 4 songs of other are copies of others, and count as often: song0-amateur = song0-amateur-s2",
+        "2 of 4 songs of other are references themselves",
+        "1 of 4 songs of other answer no prompt: song30-amateur",
+        "1 of 3 songs of other have no real song of their own among the references, and no ASOA: song1-am",
+    ):
+        assert sum(words in w for w in scores.warnings) == 1, words
+
+
+def test_a_macs_hidden_files_are_no_songs(few: run.Settings, tmp_path: Path):
+    home = tmp_path / "systems"
+    shutil.copytree(few.songs, home / "good")
+    for hidden in (
+        home / "._good.wav",
+        home / "__MACOSX/._song0-amateur.wav",
+        home / "good/._song0-amateur.wav",
+    ):
+        hidden.parent.mkdir(exist_ok=True)
+        hidden.write_bytes(b"Mac OS X")
+    assert {name: len(files) for name, files in run.systems_of(home).items()} == {"good": 3}
+    assert embeddings.unread(home, ["good"]) is None
+
+
+def test_a_folder_that_takes_no_scores_is_told_before_anything_is_heard(
+    few: run.Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(run, "measure", lambda _: pytest.fail("songs are heard"))
+    monkeypatch.setattr("sys.argv", ["run", "--songs", few.songs, "--out", str(tmp_path / "file")])
+    assert command(run.main)() == 2
+    assert f"scores can't be written to {tmp_path / 'file'}" in capsys.readouterr().err
+
+
 def test_references_that_arent_there_are_named(few: run.Settings):
     with pytest.raises(RequestError, match="references are a folder of audio or a manifest, but there is no"):
         run.measure(replace(few, references="nowhere"))
@@ -423,6 +468,12 @@ def test_wrong_prompts_are_named(tmp_path: Path, row: object, message: str):
         prompts.read(tmp_path / "p.jsonl")
 
 
+@pytest.mark.parametrize("suffix", ["", ".flac", ".MP3"])
+def test_a_reference_keeps_the_dots_of_its_name(tmp_path: Path, suffix: str):
+    (tmp_path / "p.csv").write_text(f"id,prompt,reference\na,x,blues/blues.00001{suffix}\n")
+    assert prompts.read(tmp_path / "p.csv")["a"].reference_in({"blues.00001"}) == "blues.00001"
+
+
 def test_an_id_may_be_a_number(tmp_path: Path):
     (tmp_path / "p.jsonl").write_text(json.dumps({"id": 0, "prompt": "安静"}), encoding="utf-8")
     assert prompts.read(tmp_path / "p.jsonl") == {"0": Prompt("0", "安静")}
@@ -434,6 +485,7 @@ def test_an_id_may_be_a_number(tmp_path: Path):
         ("id,prompt\na,安静\nb,轻快,明亮,x\n", "line 3: 4 cells for 2 heads"),
         ("id,prompt\na," + "长" * 200_000, "line 2: this is no row of a table: field larger"),
         ("id,prompt\na,x\na,y\n", "line 3: the id 'a' is used twice"),
+        ("id,prompt,id\na,x,b\n", "line 1: two columns are called 'id'"),
     ],
 )
 def test_wrong_tables_are_named(tmp_path: Path, table: str, message: str):
@@ -453,11 +505,11 @@ def test_prompts_in_every_encoding_of_chinese(
     assert ("read as GB18030" in caplog.text) == encoding.startswith("gb")
 
 
-@pytest.mark.parametrize("kind", ["utf-16", "torn"])
+@pytest.mark.parametrize("kind", ["utf-16", "big5", "torn"])
 def test_prompts_that_are_no_text_are_named(tmp_path: Path, kind: str):
-    text = "id,prompt\na,一首安静的钢琴曲，轻快\n"
-    sound = text.encode("utf-16" if kind == "utf-16" else "utf-8")
-    (tmp_path / "p.csv").write_bytes(sound if kind == "utf-16" else sound[:30] + sound[31:])
+    text = "id,prompt\na,憂鬱的藍調，女聲，輕快\n"
+    sound = text.encode("utf-8" if kind == "torn" else kind)
+    (tmp_path / "p.csv").write_bytes(sound[:30] + sound[31:] if kind == "torn" else sound)
     with pytest.raises(ManifestError, match=r"p\.csv, line \d: this is neither UTF-8 nor GB18030"):
         prompts.read(tmp_path / "p.csv")
 
@@ -498,6 +550,8 @@ def test_the_draw_of_the_paper():
     assert not {p.song for p in drawn.prompts} & set(drawn.references)
     assert protocol.shortfalls(drawn) == [] and protocol.draw(records) == drawn
     assert protocol.draw(records, seed=1) != drawn
+    with pytest.raises(ConfigError, match="songs is 1 or more, but got -1"):
+        protocol.Settings("manifest.jsonl", "out", songs=-1)
     few = protocol.draw(records[:20])
     assert protocol.shortfalls(few) == [
         "20 professional prompts where the paper has 50",

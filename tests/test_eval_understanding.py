@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.audio import Audio, write_audio
-from common.errors import AudioError, CheckpointError, RequestError
-from eval import measures, rouge, understanding_data
+from common.errors import AudioError, CheckpointError, RequestError, run_command
+from eval import measures, rouge, understanding, understanding_data
 from eval.understanding import (
     TASKS,
     Answer,
@@ -112,6 +112,7 @@ def test_chinese_counts_by_character():
     assert rouge.rouge_l("安静的钢琴曲", "安静的钢琴曲").f1 == 1.0
     assert rouge.rouge_1("安静的钢琴", "吵闹的钢琴").f1 == pytest.approx(3 / 5)
     assert rouge.tokens("80年代的Disco，R&B风格") == ["80", "年", "代", "的", "disco", "r", "b", "风", "格"]
+    assert rouge.rouge_l("ＡＢＣ的Ｒ＆Ｂ", "abc的r&b").f1 == 1.0
     assert rouge.rouge_1("", "安静").f1 == 0.0
     assert rouge.best("钢琴", ["吉他", "钢琴曲"]).recall == pytest.approx(2 / 3)
 
@@ -281,6 +282,22 @@ def test_the_task_is_the_data_sets(tmp_path: Path):
     assert set(TASKS) == set(understanding_data.KINDS)
 
 
+def test_a_wrong_data_set_is_told_before_the_model_is_loaded(
+    labelled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(understanding, "Qwen2Audio", lambda _: pytest.fail("the model is loaded"))
+    for kind, more, message in (
+        ("waltzes", [], "a data set is one of folders"),
+        ("folders", ["--task", "caption"], "its task is genre or mood"),
+        ("folders", ["--count", "0"], "count is 1 or more, but got 0"),
+    ):
+        command = ["understanding", "--model", "m", "--kind", kind, "--songs", str(labelled / "songs")]
+        monkeypatch.setattr("sys.argv", [*command, "--out", str(labelled), *more])
+        with pytest.raises(SystemExit) as ended:
+            run_command(understanding.main)
+        assert ended.value.code == 2 and message in capsys.readouterr().err
+
+
 def test_a_killed_run_goes_on_after_its_last_whole_line(labelled: Path, caplog: pytest.LogCaptureFixture):
     items = [Item(labelled / f"songs/pop/{n}.wav", "pop") for n in range(3)]
     kept = labelled / "answers.jsonl"
@@ -423,5 +440,7 @@ def test_the_measures_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     path = beep(tmp_path / "a.wav", 440)
     assert measures.main([str(path)]) == 0
     assert json.loads(capsys.readouterr().out)["key"].startswith("A ")
-    assert measures.main(["none.wav"]) == 2 and "error: there is no audio file" in capsys.readouterr().err
+    assert measures.main(["none.wav", str(path)]) == 2
+    printed = capsys.readouterr()
+    assert "error: there is no audio file" in printed.err and json.loads(printed.out)["file"] == str(path)
     assert measures.main([]) == 2

@@ -264,7 +264,7 @@ def test_every_occasion_is_sung_of_by_a_known_theme_in_a_known_mood():
     for one in OCCASIONS:
         assert one.themes and set(one.themes) <= set(THEMES), one
         assert set(one.moods) <= set(tokens.PLAN_FIELDS["mood"]), one
-        assert one.tempo in (None, "slow", "medium", "fast")
+        assert one.tempo in (None, "slow", "easy", "medium", "fast")
 
 
 @pytest.mark.parametrize(
@@ -359,6 +359,78 @@ def test_children_and_clear_moods_keep_away_from_what_doesnt_suit_them():
     assert "theme" not in wishes_of("流行歌，女声", {})
 
 
+def genres(text: str) -> set[str]:
+    wished = wishes_of(text, {})["genre"]
+    return {wished} if isinstance(wished, str) else set(wished)
+
+
+def test_an_undecided_genre_suits_the_mood_the_theme_the_pace_and_who_plays() -> None:
+    assert "抒情" in genres("写给妈妈的歌，钢琴") and not {"电子", "摇滚", "放克"} & genres("写给妈妈的歌")
+    assert not {"电子", "摇滚"} & genres("温柔的女声，钢琴") and not {"抒情", "节奏布鲁斯"} & genres(
+        "燃一点的歌"
+    )
+    assert genres("BPM160") == {"摇滚"} and not {"电子", "摇滚"} & genres("慢歌")
+    assert genres("江南烟雨，朦胧，古筝") == {"古风"}
+    assert "嘻哈" not in genres("伤感的歌") and not {"摇滚", "嘻哈", "电子"} & genres("不要鼓")
+    assert wishes_of("写给妈妈的电子音乐，温柔", {})["genre"] == "电子"  # what is named wins
+    assert "genre" not in wishes_of("女声", {}) and "genre" not in wishes_of("写给妈妈的歌", {}, read=False)
+
+
+def test_an_undecided_mood_suits_the_theme_and_the_genre() -> None:
+    assert set(wishes_of("写给妈妈的歌", {})["mood"]) == {"温暖", "温柔", "深情", "怀旧", "思念", "思乡"}
+    assert wishes_of("写给妈妈的古风歌", {})["mood"] == ("思乡",)
+    assert "mood" not in wishes_of("写给爸爸的摇滚", {}) and wishes_of("妈妈，欢快", {})["mood"] == "欢快"
+    assert not {"孤独", "忧郁", "思念", "伤感"} & set(wishes_of("失恋了，不要太悲伤", {})["mood"])
+
+
+@pytest.mark.parametrize(
+    ("text", "moods", "themes"),
+    [
+        ("看书时听的", {"宁静", "温柔"}, {"日常", "春天", "秋天", "星空", "月亮"}),
+        ("下班后放松", {"轻松"}, {"日常", "城市夜晚", "海边"}),
+        ("老公出轨了，恨", {"伤感", "愤怒", "忧郁"}, {"失恋"}),
+        ("广告歌", {"欢快", "动感", "阳光", "轻松"}, {"日常", "夏天", "旅行"}),
+        ("毕业典礼上的歌", {"青春", "怀旧", "深情", "温暖"}, {"毕业"}),
+    ],
+)
+def test_occasions_have_their_moods_and_themes(text: str, moods: set[str], themes: set[str]) -> None:
+    wishes = wishes_of(text, {})
+    mood = wishes["mood"]
+    assert ({mood} if isinstance(mood, str) else set(mood)) == moods and set(wishes["theme"]) == themes
+    if text[0] in "看下":
+        assert max(wishes["tempo"]) <= 100
+
+
+def test_a_free_theme_suits_the_mood_that_was_chosen(writer: Writer) -> None:
+    sad = {"失恋", "离别", "孤独", "失眠"}
+    plans = writer.plans(["女声"] * 60, range(60), [14.0] * 60)
+    bright = [plan.theme for plan in plans if plan.mood in ("欢快", "阳光", "俏皮", "自信", "动感")]
+    assert bright and not sad & set(bright)
+
+
+def test_traditional_characters_are_read_as_simplified_ones(writer: Writer) -> None:
+    assert writer.prompt("寫給媽媽的歌") == writer.prompt("写给妈妈的歌")
+
+
+def test_a_pace_that_is_wished_for_and_refused_is_mild() -> None:
+    tempi = wishes_of("速度快一点，但不要太快", {})["tempo"]
+    assert min(tempi) >= 100 and max(tempi) <= 124
+
+
+def test_who_minds_a_child_is_no_child() -> None:
+    assert wishes_of("离婚了，一个人带孩子", {})["singer"] == ("female", "male")
+    assert "child" not in wishes_of("拉丁舞曲", {})["singer"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["粤语", "英文歌", "转调", "慢慢变快", "前半段", "先抒情后摇滚", "哼唱", "升key"],
+)
+def test_what_no_song_can_have_is_said(said: str, caplog: pytest.LogCaptureFixture) -> None:
+    wishes_of(f"流行，{said}", {})
+    assert f"{said} isn't followed" in caplog.text
+
+
 def test_a_theme_that_only_comes_near_is_said(writer: Writer, caplog: pytest.LogCaptureFixture):
     sketch = writer.plan("生日歌，女声", seed=3, duration=12)
     assert sketch.theme in {"友情", "童年", "春天", "日常"}
@@ -372,6 +444,8 @@ def test_a_song_is_sung_unless_it_is_asked_otherwise(writer: Writer):
     sketches = writer.plans(plain * 5, range(20), [14.0] * 20)
     assert all(sketch.singer != "none" and any(s.lines for s in sketch.form) for sketch in sketches)
     assert "none" not in wishes_of("快乐的爵士曲风", {})["singer"]
-    assert "singer" not in wishes_of("适合看书的音乐", {}) and wishes_of("纯音乐", {})["singer"] == "none"
+    assert wishes_of("适合看书的音乐", {})["singer"] == ("female", "male", "none")
+    assert wishes_of("纯音乐", {})["singer"] == "none" == wishes_of("瑜伽冥想音乐", {})["singer"]
+    assert "none" not in wishes_of("冥想音乐，女声哼着", {})["singer"]
     assert writer.plan("慢歌", singer="none").singer == "none"
     assert wishes_of("慢歌，男声", {})["singer"] == "male"
