@@ -243,6 +243,8 @@ def _occasional(description: str, decided: Mapping[str, Any]) -> dict[str, Any]:
     found = occasion(description)
     fitting = suiting.themes(decided.get("singer"), decided.get("mood"))
     wishes: dict[str, Any] = {}
+    if found is None and "theme" not in decided and decided.get("mood") in THEMES:
+        return {"theme": decided["mood"]}  # 想家 is a feeling and what the song is of
     if found is None:
         return {"theme": fitting} if "theme" not in decided and len(fitting) < len(THEMES) else {}
     if "theme" not in decided:
