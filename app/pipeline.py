@@ -57,6 +57,7 @@ from dit.guidance import Guidance
 from dit.lyrics import encode, encode_score
 from dit.model import SongTransformer
 from dit.sample import sample
+from lyrics_llm import requested
 from lyrics_llm.sketch import SongSketch
 from lyrics_llm.wishes import say_unasked
 from lyrics_llm.writer import Writer, say_unkept
@@ -317,6 +318,8 @@ class SongPipeline(DiffusionPipeline):
     def _written(self, request: Request, sketch: SongSketch) -> Lyrics:
         """Words for a request that brings none; of a structure and a rhyme where they are asked."""
         asked = request.wording
+        if "rhyme" not in asked and (rhyme := requested.rhyme(request.description)):
+            asked["rhyme"] = rhyme
         unsung = sketch.singer == "none" and "structure" not in asked
         if unsung and asked:
             logger.warning("nobody sings in this song: the %s asked for isn't heeded", " and ".join(asked))

@@ -122,11 +122,13 @@ _LETTERS: dict[str, SectionTag] = {
     "x": "interlude",
     "o": "outro",
 }
-_FORMS = (
+_SHORT = (
     "c ic co vc ivc ico vpc ivco ivpco ivcvc ivcxco ivcvco ivvco ivpcxvco ivcxvcbco ivpcxvpcbco "
     "ivvpcxvpcbcco ivpcxvpcbxvcco"
 )
-_TEMPLATES = tuple(tuple(_LETTERS[letter] for letter in form) for form in _FORMS.split())
+FORMS: tuple[tuple[SectionTag, ...], ...] = tuple(
+    tuple(_LETTERS[letter] for letter in form) for form in _SHORT.split()
+)
 # Bars that a section may have, and how unusual each is.
 _SIZES: dict[str, dict[int, float]] = {
     "intro": {1: 0.5, 2: 0.1, 3: 1.0, 4: 0.0, 8: 0.8},
@@ -162,8 +164,8 @@ def _longer(cycles: int) -> tuple[SectionTag, ...]:
 _Row = tuple[tuple[SectionTag, ...], list[tuple[float, dict[str, int]]]]  # a form, its sizings by cost
 
 
-def _candidates(bars: int) -> Iterator[_Row]:
-    for template in _TEMPLATES:
+def _candidates(bars: int, templates: Sequence[tuple[SectionTag, ...]]) -> Iterator[_Row]:
+    for template in templates:
         rows = _sizings(template).get(bars)
         if rows:
             yield template, rows
@@ -211,9 +213,10 @@ def sections(
     rng: np.random.Generator,
     sung: float = 0.0,
     solos: bool = False,
+    among: Sequence[tuple[SectionTag, ...]] = (),
 ) -> list[tuple[SectionTag, int]]:
     """Tags and bars of a form of so many bars, drawn from those that are usual for its length."""
-    rows = list(_candidates(bars)) or [_nearest_long(bars)]
+    rows = list(_candidates(bars, among)) or list(_candidates(bars, FORMS)) or [_nearest_long(bars)]
     rows = _sung_enough(_with_solos(rows) if solos else rows, sung)
     seconds = bar_seconds(tempo, metre)
 
@@ -267,6 +270,7 @@ def form(
     sung: float = 0.0,
     solos: bool = False,
     exact: bool = False,
+    among: Sequence[tuple[SectionTag, ...]] = (),
 ) -> Form:
     """A form whose score lasts exactly `duration` seconds, from a hook to a whole song.
 
@@ -278,6 +282,7 @@ def form(
         density: syllables a second beside those of an average song.
         sung: the least share of the bars that has words; where no form has it, the largest there is.
         exact: as in `fit`.
+        among: tags of the forms to choose from; where none is given, or none fits, the usual ones.
         solos: leave room for the lead instrument, a section without words, where any form of the length has.
     Returns:
         The form; sections of the same tag have the same bars and lines.
@@ -286,7 +291,7 @@ def form(
     """
     rng = np.random.default_rng(0) if rng is None else rng
     fitted = fit(duration, tempo, metre, exact)
-    drawn = sections(fitted.bars, fitted.tempo, metre, rng, sung, solos)
+    drawn = sections(fitted.bars, fitted.tempo, metre, rng, sung, solos, among)
     rates = {"verse": 2.25, "pre-chorus": 2.3, "chorus": 2.0, "bridge": 1.9}
     lines: dict[str, tuple[int, ...]] = {}
     for tag, bars in drawn:

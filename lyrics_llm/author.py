@@ -16,6 +16,7 @@ from common.errors import LyricsError, RequestError
 from common.lyrics import Lyrics, LyricSection, SectionTag
 from common.score import Score
 from lyrics_llm import melody as melodies
+from lyrics_llm import requested
 from lyrics_llm.limits import Limit
 from lyrics_llm.sketch import natural_duration
 from lyrics_llm.structure import LineForm, Structure, fault_of
@@ -79,7 +80,7 @@ def write(
         form = Structure.of(structure)
     if form is None:
         form = writer.structure(description, seed, duration)
-    form = form.rhymed(rhyme)
+    form = form.rhymed(rhyme or requested.rhyme(description))
     if not any(lines for _, lines in form.sections):
         raise RequestError("there is no line to write: the structure has none, or nobody is to sing")
     return writer.write(

@@ -25,6 +25,7 @@ from common.lyrics import Lyrics, LyricSection
 from common.pinyin import plain
 from common.score import Score
 from common.seeds import derive_seed
+from lyrics_llm import requested
 from lyrics_llm import tokens as t
 from lyrics_llm.constrain import Choice, Ids, Words, plan_grammar, score_grammar
 from lyrics_llm.limits import Limit, finished
@@ -245,7 +246,7 @@ class ChatWriter:
         grammar = plan_grammar(self.words, tokens_of(wishes))
         prompt = prompt_ids(self.tokenizer, plan_messages(description))
         fields = self._run("plan", prompt, self._spelled(grammar), seed)
-        return made_sketch(fields, wishes, duration, seed)
+        return made_sketch(fields, wishes, duration, seed, requested.forms(description))
 
     def compose(
         self, lyrics: Lyrics, plan: SongSketch | str, duration: float = 30.0, seed: int = 0, **fixed: Any

@@ -21,7 +21,7 @@ from corpus.forms import check_tempo
 from corpus.genres import GENRES
 from corpus.moods import feeling
 from corpus.words import THEMES
-from lyrics_llm import suiting
+from lyrics_llm import requested, suiting
 from lyrics_llm import tokens as t
 from lyrics_llm.occasions import is_background, is_for_children, is_to_be_sung, occasion, refused_themes
 
@@ -58,16 +58,11 @@ _UNHEEDED = {
 }
 
 
-_COUNT = "[两二三四五六2-6]"
-_FORM = re.compile(
-    rf"{_COUNT}\s*[段遍次个](?:主歌|副歌)|(?:主歌|副歌)(?:要|重复|唱|写|各)?{_COUNT}\s*[段遍次]"
-    r"|每[段节][两二三四五六八2-8][句行]|每[句行](?:都是|是|写)?[三四五六七八九十3-9]+个?[字言]|[五七]言[绝律]?[句诗]"
-    r"|(?:带|有|加|要|含)(?:一?[个段])?(?:桥段|预副歌|导歌)|(?:不要|没有|去掉)(?:前奏|间奏|尾奏)"
+_LINES = re.compile(  # what `lyrics_llm.requested` doesn't read of a form and a rhyme
+    r"每[段节][两二三四五六八2-8][句行]|每[句行](?:都是|是|写)?[三四五六七八九十3-9]+个?[字言]|[五七]言[绝律]?[句诗]"
     r"|\d+\s*秒的?[前间尾]奏|[前间尾]奏(?:要|得)?(?:\d+\s*秒|[长短])"
 )
-_RHYMED = re.compile(
-    r"押\s*[a-z\u4e00-\u9fff]{1,4}韵|(?<![A-Za-z])[ABC]{4}(?![A-Za-z])|[句隔][句行]押韵|一韵到底|双押"
-)
+_RHYMED = re.compile(r"押\s*[a-z\u4e00-\u9fff]{1,4}韵|双押")
 
 
 def wishes_of(description: str, fixed: Mapping[str, Any], read: bool = True) -> dict[str, Any]:
@@ -119,13 +114,11 @@ def say_nearest(description: str, singer: str, theme: str) -> None:
 
 
 def say_unasked(description: str, structure: bool, rhyme: bool) -> None:
-    """That a form or a rhyme in the words of a description isn't followed, where it isn't asked for apart."""
+    """That lines or a rhyme that a description names aren't followed, where they aren't asked for apart."""
     text = simplified(normalise(description))
-    if not structure and (match := _FORM.search(text)):
-        logger.warning(
-            "the form follows from the length: %s isn't followed; ask for it as a structure", match[0]
-        )
-    if not rhyme and (match := _RHYMED.search(text)):
+    if not structure and (match := _LINES.search(text)):
+        logger.warning("lines follow from the length: %s isn't followed; ask for it as a structure", match[0])
+    if not rhyme and not requested.rhyme(text) and (match := _RHYMED.search(text)):
         logger.warning("the writer chooses the rhymes: %s isn't followed; ask for it as a rhyme", match[0])
 
 
@@ -250,6 +243,8 @@ def _occasional(description: str, decided: Mapping[str, Any]) -> dict[str, Any]:
     found = occasion(description)
     fitting = suiting.themes(decided.get("singer"), decided.get("mood"))
     wishes: dict[str, Any] = {}
+    if found is None and "theme" not in decided and decided.get("mood") in THEMES:
+        return {"theme": decided["mood"]}  # 想家 is a feeling and what the song is of
     if found is None:
         return {"theme": fitting} if "theme" not in decided and len(fitting) < len(THEMES) else {}
     if "theme" not in decided:

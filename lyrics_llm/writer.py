@@ -29,7 +29,7 @@ from common.theory import Key
 from corpus.forms import FormSection, form
 from corpus.genres import GENRES
 from lyrics_llm import model as models
-from lyrics_llm import suiting
+from lyrics_llm import requested, suiting
 from lyrics_llm import tokens as t
 from lyrics_llm.constrain import Ahead, Words, lyrics_grammar, plan_grammar, score_grammar
 from lyrics_llm.limits import Limit, finished
@@ -167,7 +167,10 @@ class Writer:
             seeds,
         )
         return [
-            replace(made_sketch(fields, wish, seconds, seed), drums=not (read and refuses_drums(text)))
+            replace(
+                made_sketch(fields, wish, seconds, seed, requested.forms(text) if read else ()),
+                drums=not (read and refuses_drums(text)),
+            )
             for fields, wish, seconds, seed, text in zip(chosen, wishes, durations, seeds, descriptions)
         ]
 
@@ -281,21 +284,40 @@ class Writer:
 
 
 def made_sketch(
-    fields: Mapping[str, str], wishes: Mapping[str, Any], duration: float, seed: int
+    fields: Mapping[str, str],
+    wishes: Mapping[str, Any],
+    duration: float,
+    seed: int,
+    choices: Sequence[tuple[requested.Tags, ...]] = (),
 ) -> SongSketch:
-    """The sketch of chosen fields: exact where numbers were given, its form drawn from the seed."""
+    """The sketch of chosen fields: exact where numbers were given, its form drawn from the seed.
+
+    Args:
+        choices: of `lyrics_llm.requested.forms`; it is said where none of these forms fits the duration.
+    """
     exact = {k: float(v) for k, v in wishes.items() if k in ("tempo", "swing") and isinstance(v, float | int)}
     tempo = exact.get("tempo", float(fields["tempo"]))
-    shape = form(
-        duration,
-        tempo,
-        rng=generator(seed, "form of the writer"),
-        instrumental=fields["singer"] == "none",
-        density=GENRES[fields["genre"]].density if fields["genre"] in GENRES else 1.0,
-        sung=_SUNG,
-        solos=isinstance(wishes.get("lead"), str),
-        exact="tempo" in exact,
-    )
+    for among in choices or [()]:
+        shape = form(
+            duration,
+            tempo,
+            rng=generator(seed, "form of the writer"),
+            instrumental=fields["singer"] == "none",
+            density=GENRES[fields["genre"]].density if fields["genre"] in GENRES else 1.0,
+            sung=_SUNG,
+            solos=isinstance(wishes.get("lead"), str),
+            exact="tempo" in exact,
+            among=among,
+        )
+        tags = tuple(section.tag for section in shape.sections)
+        if tags in among:
+            break
+    else:
+        if choices:
+            logger.warning(
+                "the form that was asked for doesn't fill %g s at %.0f quarter notes a minute: it is %s",
+                duration, shape.fit.tempo, "-".join(tags),
+            )  # fmt: skip
     return SongSketch(
         fields["genre"], fields["mood"], fields["theme"], fields["singer"], shape.fit.tempo,
         Key(int(fields["tonic"]), fields["scale"]), exact.get("swing", float(fields["swing"])),

@@ -310,7 +310,8 @@ def _cell(value: Estimate | None) -> str:
     if value is None:
         return "–"
     digits = 1 if abs(value.value) >= 10 else 2
-    return f"{value.value:.{digits}f} ({value.low:.{digits}f} … {value.high:.{digits}f})"
+    interval = f"({value.low:.{digits}f} … {value.high:.{digits}f})" if value.has_interval else "(one song)"
+    return f"{value.value:.{digits}f} {interval}"
 
 
 @command

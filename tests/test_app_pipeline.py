@@ -23,6 +23,7 @@ from common.abc import from_abc
 from common.errors import CheckpointError, LyricsError, RequestError, ScoreError, SongError
 from common.loudness import integrated_loudness, true_peak
 from common.lyrics import Lyrics
+from common.rhyme import group
 from common.score import ChordChange, Note, Score, Section
 from common.song import Song
 from common.theory import Key
@@ -177,11 +178,18 @@ def test_a_singer_who_was_asked_for_gets_words_for_the_melody() -> None:
     assert "the score is played and not sung" in unsung.warnings[0] and not unsung.lyrics.lines  # type: ignore[union-attr]
 
 
-def test_a_form_in_the_description_is_told_not_to_be_followed() -> None:
-    asked = Request("民谣，三段主歌，每句七个字，押ang韵", duration=6)
+def test_form_and_rhyme_of_the_description_are_followed() -> None:
+    lyrics, said = tiny_pipeline().write_lyrics(Request("民谣，女声，主歌-副歌-尾奏，押江阳韵", duration=20))
+    assert [section.tag for section in lyrics.sections] == ["verse", "chorus", "outro"]
+    assert {group(line) for line in lyrics.lines} == {"江阳"} and not said
+
+
+def test_lines_in_the_description_are_told_not_to_be_followed() -> None:
+    asked = Request("民谣，三段主歌，每句七个字，双押", duration=6)
     said = tiny_pipeline().write_lyrics(asked)[1]
-    assert any("三段主歌 isn't followed" in told for told in said)
-    assert any("押ang韵 isn't followed" in told for told in said)
+    assert any("form that was asked for doesn't fill 6 s" in told for told in said)
+    assert any("每句七个字 isn't followed" in told for told in said)
+    assert any("双押 isn't followed" in told for told in said)
     said = tiny_pipeline().write_lyrics(replace(asked, structure="<verse>\n7R\n7R", rhyme="江阳"))[1]
     assert not any("isn't followed" in told for told in said)
     said = tiny_pipeline().write_lyrics(Request("主歌安静，副歌有力，前奏钢琴，押韵", duration=6))[1]

@@ -412,6 +412,13 @@ def test_traditional_characters_are_read_as_simplified_ones(writer: Writer) -> N
     assert writer.prompt("寫給媽媽的歌") == writer.prompt("写给妈妈的歌")
 
 
+def test_a_feeling_that_is_a_theme_is_sung_of() -> None:
+    assert wishes_of("流行，女声，想家", {})["theme"] == "思乡"
+    assert wishes_of("下雨天想家的歌", {})["theme"] == "下雨天"
+    assert wishes_of("孤独的歌", {})["theme"] == "孤独"
+    assert len(wishes_of("热血的歌", {})["theme"]) > 5  # no theme is called so
+
+
 def test_a_pace_that_is_wished_for_and_refused_is_mild() -> None:
     tempi = wishes_of("速度快一点，但不要太快", {})["tempo"]
     assert min(tempi) >= 100 and max(tempi) <= 124

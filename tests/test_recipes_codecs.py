@@ -10,6 +10,7 @@ import torch
 from common.audio import Audio, write_audio
 from common.config import parse
 from common.seeds import generator
+from common.statistics import Estimate
 from corpus import manifest
 from corpus.record import SongRecord
 from dit.config import TrainConfig
@@ -130,3 +131,9 @@ def test_a_song_model_is_trained_on_a_codecs_latents(monkeypatch: pytest.MonkeyP
     for record in kept:
         link = tmp_path / "out/mine" / str(record.audio)
         assert link.is_symlink() and link.resolve() == (tmp_path / str(record.audio)).resolve()
+
+
+def test_one_song_has_no_interval():
+    nan = float("nan")
+    row = codecs.table({"codec": {"pitch": Estimate(0.5, nan, nan, 1)}}, {}).splitlines()[2]
+    assert "nan" not in row and "0.50 (one song)" in row
