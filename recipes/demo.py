@@ -169,8 +169,9 @@ class Recipe:
 
     def _probes(self) -> list[list[str]]:
         vae = ["--vae", str(self.run_folder("vae") / "model")]
-        data = ["--manifest", self._manifest("train"), *vae]
-        return [["eval.probes", "train", *data, "--out", str(self.run_folder("probes"))]]
+        data = ["--manifest", self._manifest("train"), "--also", self._manifest("short"), *vae]
+        many = ["--songs", "1600", "--crops", "1"]  # moods are many
+        return [["eval.probes", "train", *data, *many, "--out", str(self.run_folder("probes"))]]
 
     def _bundle(self) -> list[list[str]]:
         parts = {"vae": "vae", "chinmu": "chinmu_audio", "writer": "lyrics", "transformer": "dit"}
