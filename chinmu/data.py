@@ -164,8 +164,10 @@ class Pairs(Dataset[Batch]):
         """The first songs of step 0, whatever the processes: what new layers are measured on."""
         songs = min(most, self.config.batch_size * self.processes)
         alone = replace(self.config, batch_size=songs)
-        settings = {"augment": self.augment, "longest": self.longest}
-        return Pairs(self.records, self.files, self.audio, alone, self.seed, **settings)[0]  # type: ignore[arg-type]
+        first = Pairs(
+            self.records, self.files, self.audio, alone, self.seed, 0, 1, self.augment, self.longest
+        )
+        return first[0]
 
     def said(self, most: int) -> tuple[list[str], Tensor]:
         """One text of each song, at most so many, and (n, values) of 0 … 1: the labels that each names."""
