@@ -7,10 +7,12 @@ such a file, or of a transformers folder of ClapModel or ClapAudioModel.
 """
 
 import logging
+import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -109,13 +111,51 @@ def official_file(path: Path, suffix: str) -> Path | None:
 def checkpoint(path: Path, inner: str) -> dict[str, Tensor]:
     """The tensors of an official file, which keeps them under `inner`; nothing in it is run."""
     try:
-        kept = torch.load(path, map_location="cpu", weights_only=True)
+        kept = torch.load(path, map_location="cpu", weights_only=False, pickle_module=_HARMLESS)
     except Exception as error:  # torch raises a dozen kinds for a damaged file
         raise CheckpointError(f"{path} can't be read as a checkpoint of tensors: {error}") from error
     weights = kept.get(inner, kept) if isinstance(kept, dict) else kept
     if not isinstance(weights, dict) or not any(isinstance(v, Tensor) for v in weights.values()):
         raise CheckpointError(f"{path} holds no {inner!r}: it isn't the official checkpoint")
     return {k: v for k, v in weights.items() if isinstance(v, Tensor)}
+
+
+_MAKERS = {
+    ("collections", "OrderedDict"),
+    ("torch._utils", "_rebuild_tensor_v2"),
+    ("torch._utils", "_rebuild_parameter"),
+    ("torch", "Size"),
+}
+
+
+class _Inert:
+    """Stands for what isn't a tensor, such as the numpy number of an epoch's score; it does nothing."""
+
+    def __init__(self, *args: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
+
+
+class _Unpickler(pickle.Unpickler):
+    """Makes tensors and plain containers, whatever the protocol, and runs nothing else that a file names.
+
+    torch's own reader (`weights_only`) refuses the official files: they are of pickle's fourth protocol, and
+    numpy's numbers lie beside the tensors.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _MAKERS:
+            return super().find_class(module, name)
+        if module == "_codecs" or module.split(".")[0] == "numpy":
+            return _Inert
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which is no tensor")
+
+
+def _load(file: BinaryIO, **settings: Any) -> Any:
+    return _Unpickler(file, **settings).load()
+
+
+_HARMLESS = SimpleNamespace(Unpickler=_Unpickler, load=_load, __name__="pickle")
 
 
 def laion_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -24,7 +24,10 @@ from chinmu.model import covering
 from chinmu.prototypes import Vocabulary, of_song, of_text
 from chinmu.sung import STRIDE, phones
 from chinmu.telling import TellConfig, Teller, hide
+from chinmu.text import canonical
 from common.audio import Audio, resample
+from common.config import check_least
+from common.description import cut
 from common.errors import ConfigError
 from common.seeds import generator
 from corpus.record import SongRecord
@@ -58,6 +61,7 @@ class DataConfig:
             raise ConfigError(f"crop is (shortest, longest) in seconds, but got {self.crop}")
         if self.batch_size < 2:
             raise ConfigError(f"a contrastive batch needs at least 2 songs, but got {self.batch_size}")
+        check_least(self, 0, "gain_db", "tilt_db", "mask_bands", "mask_frames", "workers")
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,8 @@ def _digest(text: str) -> str:
 class Pairs(Dataset[Batch]):
     """Batch number `step` at index `step`, for one process of several.
 
+    Args:
+        longest: characters of a text that can be read at once; of a longer one a part at random is said.
     Raises:
         ConfigError: fewer songs than a step needs, so that one would meet itself.
     """
@@ -130,9 +136,11 @@ class Pairs(Dataset[Batch]):
         process: int = 0,
         processes: int = 1,
         augment: bool = True,
+        longest: int | None = None,
     ) -> None:
         self.records, self.files, self.audio, self.config = list(records), list(files), audio, config
         self.seed, self.process, self.processes, self.augment = seed, process, processes, augment
+        self.longest = longest
         self.teller = Teller(self.records, config.tell, seed)
         self.labels = Vocabulary(self.records)
         self._sung: dict[int, np.ndarray] = {}
@@ -156,7 +164,10 @@ class Pairs(Dataset[Batch]):
         """The first songs of step 0, whatever the processes: what new layers are measured on."""
         songs = min(most, self.config.batch_size * self.processes)
         alone = replace(self.config, batch_size=songs)
-        return Pairs(self.records, self.files, self.audio, alone, self.seed, augment=self.augment)[0]
+        first = Pairs(
+            self.records, self.files, self.audio, alone, self.seed, 0, 1, self.augment, self.longest
+        )
+        return first[0]
 
     def said(self, most: int) -> tuple[list[str], Tensor]:
         """One text of each song, at most so many, and (n, values) of 0 … 1: the labels that each names."""
@@ -171,6 +182,9 @@ class Pairs(Dataset[Batch]):
         for row, song in enumerate(everyone[self.process]):
             rng = generator(self.seed, "pair", step, song)
             text, kind = self.teller.say(int(song), rng, step)
+            if self.longest is not None and len(text) > self.longest:
+                some = cut(text, self.longest)
+                text = canonical(some[rng.integers(len(some))])
             crop, said = self._crop(int(song), seconds, rng)
             texts.append(hide(text, rng, self.config.tell.hidden) if self.augment else text)
             windows.append(crop)

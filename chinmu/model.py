@@ -13,6 +13,7 @@ Audio of any length is heard in windows that cover it; nothing is cut off.
 
 import logging
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,8 +38,10 @@ AutoConfig.register("chinmu", ChinMuConfig, exist_ok=True)
 
 LARGEST_SCALE = math.log(100.0)  # of the log of the logit scale (Radford 2021)
 _SHORTEST = 0.1  # seconds of audio that can be heard
+_LOUDEST = 1e6  # samples beyond are no audio, and the power of 1e16 is no float32
 _TEXTS_AT_ONCE, _WINDOWS_AT_ONCE = 256, 32
 _LENGTH_GROUPS = 4
+_NO_NUMBER = re.compile(r"[^\W\d_一二三四五六七八九十]")
 
 
 def _text_tower(config: TextConfig) -> PreTrainedModel:
@@ -271,6 +274,7 @@ class ChinMu(PreTrainedModel):
         Raises:
             RequestError: a text has no word in it.
         """
+        _check_list(texts)
         whole = self._wholes(texts)
         pieces = map(_pieces, texts)
         split = [(row, piece) for row, some in enumerate(pieces) if len(some) > 1 for piece in some]
@@ -285,8 +289,8 @@ class ChinMu(PreTrainedModel):
         pieces, owner = [], []
         for index, text in enumerate(texts):
             plain = canonical(text)
-            if not any(c.isalnum() for c in plain):
-                raise RequestError(f"a description needs at least one word, but got {text!r}")
+            if not _worded(plain):
+                raise RequestError(f"a description needs at least one word, but got {_quoted(text)}")
             cut = self._cut(plain)
             if len(cut) > 1:
                 logger.info("a text of %d characters is read in %d parts", len(plain), len(cut))
@@ -335,6 +339,7 @@ class ChinMu(PreTrainedModel):
         Raises:
             RequestError: a description has no word in it.
         """
+        _check_list(descriptions)
         pieces = [_pieces(text) for text in descriptions]
         longest = max(map(len, pieces), default=0)
         flat = self._wholes([piece for row in pieces for piece in row])
@@ -353,18 +358,23 @@ class ChinMu(PreTrainedModel):
             sample_rate: Hz; resampled (and logged) when it isn't the model's.
             lengths: samples of each song where shorter ones are padded behind; the padding isn't heard.
         Raises:
-            AudioError: shorter than 0.1 s, of another shape, or with values that aren't finite.
+            AudioError: shorter than 0.1 s, of another shape or type, or with values that aren't finite.
         """
-        if wav.ndim not in (2, 3):
+        if wav.ndim not in (2, 3) or (wav.ndim == 3 and not wav.shape[1]):
             raise AudioError(f"audio is (songs, time) or (songs, channels, time), but got {tuple(wav.shape)}")
+        if not wav.is_floating_point():
+            raise AudioError(f"samples are floating-point numbers in [-1, 1], but got {wav.dtype}")
         lengths = [wav.shape[-1]] * len(wav) if lengths is None else list(lengths)
         if len(lengths) != len(wav) or max(lengths, default=0) > wav.shape[-1]:
             raise AudioError(f"{len(wav)} songs of {wav.shape[-1]} samples can't have the lengths {lengths}")
         if min(lengths, default=sample_rate) < _SHORTEST * sample_rate:
-            seconds = min(lengths) / sample_rate
-            raise AudioError(f"audio needs at least {_SHORTEST} s, but has {seconds:.3f} s")
-        if not torch.isfinite(wav).all():
-            raise AudioError("audio has values that are not finite")
+            raise AudioError(
+                f"audio needs at least {_SHORTEST} s, but has {min(lengths) / sample_rate:.3f} s "
+                f"({min(lengths)} samples at {sample_rate} Hz)"
+            )
+        for song, n in zip(wav, lengths):
+            if not float(song[..., :n].abs().amax()) < _LOUDEST:  # NaN isn't either
+                raise AudioError(f"audio has values that are not finite, or beyond ±{_LOUDEST:g}")
         mono = wav.mean(1) if wav.ndim == 3 else wav
         want = self.audio_config.sample_rate
         songs = (_at_rate(song[:n], sample_rate, want).to(self.device) for song, n in zip(mono, lengths))
@@ -394,9 +404,33 @@ class ChinMu(PreTrainedModel):
         return self.embed_songs([song])
 
 
+def _check_list(texts: list[str]) -> None:
+    """One text alone would be read character by character."""
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise RequestError(f"texts come as a list of strings, but got {_quoted(texts)}")
+
+
+def _quoted(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) < 60 else shown[:57] + "..."
+
+
+def _worded(text: str) -> bool:
+    return any(c.isalnum() for c in text)
+
+
 def _pieces(text: str) -> list[str]:
-    """A description's fragments."""
-    return fragments(tidy(text))
+    """A description's fragments: those with a word, which a part of a long row of dashes hasn't.
+
+    Raises:
+        RequestError: none has.
+    """
+    pieces = [piece for piece in fragments(tidy(text)) if _worded(piece)]
+    # Bare numbers beside a quote or a bracket may still be those of a list.
+    found = [piece for piece in pieces if _NO_NUMBER.search(piece) or _worded(canonical(piece))]
+    if not found:
+        raise RequestError(f"a description needs at least one word, but got {_quoted(text)}")
+    return found
 
 
 def covering(song: Tensor, frames: int) -> Tensor:

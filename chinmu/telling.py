@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from chinmu.text import canonical
+from common.config import check_least
 from common.description import Audience, Description
 from common.errors import ConfigError, ManifestError
 from common.seeds import generator
@@ -47,6 +48,11 @@ class TellConfig:
             raise ConfigError(f"the shares of word, phrase, sentence and prompt can't be {self.shares}")
         if self.anew_steps < 1:
             raise ConfigError(f"songs are spoken of anew after at least 1 step, but got {self.anew_steps}")
+        check_least(self, 2, "most")
+        if not (0 <= self.fragment <= 1 and 0 <= self.hidden <= 1):
+            raise ConfigError(
+                f"fragment and hidden are between 0 and 1, but got {self.fragment} and {self.hidden}"
+            )
         if not self.curriculum:
             raise ConfigError("a curriculum needs at least one stage, such as S-M-L")
         for stage in self.curriculum:
@@ -160,7 +166,7 @@ def fits(named: Attributes, record: SongRecord) -> bool:
 
 
 def joined(said: Sequence[Description], rng: np.random.Generator, most: int) -> str:
-    """Descriptions of one audience about different dimensions, in a row."""
+    """Descriptions of one audience about different dimensions, in a row; or a single long one."""
     audiences = sorted({d.audience for d in said}, key=list(Audience).index)
     audience = audiences[rng.integers(len(audiences))]
     own = [d for d in said if d.audience == audience]
@@ -170,7 +176,7 @@ def joined(said: Sequence[Description], rng: np.random.Generator, most: int) -> 
         if own[index].dimension not in dimensions and len(text) + len(piece) < _LONGEST:
             dimensions.add(own[index].dimension)
             text += ("," if text else "") + piece
-    return text or canonical(own[0].text)[:_LONGEST]
+    return text or canonical(own[0].text)
 
 
 def hide(text: str, rng: np.random.Generator, share: float) -> str:

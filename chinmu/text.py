@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -22,7 +23,7 @@ SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # decimal point and the bars of 4/4 and A/B are none.
 _MARKS = re.compile(r"(?:\s*(?:[,;:。、~·|!?\n\r\t—–―•\[\]{}【】]|\.(?!\d)|(?<=\s)/(?=\s)))+\s*")
 _QUOTES = str.maketrans("", "", "\"'`“”‘’「」『』《》〈〉")
-_MUSIC = str.maketrans({"♯": "#", "♭": "b"})
+_MUSIC = str.maketrans({"♯": "#", "♭": "b", "™": None, "ℹ": None})  # the last two would become letters
 # 一百二十拍, 八十年代: values; 四四拍 and 三拍子 are metres.
 _SPELT = re.compile(
     "(?<![第零一二三四五六七八九十百千万两])[零一二三四五六七八九十百]{1,6}(?=拍(?!子)|bpm|年代)"
@@ -54,19 +55,29 @@ def canonical(text: str) -> str:
 
 def tidy(text: str) -> str:
     """A description before it is split into fragments: the space of 90 拍 parts nothing."""
-    return _SPACE_IN_NUMBER.sub("", parted(_without_pictures(parted(text))))
+    return _SPACE_IN_NUMBER.sub("", parted(_without_pictures(parted(text.translate(_MUSIC)))))
 
 
 def _without_pictures(text: str) -> str:
     """Emoji, ornaments and invisible characters away; a space stands for a picture beside letters."""
-    if text.isascii():
+    if text.isascii() and text.isprintable():
         return text
-    kept = "".join("\0" if unicodedata.category(c) in _PICTURES else c for c in text)
-    kept = re.sub("[\u200b-\u200f\u2060\ufe00-\ufe0f\ufeff\u20e3\U000e0000-\U000e007f]", "", kept)
+    kept = "".join(_shown(c) for c in text)
     return re.sub("(?<=[\u4e00-\u9fff])\0+(?=[\u4e00-\u9fff])", "", kept).replace("\0", " ")
 
 
-_PICTURES = ("So", "Sk")
+@cache
+def _shown(c: str) -> str:
+    """A character that is to be read, NUL for a picture, and nothing for what isn't seen."""
+    kind = unicodedata.category(c)
+    # Pictures that Unicode counts among arrows and shapes, and those that are newer than Python's tables.
+    if kind in ("So", "Sk") or c in "↔⤴⤵◻◼◽◾〰〽" or "\U0001f000" <= c <= "\U0001fbff":
+        return "\0"
+    unseen = kind in ("Cf", "Cs") or (kind == "Cc" and not c.isspace())
+    return "" if unseen or _UNSEEN.match(c) else c
+
+
+_UNSEEN = re.compile("[\u034f\u1160\u20e3\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # selectors and fillers
 
 
 def _spaces(text: str) -> str:

@@ -381,23 +381,43 @@ def export(state: State) -> Path:
 
 
 def _pairs(
-    paths: Sequence[str], config: TrainConfig, accelerator: Accelerator, held_out: bool = False
+    paths: Sequence[str],
+    config: TrainConfig,
+    accelerator: Accelerator,
+    held_out: bool = False,
+    places: dict[str, str] | None = None,
 ) -> Pairs:
-    """The songs of manifests, with their features cached by the main process first."""
+    """The songs of manifests, with their features cached by the main process first.
+
+    Args:
+        places: where each id's song is; those of the manifests are added.
+    Raises:
+        ManifestError: no song has a description, or an id stands for two songs: features are kept by id.
+    """
     records: list[SongRecord] = []
     files: list[Path] = []
+    places = {} if places is None else places
     for path in paths:
         own = [r for r in manifest.read(path) if r.descriptions]
         if not own:
             raise ManifestError(f"{path} has no song with a description")
+        for record in own:
+            song = (
+                str((Path(path).parent / record.audio).resolve()) if record.audio else f"seed {record.seed}"
+            )
+            if places.setdefault(record.id, song) != song:
+                raise ManifestError(f"{path}: {record.id} is already another song, {places[record.id]}")
         with accelerator.main_process_first():
             files += cache(own, Path(path).parent, config.model.audio, Path(config.out) / "features")
         records += own
+    if len({record.id for record in records}) < len(records):
+        raise ManifestError(f"a song is in two of the manifests {', '.join(paths)}, and would meet itself")
+    longest = config.model.text.longest - 2  # its first and last token
     if held_out:  # a smaller set than a batch serves too
         data = replace(config.data, batch_size=min(config.data.batch_size, max(2, len(records))))
-        return Pairs(records, files, config.model.audio, data, config.seed, augment=False)
+        return Pairs(records, files, config.model.audio, data, config.seed, augment=False, longest=longest)
     place = accelerator.process_index, accelerator.num_processes
-    return Pairs(records, files, config.model.audio, config.data, config.seed, *place)
+    return Pairs(records, files, config.model.audio, config.data, config.seed, *place, longest=longest)
 
 
 def train(config: TrainConfig) -> Path | None:
@@ -409,8 +429,9 @@ def train(config: TrainConfig) -> Path | None:
     accelerator = Accelerator(mixed_precision=precision(config.mixed_precision, config.cpu), cpu=config.cpu)
     # Before the songs, whose features take long.
     known = None if config.words is None else read_words(config.words, config.words_most)
-    pairs = _pairs([config.manifest, *config.also], config, accelerator)
-    valid = _pairs([config.valid], config, accelerator, held_out=True) if config.valid else None
+    places: dict[str, str] = {}
+    pairs = _pairs([config.manifest, *config.also], config, accelerator, places=places)
+    valid = _pairs([config.valid], config, accelerator, True, places) if config.valid else None
     state = prepare(config, accelerator, pairs, known)
     run = state.run
     parameters = sum(p.numel() for p in state.bare.parameters())

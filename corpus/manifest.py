@@ -46,7 +46,7 @@ def iterate(path: str | Path) -> Iterator[SongRecord]:
     path = Path(path)
     seen: dict[str, int] = {}
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:  # a mark that editors put first is no fault
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield _of_line(line, f"{path.name}, line {number}", seen, number)

@@ -86,6 +86,10 @@ def read(folder: str | Path, version: int = 1) -> list[SongRecord]:
         raise ManifestError(
             f"{folder} has no folder with a prof_desc_json: give the folder that holds the songs"
         )
+    places: dict[str, Path] = {}
+    for song in songs:
+        if (other := places.setdefault(song.name, song)) != song:
+            raise ManifestError(f"{song} and {other} have the same id: keep one of them")
     lookups = _lookups(folder)
     return [_song(song, folder, version, lookups) for song in songs]
 
@@ -229,6 +233,8 @@ def _stamped(path: Path) -> list[tuple[float, str]]:
 def _timing(stamped: Sequence[tuple[float, str]], lyrics: Lyrics, duration: float) -> tuple[TimedLine, ...]:
     """The stamped lines that are sung: titles and credits aren't in the structured lyrics.
 
+    Lines behind the end, of a recording that is an excerpt, aren't heard.
+
     A line ends where the next stamp is, or after `_LONGEST_LINE` seconds if a pause follows.
     """
     sung = _characters("".join(lyrics.lines))
@@ -236,7 +242,7 @@ def _timing(stamped: Sequence[tuple[float, str]], lyrics: Lyrics, duration: floa
     return tuple(
         TimedLine(text, start, max(start, min(end, start + _LONGEST_LINE, duration)))
         for (start, text), end in zip(stamped, ends)
-        if _characters(text) and _characters(text) in sung
+        if start < duration and _characters(text) and _characters(text) in sung
     )
 
 
@@ -292,6 +298,9 @@ def _answer(answer: Any, where: str, lookups: Lookups) -> Iterator[tuple[str, st
     question = _known(answer, "id", lookups.questions, where)
     if answer.get("desc") and answer["desc"] != question:
         yield "描述", _string(answer["desc"], where, "desc"), None
+    for field in ("tags", "options"):
+        if not isinstance(answer.get(field) or [], list):
+            raise ManifestError(f"{where}, field {field!r}: a list is needed, but {answer[field]!r} came")
     for tag in answer.get("tags") or ():
         dimension = _known(tag, "tid", lookups.subquestions, where)
         values = tag.get("value")
@@ -376,18 +385,27 @@ def merge(
     """
     same = same or {}
     ids = {record.id for record in v1}
-    lines = {record.id: _line_set(record) for record in v1}
+    lines, index = _lines_of(v1)
+    further = [
+        record
+        for record in v2
+        if same.get(record.id) not in ids
+        and record.id not in ids
+        and not _twin(_line_set(record), lines, index)
+    ]
+    kept = [*v1, *further]
+    splits = _shared_splits(kept, *_lines_of(kept))
+    return sorted((replace(r, split=splits[r.id]) for r in kept), key=lambda record: record.id)
+
+
+def _lines_of(records: Sequence[SongRecord]) -> tuple[dict[str, frozenset[str]], dict[str, list[str]]]:
+    """The lines of each song, and the songs of each line."""
+    lines = {record.id: _line_set(record) for record in records}
     index: dict[str, list[str]] = {}
     for name, texts in lines.items():
         for text in texts:
             index.setdefault(text, []).append(name)
-    splits = _shared_splits(v1, lines, index)
-    out = [replace(record, split=splits[record.id]) for record in v1]
-    for record in v2:
-        if same.get(record.id) in ids or record.id in ids or _twin(_line_set(record), lines, index):
-            continue
-        out.append(record)
-    return sorted(out, key=lambda record: record.id)
+    return lines, index
 
 
 def _line_set(record: SongRecord) -> frozenset[str]:
@@ -412,11 +430,10 @@ def _twin(
 def _shared_splits(
     records: Sequence[SongRecord], lines: Mapping[str, frozenset[str]], index: Mapping[str, list[str]]
 ) -> dict[str, Split]:
-    """The split of each song; one sung twice in the first version takes that of its first recording."""
+    """The split of each song; one that is sung twice takes that of its first recording."""
     splits: dict[str, Split] = {}
     for record in records:
-        earlier = {name: lines[name] for name in splits}
-        known = {text: [n for n in index[text] if n in earlier] for text in lines[record.id]}
-        twin = _twin(lines[record.id], earlier, known)
+        known = {text: [n for n in index[text] if n in splits] for text in lines[record.id]}
+        twin = _twin(lines[record.id], lines, known)
         splits[record.id] = splits[twin] if twin else record.split
     return splits

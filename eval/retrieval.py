@@ -312,7 +312,7 @@ def system(name: str, folder: str | Path, vectors: str | Path | None = None) -> 
         CheckpointError: the weights can't be used.
     """
     config = Path(folder) / "config.json"
-    if config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") != "chinmu":
+    if config.is_file() and _kind(config) != "chinmu":
         return _clap(name, folder)
     if not config.is_file() and (Path(folder).is_file() or list(Path(folder).glob("*.pt"))):
         return _clap(name, folder)
@@ -324,6 +324,14 @@ def system(name: str, folder: str | Path, vectors: str | Path | None = None) -> 
         return embed_songs(model, records, root)
 
     return System(name, lambda texts: model.embed_text(list(texts)).cpu().numpy(), songs)
+
+
+def _kind(config: Path) -> object:
+    """What kind of model a transformers folder holds, by its configuration."""
+    try:
+        return json.loads(config.read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{config} is no configuration of a model: {error}") from error
 
 
 def _clap(name: str, folder: str | Path) -> System:
@@ -379,8 +387,15 @@ def compare(
     Raises:
         SongError: the manifest or an audio file can't be used, or no pool fits.
     """
+    if min(pools, default=1) < 1 or each < 1:
+        raise RequestError(
+            f"a pool has at least one song, and a song one text, but got pools {list(pools)} and each {each}"
+        )
+    names = [one.name for one in systems]
+    if len(set(names)) < len(names):
+        raise RequestError(f"systems need names that differ, but got {', '.join(names)}: give another name")
     records = [r for r in manifest.read(manifest_path) if r.descriptions]
-    fitting = [size for size in pools if size <= len(records)]
+    fitting = [size for size in dict.fromkeys(pools) if size <= len(records)]
     if not fitting:
         raise ManifestError(
             f"none of the pools {list(pools)} fits into {len(records)} songs: name smaller pools"

@@ -11,24 +11,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from common.description import normalise, simplified
-from common.lyrics import SectionTag
+from common.lyrics import SectionTag, tag_of
 from common.rhyme import GROUPS, TRACKS
 from corpus.forms import FORMS
 
 Tags = tuple[SectionTag, ...]
 
-_NAMES: dict[str, SectionTag] = {
-    "预副歌": "pre-chorus", "导歌": "pre-chorus", "pre-chorus": "pre-chorus", "prechorus": "pre-chorus",
-    "前奏": "intro", "引子": "intro", "intro": "intro", "主歌": "verse", "verse": "verse",
-    "副歌": "chorus", "chorus": "chorus", "桥段": "bridge", "过渡段": "bridge", "bridge": "bridge",
-    "间奏": "interlude", "过门": "interlude", "interlude": "interlude",
-    "尾奏": "outro", "尾声": "outro", "outro": "outro",
-}  # fmt: skip
+# The longer of two names that begin alike comes first.
+_CALLS = "预副歌 导歌 pre-chorus prechorus 前奏 intro 主歌 verse 副歌 chorus 桥段 bridge " + (
+    "间奏 过门 interlude 尾奏 尾声 outro"
+)
+_NAMES: dict[str, SectionTag] = {name: tag for name in _CALLS.split() if (tag := tag_of(name))}
 _LETTERS: dict[str, SectionTag] = {"a": "verse", "b": "chorus", "c": "bridge"}
 _SUNG = ("verse", "chorus")
 _NAME = "|".join(_NAMES)
 _NEXT = r"\d{0,2}\s*(?:--?>?|[－—–→>＞+＋,，、/]|再?到|再接?|接|然后)?\s*"
-_ORDER = re.compile(rf"(?:{_NAME})(?:{_NEXT}(?:{_NAME}))+")
+_ORDER = re.compile(
+    rf"(?:{_NAME})(?:{_NEXT}(?:{_NAME}))++(?!\s*[都各均里中])"
+)  # 主歌、副歌、桥段都押韵 is none
 _CALLED = re.compile(r"(?:结构|曲式|段落|形式|form|structure)(?:安排)?(?:是|为|用|采用|[:：=])?\s*$")
 _CALLING = re.compile(r"\s*的?(?:结构|曲式|形式|form|structure)")
 _LETTERED = re.compile(
@@ -36,7 +36,7 @@ _LETTERED = re.compile(
 )
 _NUMBERS = {"一": 1, "两": 2, "二": 2, "三": 3, "四": 4}
 _COUNT = "[一两二三四1-4]"
-_PART = "前奏|引子|间奏|过门|桥段|过渡段|预副歌|导歌|尾奏|尾声"
+_PART = "前奏|间奏|过门|桥段|预副歌|导歌|尾奏|尾声"
 _WITHOUT = re.compile(rf"(?:不要|不用|不带|不加|没有|没|无|去掉|省略|别加?)(?:有|任何|太长的)?({_PART})")
 _WITH = re.compile(rf"(?:有|带|设|含|加|要|包括|需要)(?:上|个|一个|一段|段)?({_PART})")
 _RHYME = re.compile(r"押\s*(?:的是|着)?\s*([\u4e00-\u9fff]{2}|[a-zü]{1,4})\s*(?:韵|辙)")
@@ -68,8 +68,8 @@ def forms(description: str) -> tuple[tuple[Tags, ...], ...]:
     asked = _read(description)
     if asked.order:
         order = asked.order
-        ways: tuple[Tags, ...] = (order, (*order, "outro"), ("intro", *order), ("intro", *order, "outro"))
-        return tuple((tags,) for tags in ways if _is_form(tags))
+        longer: tuple[Tags, ...] = ((*order, "outro"), ("intro", *order), ("intro", *order, "outro"))
+        return ((order,), *((tags,) for tags in longer if _is_form(tags)))
     if not (asked.counts or asked.having or asked.lacking):
         return ()
     bases = _counted(asked.counts) if asked.counts else FORMS

@@ -1,8 +1,10 @@
 """The audio tower from CLAP's weights: official names, transformers folders, and what isn't one."""
 
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import BertConfig, ClapAudioModel, ClapConfig, ClapFeatureExtractor, ClapModel
@@ -226,6 +228,37 @@ def test_what_is_no_clap_is_refused(donor, tmp_path):
         made(tmp_path / "nothing")
     with pytest.raises(ConfigError, match="only the htsat tower"):
         AudioConfig(pretrained="x.pt")
+
+
+class Runs:
+    """What a hostile file would have run."""
+
+    def __reduce__(self):
+        return print, ("run",)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_file_of_any_protocol_with_numbers_of_numpy_is_read(tmp_path, zipped: bool, protocol: int):
+    """As the official ones are, which torch's own reader of tensors refuses."""
+    path = tmp_path / "official.pt"
+    state = {"module.x": torch.arange(6.0).reshape(2, 3).T, "module.half": torch.ones(2).half()}
+    kept = {"epoch": 15, "acc": np.float64(90.14), "all": np.ones(3), "state_dict": OrderedDict(state)}
+    torch.save(kept, path, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
+    read = clap.checkpoint(path, "state_dict")
+    assert all(torch.equal(read[name], value) for name, value in state.items()) and len(read) == len(state)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_nothing_of_a_file_is_run(tmp_path, capsys, zipped: bool):
+    torch.save(
+        {"state_dict": {"x": torch.ones(1)}, "y": Runs()},
+        tmp_path / "x.pt",
+        _use_new_zipfile_serialization=zipped,
+    )
+    with pytest.raises(CheckpointError, match="print, which is no tensor"):
+        clap.checkpoint(tmp_path / "x.pt", "state_dict")
+    assert not capsys.readouterr().out
 
 
 def test_short_windows_are_repeated_and_too_long_ones_refused(donor):

@@ -197,6 +197,37 @@ def test_bad_audio_is_refused(model: ChinMu):
         model.embed_audio(torch.full((1, 44100), torch.nan), 44100)
     with pytest.raises(AudioError, match="songs, time"):
         model.embed_audio(torch.zeros(44100), 44100)
+    with pytest.raises(AudioError, match=r"\(1, 0, 44100\)"):
+        model.embed_audio(torch.zeros(1, 0, 44100), 44100)
+    with pytest.raises(AudioError, match="floating-point"):
+        model.embed_audio(torch.ones(1, 44100, dtype=torch.int16), 44100)
+    with pytest.raises(AudioError, match=r"\(4409 samples at 44100 Hz\)"):
+        model.embed_audio(torch.zeros(1, 4409), 44100)
+    with pytest.raises(AudioError, match="beyond"):  # its power is infinite in float32
+        model.embed_audio(torch.full((1, 44100), 1e30), 44100)
+
+
+def test_what_is_not_heard_may_be_anything(model: ChinMu):
+    wav = noise(1.0)
+    padded = torch.nn.functional.pad(wav, (0, 100), value=torch.nan)
+    assert torch.equal(model.embed_audio(padded, 44100, [44100]), model.embed_audio(wav, 44100))
+    assert model.embed_audio(padded[..., -44100:-100].half(), 44100).shape == (1, 512)
+
+
+@pytest.mark.parametrize("wrong", ["慢歌", [None], ["慢歌", 3]])
+def test_texts_come_as_a_list(model: ChinMu, wrong):
+    for embed in (model.embed_text, model.embed_fragments):
+        with pytest.raises(RequestError, match="list of strings"):
+            embed(wrong)
+
+
+@pytest.mark.parametrize(
+    "text", ["女声" + "=" * 200, "a" + "\u0301" * 300, "女声，一)'", "歌名：" + "_" * 150 + "女声"]
+)
+def test_a_row_of_marks_is_no_fragment(model: ChinMu, text: str):
+    vectors, mask = model.embed_fragments([text])
+    assert mask.all() and model.embed_text([text]).isfinite().all()
+    torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(mask.shape))
 
 
 # ---- folders -------------------------------------------------------------------------------

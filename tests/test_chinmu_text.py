@@ -291,6 +291,25 @@ def test_reading_twice_is_reading_once(text: str):
     assert canonical(canonical(text)) == canonical(text)
 
 
+@pytest.mark.parametrize("unseen", "\u00ad\u034f\u061c\u180e\u200b\u202a\u2066\ufeff\x07\x7f\ud83d\U000e0100")
+def test_what_is_not_seen_is_not_read(unseen: str):
+    assert canonical(f"安静{unseen}的歌{unseen}，女声") == "安静的歌,女声"
+    assert fragments(tidy(f"安静{unseen}的歌{unseen}，女声")) == ["安静的歌", "女声"]
+    assert canonical(f"slow{unseen} pop") == "slow pop"
+
+
+@pytest.mark.parametrize("picture", ["🪇", "🪈", "🫨", "🛜", "⤴️", "↔️", "◼️", "〰️", "™️", "ℹ️"])
+def test_pictures_of_every_age_and_kind_are_none_of_the_words(picture: str):
+    assert canonical(f"安静{picture}的歌，女声{picture}") == "安静的歌,女声"
+    assert fragments(tidy(f"安静{picture}的歌，女声")) == ["安静的歌", "女声"]
+
+
+@pytest.mark.parametrize("key", ["B♭大调", "♭B大调", "C♯小调", "♯F小调"])
+def test_a_fragment_keeps_its_accidental(key: str):
+    assert [canonical(piece) for piece in fragments(tidy(f"慢歌，{key}"))] == ["慢歌", canonical(key)]
+    assert canonical(key) != canonical(key.replace("♭", "").replace("♯", ""))
+
+
 def test_a_picture_within_a_wish_does_not_part_it():
     assert fragments(tidy("一首开心😀的歌，女声")) == ["一首开心的歌", "女声"]
     assert fragments(tidy("开心😀👍🏽的歌 🎸 女声")) == ["开心的歌", "女声"]

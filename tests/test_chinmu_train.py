@@ -14,12 +14,12 @@ from chinmu import data, train
 from chinmu.config import AudioConfig, ModelConfig, TextConfig
 from chinmu.data import DataConfig, Pairs
 from chinmu.model import ChinMu
-from chinmu.telling import HIDDEN, TellConfig, Teller, fits, hide
+from chinmu.telling import HIDDEN, TellConfig, Teller, fits, hide, joined
 from chinmu.text import canonical
 from common.audio import Audio, write_audio
 from common.config import parse
 from common.description import Audience, Description
-from common.errors import CheckpointError, ConfigError
+from common.errors import CheckpointError, ConfigError, ManifestError
 from common.seeds import generator
 from corpus import manifest
 from corpus.plan import plan_of
@@ -334,6 +334,38 @@ def test_the_validation_loss_is_logged(corpus, tmp_path):
     assert last["valid/pool"] == 10 and last["valid/chance5"] == 0.5 and last["valid/top10_M"] == 1.0
 
 
+def test_a_long_text_is_trained_on_in_parts(corpus, tmp_path):
+    """What people write of a real song may be longer than the tower reads at once."""
+    folder, records = corpus
+    long = "这首歌很安静，也很温柔得让人想哭" * 10
+    said = (Description(long, Audience.AMATEUR, "描述", "sentence"),)
+    written = [replace(record, descriptions=said) for record in records]
+    files = data.cache(written, folder, MODEL.audio, tmp_path)
+    pairs = Pairs(written, files, MODEL.audio, DATA, seed=3, augment=False, longest=62)
+    for text in [text for step in range(4) for text in pairs[step].texts]:
+        assert len(text) <= 62 and text in canonical(long)
+    manifest.write(folder / "long.jsonl", written)
+    settings = config(corpus, tmp_path, manifest=str(folder / "long.jsonl"), max_steps=2)
+    assert train.train(replace(settings, valid=settings.manifest, valid_batches=1)) is not None
+
+
+def test_one_id_is_one_song(corpus, tmp_path):
+    """Features are kept by id: another song of that name would be heard as the first."""
+    folder, records = corpus
+    manifest.write(folder / "other.jsonl", [replace(records[0], audio=records[1].audio), *records[1:]])
+    other = str(folder / "other.jsonl")
+    for wrong in ({"also": (other,)}, {"valid": other}):
+        with pytest.raises(ManifestError, match="already another song"):
+            train.train(config(corpus, tmp_path, **wrong))
+    with pytest.raises(ManifestError, match="would meet itself"):
+        train.train(config(corpus, tmp_path, also=(str(folder / "manifest.jsonl"),)))
+
+
+def test_a_single_long_description_is_a_whole_prompt():
+    said = [Description("慢" * 200, Audience.AMATEUR, "描述", "sentence")]
+    assert joined(said, generator(0), 6) == "慢" * 200
+
+
 @pytest.mark.parametrize("name", ["demo", "tiny", "paper"])
 def test_every_configuration_can_be_read(name: str):
     path = Path(train.__file__).parent / "configs" / f"{name}.yaml"
@@ -354,6 +386,10 @@ def test_the_command_says_what_is_wrong(tmp_path, capsys):
         ("--model.dim=-4", "dim is at least 1, but got -4"),
         ("--model.first_temperature=0", "first_temperature is above 0, but got 0"),
         ("--valid_batches=0", "valid_batches is at least 1, but got 0"),
+        ("--data.tell.most=1", "most is at least 2, but got 1"),
+        ("--data.tell.fragment=1.5", "between 0 and 1, but got 1.5"),
+        ("--data.tell.hidden=-1", "between 0 and 1, but got 0.2 and -1"),
+        ("--data.mask_bands=-1", "mask_bands is at least 0, but got -1"),
     ],
 )
 def test_numbers_out_of_range_are_refused(argument: str, told: str) -> None:

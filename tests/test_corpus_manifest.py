@@ -90,6 +90,14 @@ def test_a_file_reads_back_as_written(tmp_path):
     assert "民谣" in (tmp_path / "deep" / "manifest.jsonl").read_text(encoding="utf-8")
 
 
+def test_a_mark_of_the_byte_order_is_no_fault(tmp_path):
+    path = tmp_path / "manifest.jsonl"
+    manifest.write(path, [SongRecord("a", "test", "CC0-1.0", "train", 1.0)])
+    marked = tmp_path / "marked.jsonl"
+    marked.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert manifest.read(marked) == manifest.read(path)
+
+
 def test_reading_streams(tmp_path):
     path = tmp_path / "manifest.jsonl"
     path.write_text(json.dumps(manifest.to_json(PLAIN)) + "\n\nbroken\n", encoding="utf-8")

@@ -3,12 +3,15 @@
 import json
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from common.description import Audience
 from common.errors import ManifestError
+from common.lyrics import Lyrics
 from corpus import manifest, muchin
 
 FIXTURE = Path(__file__).parent / "fixtures" / "muchin"
@@ -114,6 +117,34 @@ def test_recordings_of_one_song_share_a_split(first):
     assert muchin.split_of(song.lyrics) == song.split
 
 
+def test_recordings_of_one_song_share_a_split_in_the_second_version_too(first):
+    song = next(iter(first.values()))
+    own = [f"{word}天的第一句歌词写在这里" for word in "春夏秋冬晴阴雨雪"]
+    songs = []
+    for number in range(40):
+        lyrics = Lyrics.parse("\n".join(["[verse]", *own, f"只有这一遍才唱的新句子{number}"]))
+        songs.append(replace(song, id=f"muchin-{number:02}", lyrics=lyrics, split=muchin.split_of(lyrics)))
+    assert len({song.split for song in songs}) > 1
+    assert {song.split for song in muchin.merge([], songs)} == {songs[0].split}
+
+
+def test_lines_behind_the_end_of_an_excerpt_are_not_timed(broken, tmp_path):
+    import soundfile
+
+    song = next(path.parent for path in sorted(broken.rglob("raw_lyric")))
+    soundfile.write(song / f"{song.name}.wav", np.zeros(15 * 8000), 8000)
+    record = muchin.read(broken)[0]
+    assert record.duration == 15 and record.timing and record.timing[-1].end <= 15
+    manifest.write(tmp_path / "m.jsonl", [record])
+
+
+def test_two_folders_of_one_id_are_named(broken):
+    song = next(path.parent for path in sorted(broken.rglob("raw_lyric")))
+    shutil.copytree(song, broken / "again" / song.name)
+    with pytest.raises(ManifestError, match="have the same id"):
+        muchin.read(broken)
+
+
 def test_rhyme_marks(first):
     marks = muchin.rhyme_marks(FIXTURE / "v1" / "bm-data" / "s_0001")
     assert marks == ((False, True, True), (True, True), (True,))
@@ -151,6 +182,7 @@ def test_a_recording_gives_its_duration(broken):
         ("amat_desc_json", lambda text: text.replace("t-fast", "t-slow"), "'t-slow' isn't in the lookup"),
         ("amat_desc_json", lambda text: text.replace('"ans"', '"answers"'), "field 'ans'"),
         ("raw_lyric", lambda text: text.replace("[", "("), "raw_lyric has no time stamp"),
+        ("prof_desc_json", lambda text: '{"ans": [{"id": "q-tools", "tags": 5}]}', "field 'tags': a list"),
         ("meta_info", lambda text: None, "meta_info can't be read"),
     ],
 )

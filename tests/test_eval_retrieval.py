@@ -205,3 +205,29 @@ def test_an_embedded_corpus_needs_no_hearing(files, tmp_path: Path, capsys):
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(CheckpointError, match="another model"):
         retrieval.system("x", model, tmp_path / "vectors").songs(manifest.read(listed), Path("nowhere"))
+
+
+def blind(name: str) -> retrieval.System:
+    return retrieval.System(
+        name, lambda texts: np.ones((len(texts), 2)), lambda songs, _: np.ones((len(songs), 2))
+    )
+
+
+@pytest.mark.parametrize(("pools", "each"), [((0,), 2), ((-3, 5), 2), ((5,), 0)])
+def test_pools_and_texts_that_are_none_are_refused(files, pools: tuple[int, ...], each: int):
+    with pytest.raises(RequestError, match="at least one song"):
+        retrieval.compare([blind("a")], files[1], pools, each)
+
+
+def test_a_pool_is_measured_once_and_a_name_is_one_system(files):
+    rows = retrieval.compare([blind("a"), blind("b")], files[1], (4, 4))
+    assert list(rows) == ["a", "b"] and rows["a"] == retrieval.compare([blind("a")], files[1], (4,))["a"]
+    with pytest.raises(RequestError, match="names that differ, but got a, a"):
+        retrieval.compare([blind("a"), blind("a")], files[1], (4,))
+
+
+@pytest.mark.parametrize("text", ["{oops", "[]"])
+def test_a_folder_with_a_damaged_configuration_is_named(tmp_path: Path, text: str):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"config\.json is no configuration"):
+        retrieval.system("a", tmp_path)
