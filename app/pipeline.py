@@ -318,7 +318,8 @@ class SongPipeline(DiffusionPipeline):
     def _written(self, request: Request, sketch: SongSketch) -> Lyrics:
         """Words for a request that brings none; of a structure and a rhyme where they are asked."""
         asked = request.wording
-        if "rhyme" not in asked and (rhyme := requested.rhyme(request.description)):
+        # Beside a structure, which may mark rhymes itself, the writer reads the description's.
+        if not {"rhyme", "structure"} & asked.keys() and (rhyme := requested.rhyme(request.description)):
             asked["rhyme"] = rhyme
         unsung = sketch.singer == "none" and "structure" not in asked
         if unsung and asked:

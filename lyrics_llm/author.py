@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from common.description import fragments
 from common.errors import LyricsError, RequestError
 from common.lyrics import Lyrics, LyricSection, SectionTag
+from common.rhyme import GROUPS
 from common.score import Score
 from lyrics_llm import melody as melodies
 from lyrics_llm import requested
@@ -80,12 +81,21 @@ def write(
         form = Structure.of(structure)
     if form is None:
         form = writer.structure(description, seed, duration)
-    form = form.rhymed(rhyme or requested.rhyme(description))
+    form = form.rhymed(rhyme or _rhyme_said(description, form))
     if not any(lines for _, lines in form.sections):
         raise RequestError("there is no line to write: the structure has none, or nobody is to sing")
     return writer.write(
         description, form, seed, duration, limit=limit, theme=theme, **_language(writer, language)
     )
+
+
+def _rhyme_said(description: str, form: Structure) -> str:
+    """The rhyme of the description, where it isn't a scheme beside a structure that marks its own."""
+    said = requested.rhyme(description)
+    if said and said not in GROUPS and form.marked:
+        logger.warning("the structure marks the lines that rhyme: %s isn't followed", said)
+        return ""
+    return said
 
 
 def rewrite(

@@ -111,7 +111,7 @@ class Structure:
         if not rhyme:
             return self
         if rhyme in GROUPS:
-            marked = any(f.mark not in (OPEN, FREE) for _, lines in self.sections for f in lines)
+            marked = self.marked
             return self._mapped(
                 lambda form, _: form if marked and form.mark == FREE else replace(form, mark="A", group=rhyme)
             )
@@ -127,6 +127,11 @@ class Structure:
         return Structure(
             tuple((tag, tuple(change(f, i) for i, f in enumerate(lines))) for tag, lines in self.sections)
         )
+
+    @property
+    def marked(self) -> bool:
+        """Whether it says itself which lines rhyme."""
+        return any(f.mark not in (OPEN, FREE) for _, lines in self.sections for f in lines)
 
     @property
     def shape(self) -> list[tuple[SectionTag, tuple[int, ...]]]:

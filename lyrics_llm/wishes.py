@@ -34,6 +34,13 @@ _PACES = _TEMPI | {"easy": (60, 100)}  # of occasions
 _MILDLY = {"slow": (70, 92), "medium": (80, 110), "fast": (100, 124)}
 # Who refuses one voice expects the other.
 _OTHER_SINGER = {"female": ("male",), "male": ("female",), "child": ("female", "male")}
+# Of whom descriptions speak most; the corpus has none of them.
+_SINGERS = (
+    "周杰伦|林俊杰|陈奕迅|邓紫棋|王菲|张学友|刘德华|薛之谦|毛不易|李荣浩|五月天|孙燕姿|蔡依林|许嵩|汪苏泷|华晨宇"
+    "|周深|张杰|邓丽君|李宗盛|罗大佑|崔健|朴树|许巍|汪峰|李健|赵雷|宋冬野|陈粒|房东的猫|告五人|梁静茹|张惠妹|张韶涵"
+    "|刀郎|凤凰传奇|李谷一|费玉清|张国荣|梅艳芳|陶喆|王力宏|方大同|田馥甄|杨千嬅|蔡健雅|beyond(?:乐队|那|的)"
+    r"|taylor\s?swift"
+)
 _UNHEEDED = {
     "songs are written in 4/4": (
         r"[三五六七35679]拍子|四三拍|八六拍|八九拍|圆舞曲|华尔兹|(?<!\d)(?:[35679]|12)\s*/\s*[48](?!\d)|waltz"
@@ -52,6 +59,20 @@ _UNHEEDED = {
         r"渐快|渐慢|变速|越来越[快慢]|慢慢变快|(?:先|由)[慢快][后到至转][快慢]|\baccelerando|\britardando"
     ),
     "a song keeps one key": r"转调|变调|升(?:半|一|半个|一个)?(?:key|调)(?![式性])|\bkey change|\bmodulat\w+",
+    "a song is made like no other": (
+        r"(?:模仿|翻唱)[^，,。；;、\s]{1,8}|(?:像|类似|仿)[^，,。；;、\s]{2,8}?(?:那样|一样)?的?(?:唱法|嗓音|声线|唱腔)"
+        rf"|(?:{_SINGERS})(?:那样|一样|那种|式|的)?(?:的?(?:风格|感觉|唱法|声音|嗓音|歌))?"
+    ),
+    "chords follow the key and the melody": (
+        r"卡农(?:和弦|进行|走向)|(?:和弦(?:进行|走向)?(?:是|为|用|走|[:：])?\s*)[1-7](?:\s*[-–—→,]?\s*[1-7]){2,}"
+        r"|(?<!\d)[1-7](?:\s*[-–—→,]?\s*[1-7]){2,}\s*(?:的?和弦|进行|走向|套路)"
+        r"|(?<![a-z])[a-g][#b♯♭]?(?:maj|m|min|dim|sus)?\d?(?:\s*[-–—→]\s*[a-g][#b♯♭]?(?:maj|m|min|dim|sus)?\d?){2,}+"
+        r"(?![a-z]|\s*(?:的|式)?(?:曲式|结构|形式|form|structure))"
+    ),
+    "choruses are the loudest": (  # 主歌安静，副歌有力 is what they are anyway
+        r"(?:主歌|开头|前奏|尾奏|结尾)(?:部分|段)?(?:要|得|很|更|就|比较)*(?:激昂|爆发|高昂|强烈|热烈|释放|炸|燃|有力|高亢)"
+        r"|(?:副歌|高潮)(?:部分|段)?(?:要|得|很|更|就|比较)*(?:安静|压抑|低沉|平静|柔|舒缓|克制|内敛|平淡)"
+    ),
     "a plan has one mood and one genre": (
         r"[前后]半[段首部]|先(?!男|女|[慢快]后)[^，,。；;先后]{1,6}后(?![来面天悔])[^，,。；;]{1,6}"
     ),

@@ -112,6 +112,22 @@ def test_form_and_rhyme_are_right_by_construction(writer: Writer, seed: int) -> 
     assert all(any(piece not in line for piece in ("下雨天想家", "的慢歌")) for line in words.lines)
 
 
+def test_a_scheme_that_is_said_leaves_the_marks_of_a_structure(
+    writer: Writer, caplog: pytest.LogCaptureFixture
+) -> None:
+    marked = "<verse>\n5R\n5\n5R\n5\n"
+    plain = lyrics_llm.write("民谣，女声", structure=marked, seed=2, model=writer)
+    assert not caplog.records
+    assert lyrics_llm.write("民谣，女声，韵脚AABA", structure=marked, seed=2, model=writer).lines[0]
+    assert "AABA isn't followed" in caplog.text
+    caplog.clear()
+    asked = lyrics_llm.write("民谣，女声，韵脚AABA", structure="<verse>\n5\n5\n5\n5\n", seed=2, model=writer)
+    assert group(asked.lines[0]) == group(asked.lines[1]) == group(asked.lines[3])
+    said = lyrics_llm.write("民谣，女声，押江阳韵", structure=marked, seed=2, model=writer)
+    assert [group(said.lines[i]) for i in (0, 2)] == ["江阳"] * 2
+    assert not caplog.records and plain.lines
+
+
 def test_asked_rhymes_hold(writer: Writer) -> None:
     shape = [("verse", (6, 6, 6, 6)), ("chorus", (5, 5))]
     words = lyrics_llm.write(TEXT, shape, rhyme="江阳", seed=1, model=writer)  # type: ignore[arg-type]
