@@ -158,14 +158,18 @@ class Study:
 
 def judge(songs: Sequence[Sung], probes: Probes) -> dict[str, Estimate]:
     """Shares of songs that are what was asked for, and how well they keep their scores."""
-    names = [song.asked.record.id for song in songs]
-    shares: dict[str, list[float]] = {}
+    shares: dict[str, tuple[list[float], list[str]]] = {}  # not every prompt asks for everything
     for song in songs:
         for name, right in _verdicts(song, probes):
-            shares.setdefault(name, []).append(float(right))
+            values, names = shares.setdefault(name, ([], []))
+            values.append(float(right))
+            names.append(song.asked.record.id)
     chance = {"genre": 1 / len(probes.answers["genre"]), "singer": 1 / len(probes.answers["singer"])}
     chance |= {"tempo class": 1 / 3, "mood": 1 / max(1, len(probes.answers.get(MOOD, ())))}
-    table = {name: bootstrap(values, songs=names, chance=chance.get(name)) for name, values in shares.items()}
+    table = {
+        name: bootstrap(values, songs=names, chance=chance.get(name))
+        for name, (values, names) in shares.items()
+    }
     kept = [adherence.measure(song.audio, song.score) for song in songs if song.score is not None]
     return table | {f"score: {name.replace('_', ' ')}": value for name, value in _kept(kept).items()}
 

@@ -3,11 +3,17 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from common.audio import Audio
+from common.description import Audience
 from common.statistics import Estimate
+from corpus.record import SongRecord
+from eval.probes import Verdict
 from recipes import figures
 from recipes.figures import Row, Settings, measure
+from recipes.song_figures import Asked, Sung, judge
 
 
 def test_a_part_is_measured_and_the_others_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,3 +39,28 @@ def test_figures_of_one_song_are_kept_in_plain_json(tmp_path: Path, monkeypatch:
 def test_missing_songs_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert figures.main(["--work", str(tmp_path), "--parts", "[songs]"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+class _Ears:
+    """Probes that hear the same in every song."""
+
+    answers = {"genre": ["流行", "摇滚"], "singer": ["female", "male"], "mood": ["伤感", "欢快"]}  # noqa: RUF012
+
+    def judge(self, audio: Audio) -> Verdict:
+        return Verdict("流行", "female", "slow", 70.0, {}, mood="伤感")
+
+
+def test_a_mood_is_judged_in_the_songs_that_ask_for_one() -> None:
+    def sung(number: int, text: str) -> Sung:
+        record = SongRecord(f"song-{number}", "synthetic", "CC0-1.0", "test", 8.0)
+        asked = Asked(record, text, Audience.AMATEUR, "流行", "female", 70.0)
+        return Sung(asked, Audio(np.zeros((1, 8), np.float32), 22050), None)
+
+    songs = [
+        sung(1, "伤感的流行，女声，慢歌"),
+        sung(2, "流行，女声，慢歌"),
+        sung(3, "欢快的流行，女声，慢歌"),
+    ]
+    table = judge(songs, _Ears())  # type: ignore[arg-type]
+    assert table["genre"].count == 3 and table["genre"].value == 1
+    assert table["mood"].count == 2 and table["mood"].value == 0.5 and table["mood"].chance == 0.5
