@@ -1,5 +1,6 @@
 """One loop for every scheduler; guidance; the same request twice."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -92,20 +93,32 @@ def test_callback_counts_evaluations() -> None:
 @pytest.mark.parametrize("scales", [(1.0, 1.0), (2.5, 1.0), (1.0, 3.0), (2.5, 3.0), (3.0, 3.0), (0.0, 0.0)])
 def test_guidance_is_the_formula(scales: tuple[float, float]) -> None:
     model, x, c = awake(arrangement=KNOWN), noisy(FRAMES, 0), song(FRAMES, 0)
-    t = torch.tensor([0.6])
+    t = torch.tensor([0.9])
     plan = c.drop(description=True, audience=True, arrangement=True)
     none = plan.drop(lyrics=True, score=True)
     full, score, empty = (model(x, t, k) for k in (c, plan, none))
     expected = empty + scales[1] * (score - empty) + scales[0] * (full - score)
-    assert torch.allclose(guided(model, x, 0.6, c, Guidance(*scales)), expected, atol=1e-4)
+    assert torch.allclose(guided(model, x, 0.9, c, Guidance(*scales)), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("scales", "late"), [((4.0, 2.0), 2.0), ((1.0, 2.0), 1.0), ((4.0, 1.0), 1.0), ((3.0, 3.0), 3.0)]
+)
+def test_late_the_description_has_at_most_the_scores_scale(scales: tuple[float, float], late: float) -> None:
+    model, x, c = awake(arrangement=KNOWN), noisy(FRAMES, 0), song(FRAMES, 0)
+    found = guided(model, x, 0.6, c, Guidance(*scales))
+    always = Guidance(late, scales[1], description_until=0.0)
+    assert torch.allclose(found, guided(model, x, 0.6, c, always), atol=1e-5)
+    own = guided(model, x, 0.6, c, replace(Guidance(*scales), description_until=0.5))
+    assert torch.allclose(found, own, atol=1e-5) == (late == scales[0])
 
 
 def test_an_arrangement_alone_is_guided_as_a_description() -> None:
     model, x = awake(arrangement=KNOWN), noisy(FRAMES, 0)
     c = song(FRAMES, 0).drop(description=True, audience=True, lyrics=True, score=True)
-    t = torch.tensor([0.6])
+    t = torch.tensor([0.9])
     full, empty = model(x, t, c), model(x, t, c.drop(arrangement=True))
-    found = guided(model, x, 0.6, c, Guidance(3.0, 1.0))
+    found = guided(model, x, 0.9, c, Guidance(3.0, 1.0))
     assert torch.allclose(found, empty + 3 * (full - empty), atol=1e-4)
     assert not torch.allclose(full, empty, atol=1e-4)
 
@@ -119,6 +132,8 @@ def test_guidance_on_nothing_is_nothing() -> None:
 def test_a_scale_out_of_range_is_refused() -> None:
     with pytest.raises(RequestError, match="score is -1"):
         Guidance(score=-1)
+    with pytest.raises(RequestError, match="description_until is 2"):
+        Guidance(description_until=2.0)
 
 
 # ---- schedulers ------------------------------------------------------------------------------
