@@ -42,6 +42,7 @@ from corpus.record import SongRecord, Split, TimedLine, TimedSyllable
 
 if TYPE_CHECKING:
     from corpus.mix import Mix, Stem
+    from corpus.voice import Voice
 
 log = logging.getLogger(__name__)
 
@@ -197,13 +198,19 @@ class _Stems(dict[str, Any]):
         return found.render() if isinstance(found, _Played) else found
 
 
+def voice_of(planned: SongPlan, rng: np.random.Generator) -> "Voice":
+    """The singer of a plan, in its mood."""
+    from corpus.voice import draw_voice
+
+    return colour(draw_voice(planned.singer, rng), feeling(planned.mood))
+
+
 def _sing(written: Sheet, duration: float) -> tuple[np.ndarray, tuple[TimedLine, ...]]:
-    from corpus.voice import draw_voice, sing
+    from corpus.voice import sing
 
     rng = generator(written.plan.seed, "voice", written.plan.split)
     notes = written.score.note_spans(sung=True)
-    voice = colour(draw_voice(written.plan.singer, rng), feeling(written.plan.mood))
-    sung = sing(notes, voice, rng, duration)
+    sung = sing(notes, voice_of(written.plan, rng), rng, duration)
     return sung.samples, _timing(notes, sung.onsets, written.lyrics)
 
 

@@ -38,8 +38,8 @@ from corpus.genres import GENRES
 from corpus.instruments import SAMPLE_RATE
 from corpus.plan import SongPlan, plan, plan_of
 from corpus.record import SongRecord
-from corpus.synth import perform
-from corpus.voice import draw_voice, sing
+from corpus.synth import perform, voice_of
+from corpus.voice import sing
 from eval.mos import planted
 
 NONE, TAKE = "none", "take"
@@ -158,7 +158,7 @@ class Studio:
         if planned.singer == "none":
             return None
         rng = generator(planned.seed, "voice", planned.split)
-        voice = draw_voice(planned.singer, rng)
+        voice = voice_of(planned, rng)
         chance = generator(planned.seed, "voice", planned.split, again) if again else rng
         return sing(score.note_spans(sung=True), voice, chance, score.duration).samples
 

@@ -30,7 +30,7 @@ def sung_share(samples: np.ndarray) -> float:
 
 
 def parting(shares: np.ndarray, silent: np.ndarray) -> float | None:
-    """The share of sung frames that parts instrumentals from songs; None where none does.
+    """The share of sung frames that parts instrumentals from songs; None where none does that says anything.
 
     Args:
         shares: (N,) of `sung_share`.
@@ -43,7 +43,8 @@ def parting(shares: np.ndarray, silent: np.ndarray) -> float | None:
     below, above = (
         np.searchsorted(np.sort(part), middles) / len(part) for part in (shares[silent], shares[~silent])
     )
-    right = (below + 1 - above) / 2
+    # Of voices in which it hears next to nothing the recogniser knows nothing, whatever parts them.
+    right = np.where(middles < _SOFTNESS, 0.0, (below + 1 - above) / 2)
     if not len(right) or right.max() < _LEAST:
         return None
     best = middles[right == right.max()]

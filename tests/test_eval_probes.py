@@ -134,6 +134,7 @@ def test_songs_are_parted_from_instrumentals_where_they_can_be():
     assert singing.parting(shares[::-1], silent) is None
     assert singing.parting(shares, np.zeros(25, bool)) is None
     assert singing.parting(np.full(25, 0.3), silent) is None
+    assert singing.parting(shares / 100, silent) is None  # it hears nothing anywhere
 
 
 def test_who_sings_is_heard_by_syllables(trained: Probes):
