@@ -433,7 +433,7 @@ def test_who_minds_a_child_is_no_child() -> None:
     "said",
     [
         *("粤语", "英文歌", "转调", "慢慢变快", "前半段", "先抒情后摇滚", "哼唱", "升key"),
-        *("周杰伦那种感觉", "模仿邓丽君", "4536和弦", "卡农和弦", "am-f-c-g", "1-6-4-5进行"),
+        *("周杰伦那种感觉", "五月天那", "模仿邓丽君", "4536和弦", "卡农和弦", "am-f-c-g", "1-6-4-5进行"),
         *("主歌爆发", "副歌要安静"),
     ],
 )
@@ -443,7 +443,17 @@ def test_what_no_song_can_have_is_said(said: str, caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.parametrize(
-    "said", ["像小时候的夏天", "ABAB曲式", "A-B-A-C曲式", "副歌轻快", "主歌压抑副歌爆发", "BPM 120-125"]
+    "said",
+    [
+        "像小时候的夏天",
+        "五月天的阳光",
+        "房东的猫很可爱",
+        "ABAB曲式",
+        "A-B-A-C曲式",
+        "副歌轻快",
+        "主歌压抑副歌爆发",
+        "BPM 120-125",
+    ],
 )
 def test_what_songs_can_have_is_no_wish_in_vain(said: str, caplog: pytest.LogCaptureFixture) -> None:
     wishes_of(f"流行，{said}", {})
