@@ -71,8 +71,8 @@ def colour(voice: "Voice", felt: Feeling) -> "Voice":
 def placed(settings: "MixSettings", felt: Feeling, tempo: float) -> "MixSettings":
     """A mix of a feeling: dull or bright, dry or far away, soft or rough; what is far echoes in time."""
     v, a, d, r = felt.valence, felt.arousal, felt.dominance, felt.distance
+    near, far = min(r, 0.0), max(r, 0.0)
     levels = {
-        "vocals": -1.0 * r,
         "drums": 3.0 * d + 1.0 * a,
         "bass": 2.5 * d,
         "lead": 0.5 * r,
@@ -80,7 +80,13 @@ def placed(settings: "MixSettings", felt: Feeling, tempo: float) -> "MixSettings
     }
     stems = {name: _placed(s, levels.get(name, 0.0), felt) for name, s in settings.stems.items()}
     voice = settings.stems["vocals"]
-    stems["vocals"] = replace(stems["vocals"], send=voice.send + 7.0 * r)  # words stay clear
+    stems["vocals"] = replace(  # words stay clear in the widest hall
+        stems["vocals"],
+        level=voice.level - 1.0 * near + 0.5 * far,
+        presence=voice.presence - 2.0 * near,
+        air=voice.air - 2.0 * near,
+        send=voice.send + 7.0 * near + 2.0 * far,
+    )
     rough = max(0.0, d - 0.4) * 1.6 if a > 0.4 else 0.0
     for name in ("drums", "bass", "harmony"):
         stems[name] = replace(stems[name], grit=round(rough, 3))

@@ -18,7 +18,7 @@ from common.score import Groove
 from common.seeds import derive_seed, generator
 from common.theory import Key
 from corpus.forms import Form, FormSection, form
-from corpus.genres import GENRES
+from corpus.genres import GENRES, MOODS
 from corpus.moods import Feeling, feeling
 from corpus.record import Singer, SongRecord, Split
 from corpus.styles import Genre, Instrument
@@ -34,6 +34,11 @@ _ENERGY = {
     "intro": 0.4, "verse": 0.55, "pre-chorus": 0.7, "chorus": 0.95, "bridge": 0.5, "interlude": 0.65,
     "outro": 0.5,
 }  # fmt: skip
+# Listeners ask for lonely jazz and for pop with an erhu, which no row of the table has: of all songs this
+# share has a mood of any genre, and this share of each role of `_GUESTS` an instrument of another genre.
+_FREE_MOODS, _GUEST_SHARE = 0.3, 0.15
+_GUESTS = ("harmony", "lead", "pad")
+_POWER = ("power", "chug", "ring")  # ways of playing that only an electric guitar has
 # Where each singer is at ease: lowest and highest MIDI note.
 COMFORT: dict[str, tuple[int, int]] = {
     "female": (57, 74), "male": (47, 65), "child": (61, 76), "none": (60, 79),
@@ -42,19 +47,21 @@ COMFORT: dict[str, tuple[int, int]] = {
 _SUITED = {
     "古风": ("思乡", "离别", "江湖", "重逢", "星空", "秋天", "春天", "冬天", "月亮"),
     "思乡": ("思乡", "母亲", "父亲", "童年", "秋天", "月亮", "过年", "打工"),
-    "热血": ("梦想", "青春", "友情", "江湖", "打工", "毕业"),
-    "激昂": ("梦想", "青春", "旅行", "友情", "草原", "毕业", "打工"),
+    "热血": ("梦想", "青春", "友情", "江湖", "打工", "毕业", "运动", "考试"),
+    "激昂": ("梦想", "青春", "旅行", "友情", "草原", "毕业", "打工", "运动", "考试"),
     "愤怒": ("失恋", "打工", "城市夜晚", "孤独", "梦想", "江湖"),
-    "狂欢": ("夏天", "城市夜晚", "海边", "青春", "友情", "过年", "毕业"),
-    "阳光": ("夏天", "海边", "旅行", "春天", "友情", "日常", "宠物", "草原"),
+    "狂欢": ("夏天", "城市夜晚", "海边", "青春", "友情", "过年", "毕业", "生日", "美食"),
+    "阳光": ("夏天", "海边", "旅行", "春天", "友情", "日常", "宠物", "草原", "生日", "美食", "运动"),
     "浪漫": ("初恋", "告白", "婚礼", "星空", "海边", "月亮", "下雨天", "夏天", "春天"),
-    "悠闲": ("日常", "宠物", "旅行", "海边", "春天", "夏天", "草原"),
-    "俏皮": ("宠物", "告白", "童年", "日常", "初恋", "夏天", "友情"),
+    "悠闲": ("日常", "宠物", "旅行", "海边", "春天", "夏天", "草原", "美食", "晚安"),
+    "俏皮": ("宠物", "告白", "童年", "日常", "初恋", "夏天", "友情", "生日", "美食"),
     "苍凉": ("草原", "江湖", "离别", "思乡", "秋天", "月亮", "孤独"),
     "伤感": ("离别", "失恋", "下雨天", "思乡", "秋天", "孤独", "毕业", "父亲"),
     "孤独": ("孤独", "失眠", "失恋", "城市夜晚", "下雨天", "冬天", "星空", "月亮"),
     "忧郁": ("失恋", "失眠", "下雨天", "孤独", "秋天", "城市夜晚", "离别", "打工"),
 }
+# The least and the greatest arousal of songs on a theme.
+_STIRRED = {"晚安": (-1.0, 0.15), "运动": (-0.4, 1.0), "生日": (-0.7, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -156,8 +163,51 @@ def _singer(rng: np.random.Generator) -> Singer:
     return str(rng.choice(list(_SINGER_SHARES), p=list(_SINGER_SHARES.values())))  # type: ignore[return-value]
 
 
+def _mood(strange: np.random.Generator, genre: Genre, own: str) -> str:
+    """A mood of the genre, or of any other."""
+    return _pick(strange, MOODS) if strange.random() < _FREE_MOODS else own
+
+
+def _themes(genre: str, mood: str) -> list[str]:
+    """The themes of a mood, as far as they are its genre's, too."""
+    felt = feeling(mood)
+    every = [t for t in THEMES if _STIRRED.get(t, (-1, 1))[0] <= felt.arousal <= _STIRRED.get(t, (-1, 1))[1]]
+    by_mood = [t for t in every if t in _SUITED.get(mood, THEMES)]
+    return [t for t in by_mood if t in _SUITED.get(genre, THEMES)] or by_mood
+
+
+def _guests(
+    strange: np.random.Generator, genre: Genre, chosen: dict[str, Instrument], comping: str
+) -> tuple[dict[str, Instrument], str]:
+    """The instruments with guests from other genres in some roles, and how the harmony is played then.
+
+    A guest plays as the house does: an erhu in reggae where its guitar would, off the beat.
+    """
+    others = [row for row in GENRES.values() if row.name != genre.name]
+    at_home = {name for role in _GUESTS for name in genre.players[role]}
+    may_come: dict[str, list[Instrument]] = {
+        "harmony": [c.instrument for row in others for c in row.comping if c.styles[0] not in _POWER],
+        "lead": [i for row in others for i in row.leads],
+        "pad": [p for row in others for p in row.pads if p is not None],
+    }
+    chosen = chosen.copy()
+    for role in _GUESTS:
+        comes, which = strange.random() < _GUEST_SHARE, strange.random()
+        strangers = [i for i in dict.fromkeys(may_come[role]) if i.name not in at_home]
+        if comes and strangers:
+            chosen[role] = strangers[int(which * len(strangers))]
+            if role == "harmony" and comping in _POWER:
+                comping = "block"
+    return chosen, comping
+
+
 def _instruments(
-    rng: np.random.Generator, genre: Genre, singer: str, split: Split, wanted: tuple[str | None, str | None]
+    rng: np.random.Generator,
+    strange: np.random.Generator,
+    genre: Genre,
+    singer: str,
+    split: Split,
+    wanted: tuple[str | None, str | None],
 ) -> tuple[dict[str, Instrument], str, bool]:
     """Instruments by role, how the harmony is played, and whether a combination is held out."""
     kept = _kept(genre.name, singer)
@@ -187,7 +237,10 @@ def _instruments(
     }
     if pad is not None:
         chosen["pad"] = pad
-    return chosen, _pick(rng, comping.styles), kept in (comping.instrument.name, lead.name)
+    style = _pick(rng, comping.styles)
+    if not use_kept and wanted == (None, None):
+        chosen, style = _guests(strange, genre, chosen, style)
+    return chosen, style, kept in (chosen["harmony"].name, chosen["lead"].name)
 
 
 def _tempo(rng: np.random.Generator, genre: Genre, felt: Feeling) -> float:
@@ -254,7 +307,7 @@ def plan(
         ConfigError: an override names something unknown, or a combination that the split keeps out.
         RequestError: no form fills the duration.
     """
-    rng = generator(seed, "plan", split)
+    rng, strange = generator(seed, "plan", split), generator(seed, "what is strange to the genre", split)
     _check("genre", genre, tuple(GENRES))
     _check("singer", singer, SINGERS)
     _check("theme", theme, THEMES)
@@ -263,15 +316,14 @@ def plan(
     who = singer or _singer(rng)
     tunes = row.soloists if who == "none" else row.leads
     _check(f"lead of {row.name}", lead, tuple(dict.fromkeys(i.name for i in tunes)))
-    mood = mood or _pick(rng, row.moods)
+    mood = mood or _mood(strange, row, _pick(rng, row.moods))
     drawn_tempo = _tempo(rng, row, feeling(mood))
     drawn_key = Key(int(rng.integers(12)), _scale(rng, row, feeling(mood)))
     if key is not None and key.scale not in row.harmony:
         raise ConfigError(f"{row.name} is written in {', '.join(row.harmony)}, but the key {key} was asked")
     seconds = duration if duration is not None else draw_duration(rng, durations)
-    suited = _SUITED.get(mood, _SUITED.get(row.name, THEMES))
-    drawn_theme = _pick(rng, [t for t in suited if t in THEMES] or list(THEMES))
-    instruments, comping, held = _instruments(rng, row, who, split, (harmony, lead))
+    drawn_theme = _pick(rng, _themes(row.name, mood))
+    instruments, comping, held = _instruments(rng, strange, row, who, split, (harmony, lead))
     shape = form(seconds, tempo or drawn_tempo, rng=rng, instrumental=who == "none", density=row.density)
     return SongPlan(
         seed=seed,

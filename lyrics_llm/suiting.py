@@ -55,6 +55,11 @@ _MOODS: dict[str, tuple[str, ...]] = {
         "梦想": "热血 激昂 自信 青春 自由 温暖 动感 阳光",
         "毕业": "青春 怀旧 深情 伤感 温暖 激昂 热血 自由 思念",
         "重逢": "深情 温暖 怀旧 思念 浪漫 欢快",
+        "生日": "欢快 温暖 阳光 俏皮 轻松 浪漫 青春 温柔 狂欢",
+        "晚安": "温柔 宁静 温暖 梦幻 慵懒 思念 悠远",
+        "美食": "欢快 轻松 俏皮 温暖 悠闲 阳光 动感",
+        "运动": "热血 激昂 动感 自信 阳光 自由 青春 欢快 酷",
+        "考试": "热血 激昂 青春 自信 温暖 阳光 轻松",
         "青春": "青春 自由 热血 怀旧 欢快 阳光 温暖 激昂",
     }.items()
 }
@@ -62,8 +67,11 @@ _GROWN = frozenset(
     ["失恋", "离别", "孤独", "失眠", "城市夜晚", "打工", "告白", "初恋", "婚礼", "江湖", "重逢"]
 )
 _SAD = frozenset(["失恋", "离别", "孤独", "失眠"])
-_MERRY = frozenset(["婚礼", "过年", "宠物", "夏天"])
-_BUSY = frozenset(["婚礼", "过年", "打工", "告白", "失恋", "毕业", "江湖", "梦想"])  # that quiet songs leave
+_MERRY = frozenset(["婚礼", "过年", "宠物", "夏天", "生日", "美食", "运动"])
+_BUSY = frozenset(  # that quiet songs leave
+    ["婚礼", "过年", "打工", "告白", "失恋", "毕业", "江湖", "梦想", "运动", "考试", "生日", "美食"]
+)
+_DROWSY = frozenset(["晚安"])  # that stirring songs leave
 
 
 def themes(singer: object, mood: object) -> tuple[str, ...]:
@@ -74,6 +82,8 @@ def themes(singer: object, mood: object) -> tuple[str, ...]:
         unsuited = {*unsuited, *(_SAD if felt.tone == "bright" else _MERRY if felt.tone == "dark" else ())}
         if felt.tone == "calm" and felt.arousal <= -0.6:
             unsuited = {*unsuited, *_BUSY}
+        if felt.arousal > 0.15:
+            unsuited = {*unsuited, *_DROWSY}
     return tuple(theme for theme in THEMES if theme not in unsuited)
 
 

@@ -303,7 +303,7 @@ def _tempi(name: str) -> tuple[float, ...]:
 def _scales_felt(found: Attributes) -> tuple[str, ...]:
     """The scales as bright or dark as a named mood, where it is clearly one and the genre has any.
 
-    The model has seen a mood only with its own genres, and people ask for sad pop.
+    The model has seen a mood mostly with its own genres, and people ask for sad pop.
     """
     valence = feeling(found.get("mood", "")).valence
     if abs(valence) < _CLEARLY:
