@@ -34,6 +34,17 @@ def read(name: str) -> dict[str, Any]:
 @cache
 def forms(kind: str, value: str, audience: Audience) -> tuple[str, ...]:
     """Every way in which an audience names a value: `forms("singer", "female", Audience.AMATEUR)`."""
+    return tuple(dict.fromkeys(_register(kind, value, audience) + more_forms(kind, value)))
+
+
+@cache
+def more_forms(kind: str, value: str) -> tuple[str, ...]:
+    """Further names that both audiences say; many kinds have none."""
+    return _words(read("speech")[kind].get(value, {}).get("more", ""))
+
+
+def _register(kind: str, value: str, audience: Audience) -> tuple[str, ...]:
+    """The names of a value in both registers and in that of an audience."""
     row = read("speech")[kind].get(value)
     if row is None:
         return (value,)
@@ -85,14 +96,19 @@ lines, words = _lines, _words
 
 @cache
 def held_out_forms() -> frozenset[str]:
-    """The names that only held-out phrasings say: no attribute's own name, no part of another name."""
-    lists = [forms(k, v, a) for k in _NAMED for v in read("speech")[k] for a in Audience]
+    """The names that only held-out phrasings say: no attribute's own name, no part of another name.
+
+    Of `more` they are drawn apart, so that those of the other names stay what they were: models are trained
+    on from weights that have seen the rest. So no name may be added that contains one of them.
+    """
+    lists = [_register(k, v, a) for k in _NAMED for v in read("speech")[k] for a in Audience]
     lists += [instrument_names(name) for name in read("speech")["instrument"]]
     lists += [_words(row[kind]) for row in read("speech")["scene"].values() for kind in SCENES]
-    said = "\n".join({form for names in lists for form in names} | set(_frames_said()))
+    more = [names for k in _NAMED for v in read("speech")[k] if (names := more_forms(k, v))]
+    said = "\n".join({form for names in lists + more for form in names} | set(_frames_said()))
     firsts = {names[0] for names in lists}
     chosen: set[str] = set()
-    for names in lists:
+    for names in lists + more:
         free = [n for n in names if n not in firsts and len(n) > 1]
         alone = [n for n in free if said.count(n) == 1]
         chosen |= _drawn(tuple(alone), len(names))

@@ -26,6 +26,14 @@ class Occasion:
     moods: tuple[str, ...] = ()  # where the description names none
     tempo: str | None = None  # slow, easy (slow or medium), medium or fast
 
+    @property
+    def known(self) -> bool:
+        """Whether it is a theme of the writer's own, and not only near to one."""
+        return self.themes[0] in _KNOWN
+
+
+_KNOWN = ("生日", "晚安", "美食", "运动", "考试")
+
 
 def _occasion(words: str, themes: str, moods: tuple[str, ...] = (), tempo: str | None = None) -> Occasion:
     return Occasion(tuple(words.split()), tuple(themes.split()), moods, tempo)

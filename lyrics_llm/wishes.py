@@ -125,10 +125,10 @@ def tokens_of(wishes: Mapping[str, Any]) -> dict[str, Any]:
 
 def say_nearest(description: str, singer: str, theme: str) -> None:
     """That the words aren't of what the song is for, where that has no theme of its own."""
-    if singer == "none" or "theme" in attributes(description):
+    if singer == "none" or attributes(description).get("theme") in THEMES:
         return
     found = occasion(description)
-    if found is not None and theme in found[1].themes:
+    if found is not None and theme in found[1].themes and not found[1].known:
         logger.warning(
             "the lyric model has no theme for %s: it writes of %s, the nearest that it knows", found[0], theme
         )

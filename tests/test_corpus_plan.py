@@ -159,7 +159,7 @@ def test_some_songs_have_a_mood_or_a_player_that_is_strange_to_their_genre():
 
 def test_nobody_is_sung_to_sleep_with_a_stirring_song():
     drowsy = [p for p in (plan(seed, durations=(12, 20)) for seed in range(1500)) if p.theme == "晚安"]
-    assert len(drowsy) > 10 and max(feeling(p.mood).arousal for p in drowsy) <= 0.15
+    assert len(drowsy) > 5 and max(feeling(p.mood).arousal for p in drowsy) <= 0.15
 
 
 def test_about_an_eighth_of_the_combinations_is_kept():
