@@ -59,11 +59,11 @@ def tidy(text: str) -> str:
 
 
 def _without_pictures(text: str) -> str:
-    """Emoji, ornaments and invisible characters away; a space stands for a picture beside letters."""
+    """Emoji, ornaments and invisible characters away; a space stands for a picture between letters."""
     if text.isascii() and text.isprintable():
         return text
     kept = "".join(_shown(c) for c in text)
-    return re.sub("(?<=[\u4e00-\u9fff])\0+(?=[\u4e00-\u9fff])", "", kept).replace("\0", " ")
+    return re.sub("(?<=[\u4e00-\u9fff])\0+|\0+(?=[\u4e00-\u9fff])", "", kept).replace("\0", " ")
 
 
 @cache
