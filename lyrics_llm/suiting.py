@@ -93,6 +93,22 @@ def moods(theme: object, genre: object) -> tuple[str, ...]:
     return tuple(m for m in fitting if genre not in GENRES or m in GENRES[str(genre)].moods)
 
 
+def at_home(field: str, chosen: Mapping[str, str], wished: object) -> tuple[str, ...]:
+    """The genre's own moods or players, of those that are wished: guests come where they are asked for.
+
+    Args:
+        field: mood, harmony or lead.
+        chosen: the fields before it, among them the genre and, before the lead, who sings.
+        wished: the values that are allowed, or None for any.
+    """
+    row = GENRES[chosen["genre"]]
+    own = row.moods if field == "mood" else row.players[field]
+    if field == "lead" and chosen["singer"] != "none":
+        own = tuple(i.name for i in row.leads)
+    allowed = tuple(wished) if isinstance(wished, tuple | list | set) and wished else own
+    return tuple(dict.fromkeys(v for v in allowed if v in own)) or allowed
+
+
 def alike(mood: str) -> tuple[str, ...]:
     """The mood and those that feel nearly the same."""
     every = {m: None for row in GENRES.values() for m in row.moods}

@@ -13,7 +13,7 @@ among those that suit the occasion, the singer and the mood (`lyrics_llm.occasio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,9 @@ class Writer:
             self._pass_over_unknown(wish)
             if read:  # a theme that nobody has named suits the mood that is chosen before it
                 wish.setdefault("theme", lambda chosen: suiting.themes(None, chosen["mood"]))
+                for name in ("mood", "harmony", "lead"):
+                    if not isinstance(wish.get(name), str):
+                        wish[name] = partial(suiting.at_home, name, wished=wish.get(name))
         chosen, _ = self._run(
             "plan",
             [self.prompt(text) for text in descriptions],

@@ -10,6 +10,7 @@ import torch
 from common.errors import CheckpointError, LyricsError, RequestError
 from common.lyrics import Lyrics, LyricSection
 from common.theory import Key
+from corpus.genres import GENRES
 from corpus.words import THEMES
 from lyrics_llm import model, tokens
 from lyrics_llm.config import ModelConfig
@@ -482,3 +483,12 @@ def test_a_song_is_sung_unless_it_is_asked_otherwise(writer: Writer):
     assert "none" not in wishes_of("冥想音乐，女声哼着", {})["singer"]
     assert writer.plan("慢歌", singer="none").singer == "none"
     assert wishes_of("慢歌，男声", {})["singer"] == "male"
+
+
+def test_what_nobody_asked_for_is_the_genres_own_and_guests_come_when_asked(writer: Writer) -> None:
+    plans = writer.plans(["古风，男声"] * 40, range(40), [14.0] * 40)
+    home = GENRES["古风"]
+    assert all(plan.mood in home.moods and plan.harmony in home.players["harmony"] for plan in plans)
+    assert all(plan.lead in {i.name for i in home.leads} for plan in plans)
+    (guest,) = writer.plans(["孤独的雷鬼，女声，二胡"], [1], [14.0])
+    assert (guest.genre, guest.mood, guest.lead) == ("雷鬼", "孤独", "二胡")
