@@ -107,7 +107,7 @@ def _bend(room: float, bar: float, bars: int, exact: bool) -> tuple[float, int, 
     stretch = float(np.clip(wished, 1 - TEMPO_SHARE, 1 + TEMPO_SHARE))
     tail = room - bars * bar * stretch
     outside = max(0.0, _TAIL[0] - tail, tail - _TAIL[2])
-    bending = 1e7 if exact else 20
+    bending = 1e7 if exact else 20  # exact: no length of the ring-out is worth any of the tempo
     return outside * 10 + abs(tail - _TAIL[1]) * 0.3 + abs(stretch - 1) * bending, bars, stretch
 
 

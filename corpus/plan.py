@@ -168,10 +168,15 @@ def _mood(strange: np.random.Generator, genre: Genre, own: str) -> str:
     return _pick(strange, MOODS) if strange.random() < _FREE_MOODS else own
 
 
+def stirs_as(theme: str, felt: Feeling) -> bool:
+    """Whether a feeling is as calm or stirring as songs on a theme are: nobody rocks a child to sleep."""
+    least, most = _STIRRED.get(theme, (-1.0, 1.0))
+    return least <= felt.arousal <= most
+
+
 def _themes(genre: str, mood: str) -> list[str]:
     """The themes of a mood, as far as they are its genre's, too."""
-    felt = feeling(mood)
-    every = [t for t in THEMES if _STIRRED.get(t, (-1, 1))[0] <= felt.arousal <= _STIRRED.get(t, (-1, 1))[1]]
+    every = [t for t in THEMES if stirs_as(t, feeling(mood))]
     by_mood = [t for t in every if t in _SUITED.get(mood, THEMES)]
     return [t for t in by_mood if t in _SUITED.get(genre, THEMES)] or by_mood
 
@@ -301,7 +306,8 @@ def plan(
         seed: the same seed, split and overrides give the same plan in any process.
         genre, singer, mood, theme, tempo, duration, key: what is given isn't drawn.
         harmony, lead: names of instruments, such as 钢琴; one of the genre's. Where nobody sings, an
-            instrument of the harmony may lead, too.
+            instrument of the harmony may lead, too. Guests from other genres come only where neither
+            is given.
         durations: seconds; the shortest and longest song when `duration` isn't given.
     Raises:
         ConfigError: an override names something unknown, or a combination that the split keeps out.

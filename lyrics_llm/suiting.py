@@ -11,6 +11,7 @@ from typing import Any
 
 from corpus.genres import GENRES
 from corpus.moods import feeling
+from corpus.plan import stirs_as
 from corpus.styles import Genre
 from corpus.words import THEMES
 
@@ -71,7 +72,6 @@ _MERRY = frozenset(["婚礼", "过年", "宠物", "夏天", "生日", "美食", 
 _BUSY = frozenset(  # that quiet songs leave
     ["婚礼", "过年", "打工", "告白", "失恋", "毕业", "江湖", "梦想", "运动", "考试", "生日", "美食"]
 )
-_DROWSY = frozenset(["晚安"])  # that stirring songs leave
 
 
 def themes(singer: object, mood: object) -> tuple[str, ...]:
@@ -82,8 +82,7 @@ def themes(singer: object, mood: object) -> tuple[str, ...]:
         unsuited = {*unsuited, *(_SAD if felt.tone == "bright" else _MERRY if felt.tone == "dark" else ())}
         if felt.tone == "calm" and felt.arousal <= -0.6:
             unsuited = {*unsuited, *_BUSY}
-        if felt.arousal > 0.15:
-            unsuited = {*unsuited, *_DROWSY}
+        unsuited = {*unsuited, *(theme for theme in THEMES if not stirs_as(theme, felt))}
     return tuple(theme for theme in THEMES if theme not in unsuited)
 
 
