@@ -4,7 +4,7 @@ Used to choose tempo and singer where no model answers, to warn of contradiction
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from typing import TypedDict
 
@@ -30,6 +30,11 @@ _NEGATION = re.compile(
     rf"(?:{_NOT})[^，,。；;、\s]{{0,2}}$|(?:不太|不那么|不怎么|无)$|(?<![离告分特个区])别[^，,。；;、\s]?$"
     r"|(?<![a-z])(?:no|not|without|don'?t\s+want)\s+(?:an?\s+|any\s+|too\s+|so\s+|very\s+)?$",
     re.IGNORECASE,
+)
+# A whole clause that says how the song is not to be: 不要那种哭哭啼啼的.
+_CLAUSE_REFUSED = re.compile(
+    r"(?<![^，,。；;!！？?\s])(?:千万|可)?(?:不要|不想要|不想听|别给我|别整|别来|别太|别那么|不能太|不是那种|受不了)"
+    r"[^，,。；;!！？?\s]*"
 )
 _AND = ("和", "跟", "与", "、", "及", "或", "也不要", "or", "and", "nor")  # a refusal goes on behind these
 # 鼓不要, 吉他和鼓都不要, 除了鼓都要: refusals that are said behind what they refuse, or around it.
@@ -129,6 +134,21 @@ def substitutes(text: str) -> dict[str, str]:
     found = {name: NEAREST[name] for kind, name, negated in said if kind == "nearest" and not negated}
     genres = (text[start:end].lower() for start, end in _names(text))
     return found | {name: NEAREST_GENRES[name] for name in genres if name in NEAREST_GENRES}
+
+
+def unnamed(text: str, kinds: Collection[str]) -> str:
+    """A description without the names of some kinds, such as genre, and without what it refuses.
+
+    A mark stands where they were. What is left may still hint at something.
+    """
+    text = _CLAUSE_REFUSED.sub("，", _plain(text))
+    parts, last = [], 0
+    for start, end in _names(text):
+        meanings = _lexicon()[text[start:end].lower()]
+        if meanings[0][0] in kinds or _NEGATION.search(text[last:start]):
+            parts += [text[last:start], "，"]
+            last = end
+    return "".join([*parts, text[last:]])
 
 
 def _plain(text: str) -> str:

@@ -57,6 +57,12 @@ def instrument_names(name: str) -> tuple[str, ...]:
 
 
 @cache
+def hints(kind: str) -> dict[str, tuple[str, ...]]:
+    """By label of a theme, mood, genre, singer or pace: what betrays it without naming it."""
+    return {label: tuple(text.split()) for label, text in read(f"hints/{kind}").items()}
+
+
+@cache
 def scene(mood: str, kind: str) -> tuple[str, ...]:
     """What a mood feels like (`feel`), resembles (`like`), when to hear it (`when`), its `use`."""
     for row in read("speech")["scene"].values():

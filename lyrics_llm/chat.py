@@ -242,7 +242,7 @@ class ChatWriter:
 
     def plan(self, description: str, seed: int = 0, duration: float = 30.0, **fixed: Any) -> SongSketch:
         """As `lyrics_llm.writer.Writer.plan`."""
-        wishes = wishes_of(description, fixed)
+        wishes = wishes_of(description, fixed, hints=False)
         grammar = plan_grammar(self.words, tokens_of(wishes))
         prompt = prompt_ids(self.tokenizer, plan_messages(description))
         fields = self._run("plan", prompt, self._spelled(grammar), seed)

@@ -2,7 +2,8 @@
 
 A wish is a value of a plan's field (`lyrics_llm.tokens.PLAN_FIELDS`), a collection of values that are
 allowed, or a number. The caller's win over the description's; what neither decides is the model's choice,
-within what suits an occasion, a singer and a mood (`lyrics_llm.occasions`).
+within what suits an occasion, a singer and a mood (`lyrics_llm.occasions`). What a description names comes
+before what it hints at (`lyrics_llm.hints`).
 """
 
 import logging
@@ -23,6 +24,7 @@ from corpus.moods import feeling
 from corpus.words import THEMES
 from lyrics_llm import requested, suiting
 from lyrics_llm import tokens as t
+from lyrics_llm.hints import hinted
 from lyrics_llm.occasions import is_background, is_for_children, is_to_be_sung, occasion, refused_themes
 
 logger = logging.getLogger(__name__)
@@ -86,9 +88,14 @@ _LINES = re.compile(  # what `lyrics_llm.requested` doesn't read of a form and a
 _RHYMED = re.compile(r"押\s*[a-z\u4e00-\u9fff]{1,4}韵|双押")
 
 
-def wishes_of(description: str, fixed: Mapping[str, Any], read: bool = True) -> dict[str, Any]:
+def wishes_of(
+    description: str, fixed: Mapping[str, Any], read: bool = True, hints: bool = True
+) -> dict[str, Any]:
     """What the caller and the description decide, by plan field; values or collections of them.
 
+    Args:
+        read: whether what the description says outright counts, or the caller's alone.
+        hints: whether what it hints at counts as well; a large model understands that better by itself.
     Raises:
         RequestError: nothing is described, or a field or its value is unknown.
     """
@@ -110,7 +117,7 @@ def wishes_of(description: str, fixed: Mapping[str, Any], read: bool = True) -> 
             raise RequestError(f"{name} {value!r} isn't known: choose one of {allowed}")
         else:
             wishes[name] = value
-    return (_read(description, fixed) if read else {}) | wishes
+    return (_read(description, fixed, hints) if read else {}) | wishes
 
 
 def tokens_of(wishes: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,7 +159,7 @@ def refuses_drums(description: str) -> bool:
 # ---- what a description says -------------------------------------------------------------------
 
 
-def _read(description: str, fixed: Mapping[str, Any]) -> dict[str, Any]:
+def _read(description: str, fixed: Mapping[str, Any], hints: bool) -> dict[str, Any]:
     text = simplified(normalise(description))
     for reason, words in _UNHEEDED.items():
         if match := re.search(words, text, re.IGNORECASE):
@@ -172,6 +179,8 @@ def _read(description: str, fixed: Mapping[str, Any]) -> dict[str, Any]:
     if unsuited and not isinstance(wishes.get("theme"), str):
         left = tuple(theme for theme in wishes.get("theme", THEMES) if theme not in unsuited)
         wishes["theme"] = left or tuple(theme for theme in THEMES if theme not in unsuited)
+    if hints:
+        wishes |= _hinted(description, {**wishes, **fixed}, refused.get("singer", ()))
     if "singer" not in wishes:
         wishes |= _singers(description, refused.get("singer", ()))
     return wishes | _suited(description, {**wishes, **fixed})
@@ -188,6 +197,28 @@ def _suited(description: str, decided: Mapping[str, Any]) -> dict[str, Any]:
         left = tuple(g for g in decided.get("genre", fitting) if g in fitting)
         if left and len(left) < len(GENRES):
             wishes["genre"] = left
+    return wishes
+
+
+def _hinted(description: str, decided: Mapping[str, Any], refused: Collection[str]) -> dict[str, Any]:
+    """What the description hints at, of what nobody has decided; of what is left where something is refused.
+
+    Args:
+        refused: singers that aren't to sing.
+    """
+    among = {kind: wish for kind, wish in decided.items() if isinstance(wish, tuple)}
+    among["singer"] = tuple(s for s in t.PLAN_FIELDS["singer"] if s not in refused)
+    if is_to_be_sung(description):
+        among["singer"] = tuple(s for s in among["singer"] if s != "none")
+    if refuses_drums(description):
+        quiet = suiting.genres({}, drums=False)
+        among["genre"] = tuple(g for g in among.get("genre", quiet) if g in quiet)
+    wishes: dict[str, Any] = {}
+    for kind, hint in hinted(description, among).items():
+        if kind == "pace":
+            wishes |= {} if "tempo" in decided else {"tempo": _tempi(hint.label)}
+        elif isinstance(decided.get(kind), tuple | None):
+            wishes[kind] = hint.label
     return wishes
 
 

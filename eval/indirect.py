@@ -1,0 +1,148 @@
+"""Whether plans follow descriptions that go around the word: “站台上不敢回头” for a song of parting.
+
+    python -m eval.indirect --out scores/indirect
+    python -m eval.indirect --model runs/lyrics/model --requests mine.yaml --out scores/mine
+
+The requests (`eval/indirect.yaml`, 240 written by hand) say what a sensible listener would accept as their
+theme, mood and genre, who is to sing and how fast, where they hint at it. The writer plans a song for each;
+a kind is judged in the requests that hint at it, and a plan is right that has one of the accepted labels.
+They are in two halves: `known`, whose results were looked at while the reader of hints was made, and
+`kept`, of which nothing but the shares was.
+
+Chance is what a plan with labels drawn evenly would get. Intervals are Wilson's, over requests.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from common import config as configs
+from common.errors import ConfigError, RequestError, command
+from common.statistics import Estimate, finite, wilson
+from corpus.attributes import tempo_class
+from lyrics_llm import tokens
+from lyrics_llm.author import load
+from lyrics_llm.sketch import SongSketch
+
+logger = logging.getLogger(__name__)
+
+BUNDLED = Path(__file__).with_suffix(".yaml")
+KINDS = ("theme", "mood", "genre", "singer", "pace")
+HALVES = ("known", "kept")
+_PACES = ("slow", "medium", "fast")
+_ALLOWED = {kind: frozenset(tokens.PLAN_FIELDS[kind]) for kind in KINDS[:-1]} | {"pace": frozenset(_PACES)}
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is asked of whom."""
+
+    out: str  # folder of the report
+    model: str = "demo"  # of the writer: as `lyrics_llm.author.load` takes it
+    requests: str = str(BUNDLED)
+    seed: int = 1
+    batch: int = 24  # plans at a time
+
+
+@dataclass(frozen=True)
+class Indirect:
+    """A request, and for each kind that it hints at the labels that are accepted."""
+
+    said: str
+    accepted: Mapping[str, tuple[str, ...]]
+
+
+def read(path: str | Path) -> dict[str, list[Indirect]]:
+    """The requests of each half.
+
+    Raises:
+        ConfigError: the file can't be read, or a request has no words, an unknown kind or an unknown label.
+    """
+    try:
+        halves = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"requests can't be read from {path}: {error}") from error
+    if not isinstance(halves, dict) or not set(halves) <= set(HALVES):
+        raise ConfigError(f"{path}: requests are lists under {' and '.join(HALVES)}")
+    return {
+        half: [_request(row, f"{path}, {half}, request {number}") for number, row in enumerate(rows, 1)]
+        for half, rows in halves.items()
+    }
+
+
+def _request(row: Any, where: str) -> Indirect:
+    if not isinstance(row, dict) or not str(row.get("said") or "").strip():
+        raise ConfigError(f"{where}: there is nothing `said`")
+    accepted = {kind: tuple(str(labels).split()) for kind, labels in row.items() if kind != "said"}
+    for kind, labels in accepted.items():
+        if kind not in KINDS:
+            raise ConfigError(f"{where}: {kind!r} isn't one of {', '.join(KINDS)}")
+        if not labels or not _ALLOWED[kind].issuperset(labels):
+            raise ConfigError(f"{where}: of {kind} there are {'、'.join(sorted(map(str, _ALLOWED[kind])))}")
+    return Indirect(str(row["said"]), accepted)
+
+
+def planned(sketch: SongSketch) -> dict[str, str]:
+    """The label of each kind that a plan has."""
+    return {kind: str(getattr(sketch, kind)) for kind in KINDS[:-1]} | {"pace": tempo_class(sketch.tempo)}
+
+
+def shares(requests: Sequence[Indirect], sketches: Sequence[SongSketch]) -> dict[str, Estimate]:
+    """By kind, the share of the requests hinting at it whose plan has an accepted label.
+
+    Raises:
+        RequestError: there are more plans than requests, or fewer.
+    """
+    if len(requests) != len(sketches):
+        raise RequestError(f"{len(requests)} requests and {len(sketches)} plans")
+    found: dict[str, Estimate] = {}
+    for kind in KINDS:
+        rows = [
+            (r.accepted[kind], planned(s)[kind]) for r, s in zip(requests, sketches) if kind in r.accepted
+        ]
+        if rows:
+            chance = sum(len(set(labels)) for labels, _ in rows) / len(rows) / len(_ALLOWED[kind])
+            found[kind] = wilson(sum(label in labels for labels, label in rows), len(rows), chance=chance)
+    return found
+
+
+def plans(writer: Any, requests: Sequence[Indirect], seed: int, batch: int) -> list[SongSketch]:
+    """A plan of half a minute for each request."""
+    said = [request.said for request in requests]
+    if not hasattr(writer, "plans"):  # a chat model plans one song at a time
+        return [writer.plan(text, seed, 30.0) for text in said]
+    groups = [said[k : k + batch] for k in range(0, len(said), batch)]
+    return [s for texts in groups for s in writer.plans(texts, [seed] * len(texts), [30.0] * len(texts))]
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: a table, and `report.json` and `plans.jsonl` in the folder."""
+    logging.basicConfig(level=logging.ERROR)
+    config = configs.parse(Config, argv)
+    halves = read(config.requests)
+    writer = load(config.model)
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    report: dict[str, Any] = {}
+    with (out / "plans.jsonl").open("w", encoding="utf-8") as file:
+        for half, requests in halves.items():
+            sketches = plans(writer, requests, config.seed, config.batch)
+            for request, sketch in zip(requests, sketches):
+                row = {"half": half, "said": request.said, "accepted": request.accepted}
+                file.write(json.dumps(row | {"planned": planned(sketch)}, ensure_ascii=False) + "\n")
+            for kind, share in shares(requests, sketches).items():
+                print(f"{half:6s} {kind:7s} {share}")
+                report[f"{kind}, {half}"] = asdict(share)
+    (out / "report.json").write_text(json.dumps(finite(report), ensure_ascii=False, indent=1) + "\n", "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

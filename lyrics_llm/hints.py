@@ -1,0 +1,296 @@
+"""What a description hints at without naming it: 站台上不敢回头 is of parting, 像晒太阳的猫 is lazy.
+
+    python -m lyrics_llm.hints            # learns from corpus/lexicon/hints again: some minutes of a core
+
+Most people tell a situation instead of a label. No table holds all situations, but the words of some hundred
+hints for each label, written by hand, betray most others: a linear reader weighs the short strings of
+characters that a description and the hints have in common. It is asked where nothing was named; where the
+description hints at nothing it says so, and the writer chooses.
+
+For each kind (theme, mood, genre, singer, pace) the reader is a multinomial logistic regression over strings
+of one and two characters, weighted by their rarity, with the label "" for texts that say nothing of the
+kind. Small weights are left out and the others kept in 8 bits, which costs a megabyte or two.
+
+Source: Joulin 2017 ("Bag of Tricks for Efficient Text Classification") for how far bags of strings get;
+Salton 1988 for the weights.
+"""
+
+import logging
+import math
+import re
+import sys
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common import config as configs
+from common.description import normalise, simplified
+from common.errors import CheckpointError, ConfigError, command
+from corpus.attributes import unnamed
+from corpus.speech import Audience, forms, held_out_forms, hints, read
+
+logger = logging.getLogger(__name__)
+
+BUNDLED = Path(__file__).parent / "models" / "hints.safetensors"
+KINDS = ("theme", "mood", "genre", "singer", "pace")
+# Labels of these kinds are never hinted at by names of the others, which are taught as saying nothing.
+_SILENT = {
+    "theme": ("genre", "singer", "pace"),
+    "mood": ("genre", "singer"),
+    "genre": ("singer", "pace", "theme"),
+    "singer": ("genre", "mood", "pace", "theme"),
+    "pace": ("singer", "theme"),
+}
+# Weight of all texts that say nothing of a kind beside that of its hints. Any song has a theme and a mood:
+# there a weak hint is better than none.
+_SILENCE = {"theme": 0.03, "mood": 0.03, "genre": 0.1, "singer": 0.05, "pace": 0.05}
+_NAMED = {"theme": "theme", "mood": "mood", "genre": "genre", "singer": "singer", "pace": "tempo"}
+# Names of these say what they mean already, and hint at nothing besides.
+_SAID = ("genre", "instrument", "nearest", "tempo", "singer", "person", "scale", "piece")
+_LONGEST = 2  # characters of a string: three more than double the weights and read no better
+_PARTS = re.compile("[\u4e00-\u9fff]+")
+_LATIN = re.compile("[a-z]{2,}")
+
+
+@dataclass(frozen=True)
+class Hint:
+    """What a description hints at, and how surely."""
+
+    label: str
+    probability: float  # among all labels of the kind and that it says nothing
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Weights of strings for the labels of one kind; those of row i lie at `starts[i]:starts[i + 1]`."""
+
+    labels: tuple[str, ...]  # "" among them: says nothing
+    rows: Mapping[str, int]
+    rarity: np.ndarray  # (strings,)
+    starts: np.ndarray  # (strings + 1,)
+    columns: np.ndarray
+    values: np.ndarray
+    bias: np.ndarray  # (labels,)
+
+    def probabilities(self, text: str) -> np.ndarray:
+        """Of each label (labels,), for a text that `strings` reads."""
+        found = [self.rows[s] for s in sorted(strings(text)) if s in self.rows]
+        length = float(np.linalg.norm(self.rarity[found])) or 1.0
+        logits = self.bias.copy()
+        for row in found:
+            span = slice(self.starts[row], self.starts[row + 1])
+            logits[self.columns[span]] += self.values[span] * (self.rarity[row] / length)
+        odds = np.exp(logits - logits.max())
+        return odds / odds.sum()
+
+    def best(self, text: str, among: Collection[str] | None = None) -> Hint | None:
+        """The likeliest label, of those that are allowed; None where it is likelier that nothing is said."""
+        found = dict(zip(self.labels, map(float, self.probabilities(text))))
+        nothing = found.pop("")
+        allowed = {label: p for label, p in found.items() if among is None or label in among}
+        label = max(allowed, key=allowed.__getitem__, default=None)
+        return None if label is None or allowed[label] <= nothing else Hint(label, allowed[label])
+
+
+def hinted(description: str, among: Mapping[str, Collection[str]] | None = None) -> dict[str, Hint]:
+    """By kind, what a description hints at; kinds that it says nothing of are left out.
+
+    Args:
+        among: of some kinds, the labels that are allowed.
+    """
+    text = unnamed(description, _SAID)
+    found = {kind: reader.best(text, (among or {}).get(kind)) for kind, reader in bundled().items()}
+    return {kind: hint for kind, hint in found.items() if hint is not None}
+
+
+def strings(text: str) -> set[str]:
+    """The strings of one and two Chinese characters of a text, in one way of writing, and its Latin words."""
+    plain = simplified(normalise(text)).lower()
+    pieces = {
+        part[k : k + n]
+        for part in _PARTS.findall(plain)
+        for n in range(1, _LONGEST + 1)
+        for k in range(len(part) - n + 1)
+    }
+    return pieces | set(_LATIN.findall(plain))
+
+
+# ---- files -------------------------------------------------------------------------------------
+
+
+@cache
+def bundled() -> dict[str, Reader]:
+    """The readers that come with the package, by kind."""
+    return load(BUNDLED)
+
+
+def load(path: str | Path) -> dict[str, Reader]:
+    """Readers from a file of `save`.
+
+    Raises:
+        CheckpointError: it can't be read, or isn't such a file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        arrays = load_file(path)
+        return {kind: _reader({k[len(kind) + 1 :]: v for k, v in arrays.items() if k.startswith(f"{kind}.")})
+                for kind in KINDS}  # fmt: skip
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} has no readers of hints: {error}") from error
+
+
+def _reader(arrays: Mapping[str, np.ndarray]) -> Reader:
+    names = bytes(arrays["strings"]).decode().split("\n")
+    return Reader(
+        labels=tuple(bytes(arrays["labels"]).decode().split("\n")),
+        rows={name: row for row, name in enumerate(names)},
+        rarity=arrays["rarity"].astype(np.float32),
+        starts=np.concatenate([[0], np.cumsum(arrays["counts"], dtype=np.int64)]),
+        columns=arrays["columns"],
+        values=arrays["values"].astype(np.float32) * arrays["step"],
+        bias=arrays["bias"],
+    )
+
+
+def save(learned: Mapping[str, "Learned"], path: str | Path, least: float) -> None:
+    """Write readers; weights below `least` are left out, and strings of which none is left."""
+    from safetensors.numpy import save_file
+
+    arrays: dict[str, np.ndarray] = {}
+    for kind, one in learned.items():
+        kept = np.abs(one.weights) >= least
+        rows = np.flatnonzero(kept.any(1))
+        weights, kept = one.weights[rows], kept[rows]
+        step = np.float32(np.abs(weights).max() / 127)
+        arrays |= {
+            f"{kind}.strings": _text([one.strings[row] for row in rows]),
+            f"{kind}.labels": _text(one.labels),
+            f"{kind}.rarity": one.rarity[rows].astype(np.float16),
+            f"{kind}.counts": kept.sum(1).astype(np.uint8),
+            f"{kind}.columns": np.nonzero(kept)[1].astype(np.uint8),
+            f"{kind}.values": np.round(weights[kept] / step).astype(np.int8),
+            f"{kind}.step": np.array([step]),
+            f"{kind}.bias": one.bias,
+        }
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    save_file(arrays, path)
+
+
+def _text(lines: Sequence[str]) -> np.ndarray:
+    return np.frombuffer("\n".join(lines).encode(), dtype=np.uint8)
+
+
+# ---- learning ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The whole weights of a reader."""
+
+    strings: list[str]
+    labels: list[str]
+    rarity: np.ndarray  # (strings,)
+    weights: np.ndarray  # (strings, labels)
+    bias: np.ndarray  # (labels,)
+
+
+def lessons(kind: str) -> list[tuple[str, str]]:
+    """(text, label) of all hints and names of a kind, and of texts that say nothing of it.
+
+    Names that are kept for evaluation are left out.
+    """
+    kept = held_out_forms()
+    out = [(text, label) for label, texts in hints(kind).items() for text in texts if text not in kept]
+    out += [(name, label) for label in hints(kind) for name in _names(kind, label)]
+    for other in _SILENT[kind]:
+        for label, texts in hints(other).items():
+            out += [(text, "") for text in (*texts, *_names(other, label)) if text not in kept]
+    out += [(text, "") for texts in hints("nothing").values() for text in texts]
+    return list(dict.fromkeys(out))
+
+
+def _names(kind: str, label: str) -> list[str]:
+    kept, named = held_out_forms(), _NAMED[kind]
+    if label not in read("speech")[named]:
+        return []
+    names = {label} if not label.isascii() else set()
+    for audience in Audience:
+        names.update(forms(named, label, audience))
+    return sorted(names - kept)
+
+
+def learn(rows: Sequence[tuple[str, str]], decay: float, silence: float) -> Learned:
+    """A reader from texts and their labels.
+
+    Args:
+        decay: weight of half the squared weights beside the mean cross-entropy.
+        silence: weight of all texts labelled "" together, beside the others'.
+    Raises:
+        ConfigError: there is no text, or one label only.
+    """
+    import torch
+
+    labels = sorted({label for _, label in rows})
+    if len(labels) < 2:
+        raise ConfigError("a reader of hints needs texts of at least two labels")
+    said = [sorted(strings(text)) for text, _ in rows]
+    counts = Counter(s for one in said for s in one)
+    names = sorted(counts)
+    place = {s: k for k, s in enumerate(names)}
+    rarity = np.array([math.log(1 + len(rows) / counts[s]) for s in names], dtype=np.float32)
+    places = [[place[s] for s in one] for one in said]
+    values = [rarity[k] / max(float(np.linalg.norm(rarity[k])), 1e-9) for k in places]
+    index = torch.tensor([[n for n, k in enumerate(places) for _ in k], [p for k in places for p in k]])
+    data = torch.tensor(np.concatenate(values), dtype=torch.float32)
+    size = len(rows), len(names)
+    texts = torch.sparse_coo_tensor(index, data, size, check_invariants=True).coalesce()
+    wanted = torch.tensor([labels.index(label) for _, label in rows])
+    quiet = wanted == (labels.index("") if "" in labels else -1)
+    weight = torch.where(quiet, silence * float((~quiet).sum()) / max(1, int(quiet.sum())), 1.0)
+    weight = weight / weight.sum()
+    slopes = torch.zeros(len(names), len(labels), requires_grad=True)
+    bias = torch.zeros(len(labels), requires_grad=True)
+    optimizer = torch.optim.LBFGS([slopes, bias], max_iter=80, history_size=6, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        errors = torch.nn.functional.cross_entropy(texts @ slopes + bias, wanted, reduction="none")
+        total = (weight * errors).sum() + decay * slopes.square().sum() / 2
+        total.backward()
+        return total
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    return Learned(names, labels, rarity, slopes.detach().numpy(), bias.detach().numpy())
+
+
+@dataclass(frozen=True)
+class LearnConfig:
+    """How the readers are learned."""
+
+    out: str = str(BUNDLED)
+    decay: float = 5e-6
+    least: float = 0.4  # weights that are smaller are left out
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: learns, writes, and prints how many strings each reader knows."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    config: Any = configs.parse(LearnConfig, argv)
+    learned = {kind: learn(lessons(kind), config.decay, _SILENCE[kind]) for kind in KINDS}
+    save(learned, config.out, config.least)
+    for kind, reader in load(config.out).items():
+        print(f"{kind}: {len(reader.rows)} strings, {len(reader.values)} weights")
+    print(f"{config.out}: {Path(config.out).stat().st_size / 2**20:.2f} MiB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
