@@ -46,13 +46,16 @@ _SILENT = {
     "singer": ("genre", "mood", "pace", "theme"),
     "pace": ("singer", "theme"),
 }
-# Weight of all texts that say nothing of a kind beside that of its hints. Any song has a theme and a mood:
-# there a weak hint is better than none.
+# Weight of what is said of other kinds, all together, beside that of a kind's own hints. Any song has a theme
+# and a mood: there a weak hint is better than none.
 _SILENCE = {"theme": 0.03, "mood": 0.03, "genre": 0.1, "singer": 0.05, "pace": 0.05}
+_PLAIN = 3.0  # weight of a request that says nothing at all
 _NAMED = {"theme": "theme", "mood": "mood", "genre": "genre", "singer": "singer", "pace": "tempo"}
-# Names of these say what they mean already, and hint at nothing besides.
-_SAID = ("genre", "instrument", "nearest", "tempo", "singer", "person", "scale", "piece")
+# Names of these say what they mean already, and hint at nothing besides; likenesses (scenes) are hints.
+_SAID = ("genre", "mood", "theme", "instrument", "nearest", "tempo", "singer", "person", "scale", "piece")
 _LONGEST = 2  # characters of a string: three more than double the weights and read no better
+# Texts are weighed at equal length, but for those with fewer or commoner strings than this: they say less.
+_LITTLE = 9.0
 _PARTS = re.compile("[\u4e00-\u9fff]+")
 _LATIN = re.compile("[a-z]{2,}")
 
@@ -80,7 +83,7 @@ class Reader:
     def probabilities(self, text: str) -> np.ndarray:
         """Of each label (labels,), for a text that `strings` reads."""
         found = [self.rows[s] for s in sorted(strings(text)) if s in self.rows]
-        length = float(np.linalg.norm(self.rarity[found])) or 1.0
+        length = max(float(np.linalg.norm(self.rarity[found])), _LITTLE)
         logits = self.bias.copy()
         for row in found:
             span = slice(self.starts[row], self.starts[row + 1])
@@ -89,7 +92,12 @@ class Reader:
         return odds / odds.sum()
 
     def best(self, text: str, among: Collection[str] | None = None) -> Hint | None:
-        """The likeliest label, of those that are allowed; None where it is likelier that nothing is said."""
+        """The likeliest label, of those that are allowed; None where it is likelier that nothing is said.
+
+        A single character hints at nothing.
+        """
+        if not any(len(s) > 1 and s in self.rows for s in strings(text)):
+            return None
         found = dict(zip(self.labels, map(float, self.probabilities(text))))
         nothing = found.pop("")
         allowed = {label: p for label, p in found.items() if among is None or label in among}
@@ -201,19 +209,38 @@ class Learned:
     bias: np.ndarray  # (labels,)
 
 
-def lessons(kind: str) -> list[tuple[str, str]]:
-    """(text, label) of all hints and names of a kind, and of texts that say nothing of it.
+@dataclass(frozen=True)
+class Lesson:
+    """A text, the label that it hints at ("": it says nothing), and how much it counts."""
+
+    text: str
+    label: str
+    weight: float = 1.0
+
+
+def lessons(kind: str) -> list[Lesson]:
+    """All hints and names of a kind, and texts that say nothing of it.
 
     Names that are kept for evaluation are left out.
     """
     kept = held_out_forms()
-    out = [(text, label) for label, texts in hints(kind).items() for text in texts if text not in kept]
-    out += [(name, label) for label in hints(kind) for name in _names(kind, label)]
-    for other in _SILENT[kind]:
-        for label, texts in hints(other).items():
-            out += [(text, "") for text in (*texts, *_names(other, label)) if text not in kept]
-    out += [(text, "") for texts in hints("nothing").values() for text in texts]
-    return list(dict.fromkeys(out))
+    said = [(text, label) for label, texts in hints(kind).items() for text in texts if text not in kept]
+    said += [(name, label) for label in hints(kind) for name in _names(kind, label)]
+    others = [
+        text
+        for other in _SILENT[kind]
+        for label, texts in hints(other).items()
+        for text in (*texts, *_names(other, label))
+        if text not in kept
+    ]
+    said, others = list(dict.fromkeys(said)), list(dict.fromkeys(others))
+    plain = dict.fromkeys(text for texts in hints("nothing").values() for text in texts)
+    each = _SILENCE[kind] * len(said) / max(1, len(others))
+    return [
+        *(Lesson(text, label) for text, label in said),
+        *(Lesson(text, "", each) for text in others),
+        *(Lesson(text, "", _PLAIN) for text in plain),
+    ]
 
 
 def _names(kind: str, label: str) -> list[str]:
@@ -226,34 +253,32 @@ def _names(kind: str, label: str) -> list[str]:
     return sorted(names - kept)
 
 
-def learn(rows: Sequence[tuple[str, str]], decay: float, silence: float) -> Learned:
+def learn(rows: Sequence[Lesson], decay: float) -> Learned:
     """A reader from texts and their labels.
 
     Args:
         decay: weight of half the squared weights beside the mean cross-entropy.
-        silence: weight of all texts labelled "" together, beside the others'.
     Raises:
-        ConfigError: there is no text, or one label only.
+        ConfigError: there are fewer than two labels.
     """
     import torch
 
-    labels = sorted({label for _, label in rows})
+    labels = sorted({row.label for row in rows})
     if len(labels) < 2:
         raise ConfigError("a reader of hints needs texts of at least two labels")
-    said = [sorted(strings(text)) for text, _ in rows]
+    said = [sorted(strings(row.text)) for row in rows]
     counts = Counter(s for one in said for s in one)
     names = sorted(counts)
     place = {s: k for k, s in enumerate(names)}
     rarity = np.array([math.log(1 + len(rows) / counts[s]) for s in names], dtype=np.float32)
     places = [[place[s] for s in one] for one in said]
-    values = [rarity[k] / max(float(np.linalg.norm(rarity[k])), 1e-9) for k in places]
+    values = [rarity[k] / max(float(np.linalg.norm(rarity[k])), _LITTLE) for k in places]
     index = torch.tensor([[n for n, k in enumerate(places) for _ in k], [p for k in places for p in k]])
     data = torch.tensor(np.concatenate(values), dtype=torch.float32)
     size = len(rows), len(names)
     texts = torch.sparse_coo_tensor(index, data, size, check_invariants=True).coalesce()
-    wanted = torch.tensor([labels.index(label) for _, label in rows])
-    quiet = wanted == (labels.index("") if "" in labels else -1)
-    weight = torch.where(quiet, silence * float((~quiet).sum()) / max(1, int(quiet.sum())), 1.0)
+    wanted = torch.tensor([labels.index(row.label) for row in rows])
+    weight = torch.tensor([row.weight for row in rows])
     weight = weight / weight.sum()
     slopes = torch.zeros(len(names), len(labels), requires_grad=True)
     bias = torch.zeros(len(labels), requires_grad=True)
@@ -284,7 +309,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command: learns, writes, and prints how many strings each reader knows."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     config: Any = configs.parse(LearnConfig, argv)
-    learned = {kind: learn(lessons(kind), config.decay, _SILENCE[kind]) for kind in KINDS}
+    learned = {kind: learn(lessons(kind), config.decay) for kind in KINDS}
     save(learned, config.out, config.least)
     for kind, reader in load(config.out).items():
         print(f"{kind}: {len(reader.rows)} strings, {len(reader.values)} weights")

@@ -15,7 +15,8 @@ from corpus.plan import stirs_as
 from corpus.styles import Genre
 from corpus.words import THEMES
 
-_ASKED_FOR = "嘻哈"  # who wants rap says so: it isn't taken for a feeling that isn't its own
+# Who wants these says so: none of them is taken for a feeling that isn't its own, nor where nothing is said.
+_ASKED_FOR = ("嘻哈", "雷鬼", "放克")
 _NEAR = 0.501  # on the circumplex: a genre has a feeling like a mood, though not the mood itself
 _ALIKE = 0.35  # closer: who refuses one of two moods means both
 _CALM, _STIRRING = -0.2, 0.5  # arousal from which a mood wants to be slow, or fast
@@ -126,6 +127,7 @@ def genres(wishes: Mapping[str, Any], drums: bool = True) -> tuple[str, ...]:
         left = [row for row in left if suits(row, wishes)] or left
     if not drums:
         left = [row for row in left if row.drumless >= _DRUMLESS] or left
+    left = [row for row in left if row.name not in _ASKED_FOR or wishes.get("mood") in row.moods] or left
     return tuple(row.name for row in left)
 
 
@@ -133,7 +135,7 @@ def _has_mood(row: Genre, wishes: Mapping[str, Any]) -> bool:
     wished = wishes.get("mood", ())
     if not isinstance(wished, str):
         return not wished or bool(set(row.moods) & set(wished))
-    if wished in row.moods or row.name == _ASKED_FOR:
+    if wished in row.moods or row.name in _ASKED_FOR:
         return wished in row.moods
     arousal = feeling(wished).arousal
     if (arousal <= _CALM and row.tempo[0] > _BRISK) or (arousal >= _STIRRING and row.tempo[1] < _SLUGGISH):

@@ -213,8 +213,11 @@ def _hinted(description: str, decided: Mapping[str, Any], refused: Collection[st
     if refuses_drums(description):
         quiet = suiting.genres({}, drums=False)
         among["genre"] = tuple(g for g in among.get("genre", quiet) if g in quiet)
+    told = () if occasion(description) is None else ("theme", "mood")  # an occasion has its own of these
     wishes: dict[str, Any] = {}
     for kind, hint in hinted(description, among).items():
+        if kind in told:
+            continue
         if kind == "pace":
             wishes |= {} if "tempo" in decided else {"tempo": _tempi(hint.label)}
         elif isinstance(decided.get(kind), tuple | None):

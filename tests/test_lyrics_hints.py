@@ -8,7 +8,7 @@ from corpus.attributes import unnamed
 from corpus.genres import GENRES, MOODS
 from corpus.speech import held_out_forms, hints
 from corpus.words import THEMES
-from lyrics_llm.hints import KINDS, bundled, hinted, learn, lessons, load, save
+from lyrics_llm.hints import KINDS, Lesson, bundled, hinted, learn, lessons, load, save
 from lyrics_llm.wishes import wishes_of
 
 LABELS = {
@@ -28,18 +28,18 @@ def test_every_label_has_hints_that_are_words_or_clauses(kind) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_bundled_readers_learned_these_hints_and_no_name_that_is_kept(kind) -> None:
     rows = lessons(kind)
-    assert not held_out_forms() & {text for text, _ in rows}
-    said = [row for row in rows if row[1]][::40]
+    assert not held_out_forms() & {row.text for row in rows}
+    said = [row for row in rows if row.label][::40]
     reader = bundled()[kind]
-    right = [(found := reader.best(text)) is not None and found.label == label for text, label in said]
+    right = [(found := reader.best(row.text)) is not None and found.label == row.label for row in said]
     assert np.mean(right) > 0.8  # a stale file knows few of the words
 
 
 def test_a_reader_learns_weighs_and_survives_its_file(tmp_path) -> None:
-    rows = [(f"{word}{k}", label) for label, words in
+    rows = [Lesson(f"{word}{k}", label) for label, words in
             {"rain": "雨伞 水洼 屋檐", "sea": "沙滩 贝壳 浪花", "": "唱歌 音乐 节拍"}.items()
             for word in words.split() for k in "甲乙丙"]  # fmt: skip
-    learned = learn(rows, 1e-4, 1.0)
+    learned = learn(rows, 1e-4)
     save(dict.fromkeys(KINDS, learned), tmp_path / "r.safetensors", 0.0)
     reader = load(tmp_path / "r.safetensors")["theme"]
     found = reader.probabilities("屋檐下的雨伞")
@@ -58,7 +58,7 @@ def test_a_reader_learns_weighs_and_survives_its_file(tmp_path) -> None:
 
 def test_readers_need_two_labels_and_a_file_of_theirs(tmp_path) -> None:
     with pytest.raises(ConfigError, match="two labels"):
-        learn([("雨", "rain"), ("伞", "rain")], 1e-4, 1.0)
+        learn([Lesson("雨", "rain"), Lesson("伞", "rain")], 1e-4)
     (tmp_path / "no.safetensors").write_bytes(b"nothing")
     for name in ("no.safetensors", "missing.safetensors"):
         with pytest.raises(CheckpointError, match="no readers"):
