@@ -290,7 +290,7 @@ def test_what_is_named_is_sung_of_whatever_the_occasion():
     assert wishes_of("伤感的歌，下雨天，童声", undecided) == wishes_of("伤感的歌，下雨天，童声", {})
     assert wishes_of("伤感的歌，下雨天，童声", undecided)["theme"] == "下雨天"
     assert "失恋" not in wishes_of("儿歌，童声", undecided)["theme"]
-    assert wishes_of("生日歌", {})["theme"] == "生日" and wishes_of("给爷爷过大寿", {})["theme"] == ("生日",)
+    assert wishes_of("生日歌", {})["theme"] == wishes_of("给爷爷过大寿", {})["theme"] == "生日"
     assert set(wishes_of("军训的歌", {})["theme"]) == {"青春", "梦想", "毕业"}
     lullaby = wishes_of("摇篮曲", {})
     assert max(lullaby["tempo"]) <= 80 and lullaby["mood"] == ("宁静", "温柔")
@@ -391,7 +391,7 @@ def test_an_undecided_mood_suits_the_theme_and_the_genre() -> None:
     [
         ("看书时听的", {"宁静", "温柔"}, {"日常", "春天", "秋天", "星空", "月亮"}),
         ("下班后放松", {"轻松"}, {"日常", "城市夜晚", "海边"}),
-        ("老公出轨了，恨", {"伤感", "愤怒", "忧郁"}, {"失恋"}),
+        ("老公出轨了，恨", {"愤怒"}, {"失恋"}),  # the occasion has 伤感 and 忧郁, too, but hatred is clear
         ("广告歌", {"欢快", "动感", "阳光", "轻松"}, {"日常", "夏天", "旅行"}),
         ("毕业典礼上的歌", {"青春", "怀旧", "深情", "温暖"}, {"毕业"}),
     ],
