@@ -36,9 +36,6 @@ _PACES = _TEMPI | {"easy": (60, 100)}  # of occasions
 _MILDLY = {"slow": (70, 92), "medium": (80, 110), "fast": (100, 124)}
 _OCCASIONAL = ("theme", "mood")  # what occasions decide
 _CLEAR = 0.5  # probability from which a hint says more than an occasion
-    ("theme", "mood"),
-    0.5,
-)  # what occasions decide, and how sure a hint has to be beside one
 # Who refuses one voice expects the other.
 _OTHER_SINGER = {"female": ("male",), "male": ("female",), "child": ("female", "male")}
 # Of whom descriptions speak most; the corpus has none of them.
@@ -218,7 +215,7 @@ def _hinted(description: str, decided: Mapping[str, Any], refused: Collection[st
     if refuses_drums(description):
         quiet = suiting.genres({}, drums=False)
         among["genre"] = tuple(g for g in among.get("genre", quiet) if g in quiet)
-    # An occasion has themes and moods that suit it: a train is for journeys, but tears on a platform are clear.
+    # An occasion has its themes and moods: a train is for journeys. But tears on a platform are clear.
     occasional = occasion(description) is not None
     if occasional:
         among = {kind: wish for kind, wish in among.items() if kind not in _OCCASIONAL}
