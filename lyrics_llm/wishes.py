@@ -35,7 +35,10 @@ _TEMPI = {"slow": (50, 80), "medium": (80, 110), "fast": (112, 180)}
 _PACES = _TEMPI | {"easy": (60, 100)}  # of occasions
 _MILDLY = {"slow": (70, 92), "medium": (80, 110), "fast": (100, 124)}
 _OCCASIONAL = ("theme", "mood")  # what occasions decide
-_CLEAR = 0.5  # probability from which a hint says more than an occasion
+# From which probability a hint counts: it has to say more than an occasion; voice and pace are free without it;
+# a child, or nobody, sings only where that is clear. A weak hint at a genre, theme or mood is better than none.
+_CLEAR = 0.5
+_LEAST = {"female": 0.5, "male": 0.5, "slow": 0.5, "medium": 0.5, "fast": 0.5, "child": 0.75, "none": 0.75}
 # Who refuses one voice expects the other.
 _OTHER_SINGER = {"female": ("male",), "male": ("female",), "child": ("female", "male")}
 # Of whom descriptions speak most; the corpus has none of them.
@@ -221,7 +224,8 @@ def _hinted(description: str, decided: Mapping[str, Any], refused: Collection[st
         among = {kind: wish for kind, wish in among.items() if kind not in _OCCASIONAL}
     wishes: dict[str, Any] = {}
     for kind, hint in hinted(description, among).items():
-        if occasional and kind in _OCCASIONAL and hint.probability < _CLEAR:
+        least = _CLEAR if occasional and kind in _OCCASIONAL else _LEAST.get(hint.label, 0.0)
+        if hint.probability < least:
             continue
         if kind == "pace":
             wishes |= {} if "tempo" in decided else {"tempo": _tempi(hint.label)}
