@@ -35,8 +35,8 @@ _TEMPI = {"slow": (50, 80), "medium": (80, 110), "fast": (112, 180)}
 _PACES = _TEMPI | {"easy": (60, 100)}  # of occasions
 _MILDLY = {"slow": (70, 92), "medium": (80, 110), "fast": (100, 124)}
 _OCCASIONAL = ("theme", "mood")  # what occasions decide
-# From which probability a hint counts: it has to say more than an occasion; voice and pace are free without it;
-# a child, or nobody, sings only where that is clear. A weak hint at a genre, theme or mood is better than none.
+# From which probability a hint counts: beside an occasion it has to say more; voice and pace may stay open;
+# a child, or nobody, sings only where that is clear. Elsewhere a weak hint is better than none.
 _CLEAR = 0.5
 _LEAST = {"female": 0.5, "male": 0.5, "slow": 0.5, "medium": 0.5, "fast": 0.5, "child": 0.75, "none": 0.75}
 # Who refuses one voice expects the other.
