@@ -16,7 +16,8 @@ from corpus.styles import Genre
 from corpus.words import THEMES
 
 # Who wants these says so: none of them is taken for a feeling that isn't its own, nor where nothing is said.
-_ASKED_FOR = ("嘻哈", "雷鬼", "放克")
+_ASKED_FOR = ("嘻哈", "雷鬼", "放克", "爵士", "节奏布鲁斯")
+_TOLD_IN = {"江湖": "古风"}  # themes that one genre tells of, where nothing else is wished
 _NEAR = 0.501  # on the circumplex: a genre has a feeling like a mood, though not the mood itself
 _ALIKE = 0.35  # closer: who refuses one of two moods means both
 _CALM, _STIRRING = -0.2, 0.5  # arousal from which a mood wants to be slow, or fast
@@ -123,12 +124,18 @@ def genres(wishes: Mapping[str, Any], drums: bool = True) -> tuple[str, ...]:
         drums: False where they are refused.
     """
     left = list(GENRES.values())
-    for suits in (_has_players, _has_mood, _has_theme, _has_tempo):
+    for suits in (_has_players, _tells_theme, _has_mood, _has_theme, _has_tempo):
         left = [row for row in left if suits(row, wishes)] or left
     if not drums:
         left = [row for row in left if row.drumless >= _DRUMLESS] or left
-    left = [row for row in left if row.name not in _ASKED_FOR or wishes.get("mood") in row.moods] or left
+    left = [row for row in left if row.name not in _ASKED_FOR or _is_own(row, wishes.get("mood"))] or left
     return tuple(row.name for row in left)
+
+
+def _is_own(row: Genre, mood: object) -> bool:
+    """Whether a mood, or one of several, is among a genre's."""
+    wished = (mood,) if isinstance(mood, str) else mood if isinstance(mood, tuple | list | set) else ()
+    return bool(set(row.moods).intersection(wished))
 
 
 def _has_mood(row: Genre, wishes: Mapping[str, Any]) -> bool:
@@ -146,6 +153,11 @@ def _has_mood(row: Genre, wishes: Mapping[str, Any]) -> bool:
 def _has_theme(row: Genre, wishes: Mapping[str, Any]) -> bool:
     fitting = moods(wishes.get("theme"), None)
     return not fitting or bool(set(row.moods) & set(fitting))
+
+
+def _tells_theme(row: Genre, wishes: Mapping[str, Any]) -> bool:
+    theme = wishes.get("theme")
+    return row.name == _TOLD_IN.get(theme, row.name) if isinstance(theme, str) else True
 
 
 def _has_tempo(row: Genre, wishes: Mapping[str, Any]) -> bool:

@@ -35,10 +35,11 @@ _TEMPI = {"slow": (50, 80), "medium": (80, 110), "fast": (112, 180)}
 _PACES = _TEMPI | {"easy": (60, 100)}  # of occasions
 _MILDLY = {"slow": (70, 92), "medium": (80, 110), "fast": (100, 124)}
 _OCCASIONAL = ("theme", "mood")  # what occasions decide
-# From which probability a hint counts: beside an occasion it has to say more; voice and pace may stay open;
-# a child, or nobody, sings only where that is clear. Elsewhere a weak hint is better than none.
+# From which probability a hint counts. Beside an occasion it has to say more; a voice and a pace may be open;
+# a child, or nobody, sings only where that is clear. For a mood a weak hint is better than none.
 _CLEAR = 0.5
-_LEAST = {"female": 0.5, "male": 0.5, "slow": 0.5, "medium": 0.5, "fast": 0.5, "child": 0.75, "none": 0.75}
+_LEAST = {"theme": 0.2, "mood": 0.0, "genre": 0.25, "singer": 0.5, "pace": 0.5}
+_LEAST_OF = {"child": 0.75, "none": 0.75}
 # Who refuses one voice expects the other.
 _OTHER_SINGER = {"female": ("male",), "male": ("female",), "child": ("female", "male")}
 # Of whom descriptions speak most; the corpus has none of them.
@@ -224,7 +225,7 @@ def _hinted(description: str, decided: Mapping[str, Any], refused: Collection[st
         among = {kind: wish for kind, wish in among.items() if kind not in _OCCASIONAL}
     wishes: dict[str, Any] = {}
     for kind, hint in hinted(description, among).items():
-        least = _CLEAR if occasional and kind in _OCCASIONAL else _LEAST.get(hint.label, 0.0)
+        least = _CLEAR if occasional and kind in _OCCASIONAL else _LEAST_OF.get(hint.label, _LEAST[kind])
         if hint.probability < least:
             continue
         if kind == "pace":

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.errors import CheckpointError, ConfigError
-from corpus.attributes import unnamed
+from corpus.attributes import tempo_class, unnamed
 from corpus.genres import GENRES, MOODS
 from corpus.speech import held_out_forms, hints
 from corpus.words import THEMES
@@ -104,3 +104,17 @@ def test_a_hint_is_held_to_what_is_refused_and_to_a_named_tempo() -> None:
     assert wishes_of("像蜗牛爬一样，130 BPM", {})["tempo"] == 130
     assert max(wishes_of("像蜗牛爬一样慢吞吞的", {})["tempo"]) <= 80
     assert wishes_of("深夜的酒吧里有人吹着小号，不要爵士", {})["genre"] != "爵士"
+
+
+@pytest.mark.parametrize(
+    ("text", "pace"), [("Adagio，钢琴", "slow"), ("Andante", "medium"), ("allegro", "fast")]
+)
+def test_italian_words_and_notes_name_a_tempo(text, pace) -> None:
+    assert tempo_class(float(np.median(wishes_of(text, {})["tempo"]))) == pace
+    for said in ("♩=96，民谣", "♩ = 96", "四分音符=96"):
+        assert wishes_of(said, {})["tempo"] == 96
+
+
+def test_weak_hints_at_what_may_stay_open_are_passed_over() -> None:
+    assert wishes_of("离婚了，一个人带孩子", {})["singer"] == ("female", "male")
+    assert "tempo" not in wishes_of("钢琴，女声", {})
