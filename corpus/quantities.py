@@ -13,11 +13,10 @@ _NUMBER = rf"(?:\d+(?:\.\d+)?|[{_HAN}]+)"
 
 # ---- tempo -----------------------------------------------------------------------------------
 
-# 16拍前奏 and 6/16拍 count beats of something else.
-# ♩=96 and 四分音符=96 say it as scores do.
+# 16拍前奏 and 6/16拍 count beats of something else; ♩=96 and 四分音符=96 say it as scores do.
 _BPM = re.compile(
     rf"(?<![/\d.{_HAN}])(?<!\d,)({_NUMBER})\s*(?:bpm|beats\s+(?:per|a)\s+minute|拍(?!子|号|的?[前间尾过]奏|的?[前间尾]))"
-    rf"|(?:bpm|速度|tempo|每分钟|[♩𝅘𝅥]|(?<!八分)四分音符)\s*(?:[为是约:=]|大约|大概|at|of|around)*\s*({_NUMBER})(?![\d.{_HAN}])",
+    rf"|(?:bpm|速度|tempo|每分钟|♩|四分音符)\s*(?:[为是约:=]|大约|大概|at|of|around)*\s*({_NUMBER})(?![\d.{_HAN}])",
     re.IGNORECASE,
 )
 _SLOWEST = 10.0  # beats a minute that a number may mean at all

@@ -6,8 +6,8 @@
 The requests (`eval/indirect.yaml`, 240 written by hand) say what a sensible listener would accept as their
 theme, mood and genre, who is to sing and how fast, where they hint at it. The writer plans a song for each;
 a kind is judged in the requests that hint at it, and a plan is right that has one of the accepted labels.
-They are in two halves: `known`, whose results were looked at while the reader of hints was made, and
-`kept`, of which nothing but the shares was.
+They are in two halves: `known`, whose results were looked at one by one while the reader of hints was made,
+and `kept`, of which nothing but the shares was.
 
 Chance is what a plan with labels drawn evenly would get. Intervals are Wilson's, over requests.
 """
@@ -28,12 +28,12 @@ from common.statistics import Estimate, finite, wilson
 from corpus.attributes import tempo_class
 from lyrics_llm import tokens
 from lyrics_llm.author import load
+from lyrics_llm.hints import KINDS
 from lyrics_llm.sketch import SongSketch
 
 logger = logging.getLogger(__name__)
 
 BUNDLED = Path(__file__).with_suffix(".yaml")
-KINDS = ("theme", "mood", "genre", "singer", "pace")
 HALVES = ("known", "kept")
 _PACES = ("slow", "medium", "fast")
 _ALLOWED = {kind: frozenset(tokens.PLAN_FIELDS[kind]) for kind in KINDS[:-1]} | {"pace": frozenset(_PACES)}
@@ -48,6 +48,9 @@ class Config:
     requests: str = str(BUNDLED)
     seed: int = 1
     batch: int = 24  # plans at a time
+
+    def __post_init__(self) -> None:
+        configs.check_least(self, 1, "batch")
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ def read(path: str | Path) -> dict[str, list[Indirect]]:
         halves = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"requests can't be read from {path}: {error}") from error
-    if not isinstance(halves, dict) or not set(halves) <= set(HALVES):
+    lists = isinstance(halves, dict) and all(isinstance(rows, list) for rows in halves.values())
+    if not lists or not set(halves) <= set(HALVES):
         raise ConfigError(f"{path}: requests are lists under {' and '.join(HALVES)}")
     return {
         half: [_request(row, f"{path}, {half}, request {number}") for number, row in enumerate(rows, 1)]

@@ -1,6 +1,6 @@
 """What a description hints at without naming it: 站台上不敢回头 is of parting, 像晒太阳的猫 is lazy.
 
-    python -m lyrics_llm.hints            # learns from corpus/lexicon/hints again: some minutes of a core
+    python -m lyrics_llm.hints            # learns from corpus/lexicon/hints again: a minute or two
 
 Most people tell a situation instead of a label. No table holds all situations, but the words of some hundred
 hints for each label, written by hand, betray most others: a linear reader weighs the short strings of
@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from common import config as configs
+from common.config import check_least
 from common.description import normalise, simplified
 from common.errors import CheckpointError, ConfigError, command
 from corpus.attributes import unnamed
@@ -82,7 +83,13 @@ class Reader:
 
     def probabilities(self, text: str) -> np.ndarray:
         """Of each label (labels,), for a text that `strings` reads."""
-        found = [self.rows[s] for s in sorted(strings(text)) if s in self.rows]
+        return self._weighed(self._known(text))
+
+    def _known(self, text: str) -> list[str]:
+        return [s for s in sorted(strings(text)) if s in self.rows]
+
+    def _weighed(self, known: Sequence[str]) -> np.ndarray:
+        found = [self.rows[s] for s in known]
         length = max(float(np.linalg.norm(self.rarity[found])), _LITTLE)
         logits = self.bias.copy()
         for row in found:
@@ -96,9 +103,10 @@ class Reader:
 
         A single character hints at nothing.
         """
-        if not any(len(s) > 1 and s in self.rows for s in strings(text)):
+        known = self._known(text)
+        if max(map(len, known), default=0) < 2:
             return None
-        found = dict(zip(self.labels, map(float, self.probabilities(text))))
+        found = dict(zip(self.labels, map(float, self._weighed(known))))
         nothing = found.pop("")
         allowed = {label: p for label, p in found.items() if among is None or label in among}
         label = max(allowed, key=allowed.__getitem__, default=None)
@@ -168,13 +176,19 @@ def _reader(arrays: Mapping[str, np.ndarray]) -> Reader:
 
 
 def save(learned: Mapping[str, "Learned"], path: str | Path, least: float) -> None:
-    """Write readers; weights below `least` are left out, and strings of which none is left."""
+    """Write readers, whole or not at all, without weights below `least` and strings that have none left.
+
+    Raises:
+        ConfigError: no weight of a kind is left.
+    """
     from safetensors.numpy import save_file
 
     arrays: dict[str, np.ndarray] = {}
     for kind, one in learned.items():
         kept = np.abs(one.weights) >= least
         rows = np.flatnonzero(kept.any(1))
+        if not len(rows):
+            raise ConfigError(f"no weight of {kind} is as large as {least:g}: ask for a smaller least")
         weights, kept = one.weights[rows], kept[rows]
         step = np.float32(np.abs(weights).max() / 127)
         arrays |= {
@@ -187,8 +201,11 @@ def save(learned: Mapping[str, "Learned"], path: str | Path, least: float) -> No
             f"{kind}.step": np.array([step]),
             f"{kind}.bias": one.bias,
         }
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    save_file(arrays, path)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.draft")
+    save_file(arrays, draft)
+    draft.replace(path)
 
 
 def _text(lines: Sequence[str]) -> np.ndarray:
@@ -302,6 +319,9 @@ class LearnConfig:
     out: str = str(BUNDLED)
     decay: float = 5e-6
     least: float = 0.4  # weights that are smaller are left out
+
+    def __post_init__(self) -> None:
+        check_least(self, 0, "decay", "least")
 
 
 @command

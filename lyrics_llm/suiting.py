@@ -124,26 +124,25 @@ def genres(wishes: Mapping[str, Any], drums: bool = True) -> tuple[str, ...]:
         drums: False where they are refused.
     """
     left = list(GENRES.values())
-    for suits in (_has_players, _tells_theme, _has_mood, _has_theme, _has_tempo):
+    for suits in (_has_players, _tells_theme, _is_usual, _has_mood, _has_theme, _has_tempo):
         left = [row for row in left if suits(row, wishes)] or left
     if not drums:
         left = [row for row in left if row.drumless >= _DRUMLESS] or left
-    left = [row for row in left if row.name not in _ASKED_FOR or _is_own(row, wishes.get("mood"))] or left
     return tuple(row.name for row in left)
 
 
-def _is_own(row: Genre, mood: object) -> bool:
-    """Whether a mood, or one of several, is among a genre's."""
-    wished = (mood,) if isinstance(mood, str) else mood if isinstance(mood, tuple | list | set) else ()
-    return bool(set(row.moods).intersection(wished))
+def _is_usual(row: Genre, wishes: Mapping[str, Any]) -> bool:
+    wished = wishes.get("mood", ())
+    moods = (wished,) if isinstance(wished, str) else tuple(wished)
+    return row.name not in _ASKED_FOR or bool(set(row.moods).intersection(moods))
 
 
 def _has_mood(row: Genre, wishes: Mapping[str, Any]) -> bool:
     wished = wishes.get("mood", ())
     if not isinstance(wished, str):
         return not wished or bool(set(row.moods) & set(wished))
-    if wished in row.moods or row.name in _ASKED_FOR:
-        return wished in row.moods
+    if wished in row.moods:
+        return True
     arousal = feeling(wished).arousal
     if (arousal <= _CALM and row.tempo[0] > _BRISK) or (arousal >= _STIRRING and row.tempo[1] < _SLUGGISH):
         return False

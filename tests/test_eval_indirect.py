@@ -48,6 +48,8 @@ def test_shares_count_the_requests_that_hint_at_a_kind(tmp_path) -> None:
         ("known:\n- {said: 站台, theme: 火星}\n", "theme"),
         ("known:\n- {said: 站台, colour: red}\n", "colour"),
         ("mine:\n- {said: 站台}\n", "lists under"),
+        ("known:\n", "lists under"),
+        ("known: 5\n", "lists under"),
         ("[", "can't be read"),
     ],
 )

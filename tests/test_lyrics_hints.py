@@ -56,7 +56,11 @@ def test_a_reader_learns_weighs_and_survives_its_file(tmp_path) -> None:
     assert reader.best("贝壳在沙滩上", among=["sea", "rain"]).label == "sea"
 
 
-def test_readers_need_two_labels_and_a_file_of_theirs(tmp_path) -> None:
+def test_readers_need_two_labels_weights_and_a_file_of_theirs(tmp_path) -> None:
+    learned = learn([Lesson("雨伞", "rain"), Lesson("沙滩", "sea")], 1e-4)
+    with pytest.raises(ConfigError, match="smaller least"):
+        save({"theme": learned}, tmp_path / "none.safetensors", 1e6)
+    assert not list(tmp_path.iterdir())
     with pytest.raises(ConfigError, match="two labels"):
         learn([Lesson("雨", "rain"), Lesson("伞", "rain")], 1e-4)
     (tmp_path / "no.safetensors").write_bytes(b"nothing")
@@ -103,7 +107,7 @@ def test_a_hint_is_held_to_what_is_refused_and_to_a_named_tempo() -> None:
     assert "none" not in wishes_of("别出人声，但是要有人唱", {}).get("singer", ())
     assert wishes_of("像蜗牛爬一样，130 BPM", {})["tempo"] == 130
     assert max(wishes_of("像蜗牛爬一样慢吞吞的", {})["tempo"]) <= 80
-    assert wishes_of("深夜的酒吧里有人吹着小号，不要爵士", {})["genre"] != "爵士"
+    assert "爵士" not in wishes_of("深夜的酒吧里有人吹着小号，不要爵士", {})["genre"]
 
 
 @pytest.mark.parametrize(
