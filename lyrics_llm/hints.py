@@ -39,7 +39,8 @@ logger = logging.getLogger(__name__)
 
 BUNDLED = Path(__file__).parent / "models" / "hints.safetensors"
 KINDS = ("theme", "mood", "genre", "singer", "pace")
-# Labels of these kinds are never hinted at by names of the others, which are taught as saying nothing.
+# The kinds whose hints and names are taught as saying nothing of a kind. What is left out does tell of it, as
+# a theme does of a mood.
 _SILENT = {
     "theme": ("genre", "singer", "pace"),
     "mood": ("genre", "singer"),
@@ -75,10 +76,10 @@ class Reader:
 
     labels: tuple[str, ...]  # "" among them: says nothing
     rows: Mapping[str, int]
-    rarity: np.ndarray  # (strings,)
+    rarity: np.ndarray  # (strings,): log(1 + texts / those that have it)
     starts: np.ndarray  # (strings + 1,)
-    columns: np.ndarray
-    values: np.ndarray
+    columns: np.ndarray  # (weights,) index into `labels`
+    values: np.ndarray  # (weights,)
     bias: np.ndarray  # (labels,)
 
     def probabilities(self, text: str) -> np.ndarray:
@@ -107,7 +108,7 @@ class Reader:
         if max(map(len, known), default=0) < 2:
             return None
         found = dict(zip(self.labels, map(float, self._weighed(known))))
-        nothing = found.pop("")
+        nothing = found.pop("", 0.0)
         allowed = {label: p for label, p in found.items() if among is None or label in among}
         label = max(allowed, key=allowed.__getitem__, default=None)
         return None if label is None or allowed[label] <= nothing else Hint(label, allowed[label])
