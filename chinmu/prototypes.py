@@ -117,14 +117,16 @@ class Prototypes(nn.Module):
         found = F.normalize(named.T @ rest, dim=-1) * self.vectors.norm(dim=-1, keepdim=True)
         self.vectors.copy_(torch.where(named.sum(0)[:, None] > 0, found, self.vectors))
 
-    def forward(self, vectors: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, vectors: Tensor, targets: Tensor, fixed: bool = False) -> Tensor:
         """Mean over kinds of the cross-entropy between a softmax over prototypes and the named values.
 
         Args:
             vectors: unit vectors (N, dim) of texts or songs.
             targets: (N, values) of 0 … 1; a row that names nothing of a kind doesn't count in it.
+            fixed: the prototypes get no gradient.
         """
-        logits = self.scale * vectors.float() @ F.normalize(self.vectors, dim=-1).T
+        places = self.vectors.detach() if fixed else self.vectors
+        logits = self.scale * vectors.float() @ F.normalize(places, dim=-1).T
         losses = [
             -(targets[:, s] * logits[:, s].log_softmax(1)).sum() / targets[:, s].sum().clamp_min(1)
             for s in self.slices

@@ -29,11 +29,13 @@ from torch import Tensor
 from chinmu import losses
 from chinmu.config import ModelConfig
 from chinmu.data import Batch, DataConfig, Pairs, all_texts, batches, cache, pieces
+from chinmu.hinting import Hinting
 from chinmu.meaning import Meanings, WordVectors
 from chinmu.meaning import read as read_words
 from chinmu.model import ChinMu, build
 from chinmu.prototypes import Prototypes
 from chinmu.sung import spelling
+from chinmu.telling import hide
 from chinmu.text import character_tokenizer
 from chinmu.validate import held_out, retrieval
 from common import training
@@ -43,7 +45,7 @@ from common.errors import CheckpointError, ConfigError, ManifestError, command
 from common.files import whole_folder
 from common.precision import precision
 from common.run import Run
-from common.seeds import derive_seed
+from common.seeds import derive_seed, generator
 from common.training import decay_groups, train_only, warm_cosine
 from corpus import manifest
 from corpus.record import SongRecord
@@ -79,6 +81,8 @@ class TrainConfig:
     words_weight: float = 1.0  # of the loss on words' vectors
     words_most: int = 60_000  # of the most frequent words of the file
     words_batch: int = 192  # words in each process's step
+    hints_batch: int = 0  # hints (chinmu.hinting) in each process's step; 0: they teach nothing
+    hints_weight: float = 1.0  # of the loss on hints
     keep_weight: float = 0.0  # of the loss on text vectors that leave those of `init`, which others rely on
     # Other songs for which a text holds as well: they share the target, are left out, or count as wrong.
     others: Literal["soft", "masked", "wrong"] = "soft"
@@ -99,13 +103,14 @@ class TrainConfig:
         check_training(self, ema="ema_decay", warmup="warmup_steps", every="log_steps")
         check_least(self, 0, "valid_minutes")
         check_least(self, 1, "valid_batches")
-        check_least(self, 0, "keep_weight", "words_weight")
+        check_least(self, 0, "keep_weight", "words_weight", "hints_batch", "hints_weight")
         check_least(self, 1, "words_most", "words_batch")
         if self.keep_weight and self.init is None:
             raise ConfigError("keep_weight keeps text vectors near those of a model to begin from: name init")
-        if self.words and self.only and not any(part.startswith("text") for part in self.only):
+        taught = "words" if self.words else "hints" if self.hints_batch else None
+        if taught and self.only and not any(part.startswith("text") for part in self.only):
             raise ConfigError(
-                "words teach the text tower, which isn't among the parts that are trained: only"
+                f"{taught} teach the text tower, which isn't among the parts that are trained: only"
             )
         if not 0 <= self.share <= 1:
             raise ConfigError(f"share is between 0 and 1, but got {self.share}")
@@ -120,6 +125,7 @@ class State(training.State[TrainConfig, ChinMu]):
     prototypes: Prototypes  # wrapped as the model is
     before: ChinMu | None = None  # the model begun from, where its text vectors are to be kept
     meanings: Meanings | None = None  # wrapped as the model is
+    hinting: Hinting | None = None
 
 
 def prepare(
@@ -134,7 +140,9 @@ def prepare(
         CheckpointError: the model to begin from, or the checkpoint, can't be read.
         ConfigError: the model lacks a part that is to be trained.
     """
-    model = begun(config, pairs, "" if known is None else "".join(known.words))
+    hinting = Hinting(pairs.labels) if config.hints_batch else None
+    further = ("" if known is None else "".join(known.words)) + (hinting.characters if hinting else "")
+    model = begun(config, pairs, further)
     meanings = None if known is None else Meanings(known, model.text_tower.config.hidden_size)
     train_only(model, config.only)
     prototypes = Prototypes(pairs.labels, config.model.dim)
@@ -159,7 +167,7 @@ def prepare(
     before = None
     if config.init is not None and config.keep_weight:
         before = ChinMu.from_pretrained(config.init).requires_grad_(False).to(accelerator.device)  # type: ignore[arg-type]
-    return State(config, accelerator, run, model, optimizer, ema, prototypes, before, meanings)
+    return State(config, accelerator, run, model, optimizer, ema, prototypes, before, meanings, hinting)
 
 
 def begun(config: TrainConfig, pairs: Pairs, characters: str = "") -> ChinMu:
@@ -273,13 +281,37 @@ def meant(state: State) -> Tensor | float:
     return config.words_weight * state.meanings(states, rows)
 
 
+def hinted(state: State) -> Tensor | float:
+    """This process's part of the loss on hints; its own hints, a mean over processes.
+
+    Songs and descriptions place the prototypes; hints only go where these are.
+    """
+    if state.hinting is None:
+        return 0.0
+    config, number = state.config, state.accelerator.process_index
+    texts, labels = state.hinting.drawn(config.hints_batch, config.seed, state.run.step, number)
+    rng = generator(config.seed, "hidden in hints", state.run.step, number)
+    shown = [hide(text, rng, config.data.tell.hidden) for text in texts]
+    torch.manual_seed(derive_seed(config.seed, "hinted", state.run.step, number))
+    with state.accelerator.autocast():
+        vectors = state.bare.text_vectors(*state.bare.tokenize(shown))
+    prototypes = state.accelerator.unwrap_model(state.prototypes)
+    return config.hints_weight * prototypes(vectors, labels.to(vectors.device), fixed=True)
+
+
 def gradients(state: State, batch: Batch) -> dict[str, float]:
     """Gradients of a batch that the towers take whole."""
     *vectors, logits = encode(state, batch, state.model)
     loss, report = objective(state, batch, (vectors[0], vectors[1], vectors[2]))
     sung, words = spelled(state, batch, logits, known_frames(state, batch)), meant(state)
-    state.accelerator.backward(loss + sung + words)
-    return report | _reported("loss/sung", sung) | _reported("loss/words", words)
+    hints = hinted(state)
+    state.accelerator.backward(loss + sung + words + hints)
+    return (
+        report
+        | _reported("loss/sung", sung)
+        | _reported("loss/words", words)
+        | _reported("loss/hints", hints)
+    )
 
 
 def _reported(name: str, part: Tensor | float) -> dict[str, float]:
@@ -305,6 +337,7 @@ def cached_gradients(state: State, batch: Batch, songs: int) -> dict[str, float]
     total = known_frames(state, batch)
     heard_sung: Tensor | float = 0.0
     words: Tensor | float = 0.0
+    hints: Tensor | float = 0.0
     state.accelerator.backward(loss)
     assert text.grad is not None and audio.grad is not None and scale.grad is not None, (
         "the loss has no graph"
@@ -318,10 +351,15 @@ def cached_gradients(state: State, batch: Batch, songs: int) -> dict[str, float]
             passed = (own[0] * text_grad).sum() + (own[1] * audio_grad).sum()
             # The scale's whole gradient comes with the last part, and nothing of it with the others.
             sung = spelled(state, part, own[3], total)
-            words = meant(state) if last else 0.0
-            (passed + own[2] * (scale.grad if last else 0.0) + sung + words).backward()
+            words, hints = (meant(state), hinted(state)) if last else (0.0, 0.0)
+            (passed + own[2] * (scale.grad if last else 0.0) + sung + words + hints).backward()
             heard_sung = heard_sung + sung.detach() if isinstance(sung, Tensor) else heard_sung
-    return report | _reported("loss/sung", heard_sung) | _reported("loss/words", words)
+    return (
+        report
+        | _reported("loss/sung", heard_sung)
+        | _reported("loss/words", words)
+        | _reported("loss/hints", hints)
+    )
 
 
 def step(state: State, batch: Batch) -> dict[str, float]:

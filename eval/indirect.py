@@ -2,6 +2,8 @@
 
     python -m eval.indirect --out scores/indirect
     python -m eval.indirect --model runs/lyrics/model --requests mine.yaml --out scores/mine
+    python -m eval.indirect --encoder runs/chinmu/model --manifest data/corpus/pool/manifest.jsonl \
+        --vectors runs/vectors --out scores/found
 
 The requests (`eval/indirect.yaml`, 240 written by hand) say what a sensible listener would accept as their
 theme, mood and genre, who is to sing and how fast, where they hint at it. The writer plans a song for each;
@@ -10,6 +12,10 @@ They are in two halves: `known`, whose results were looked at one by one while t
 and `kept`, of which nothing but the shares was.
 
 Chance is what a plan with labels drawn evenly would get. Intervals are Wilson's, over requests.
+
+With `--encoder` songs are sought instead: of the ten songs of a pool whose vectors are nearest to a
+request's, the share that has an accepted label, its mean over requests, and chance, the share of the whole
+pool.
 """
 
 import json
@@ -20,12 +26,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from common import config as configs
-from common.errors import ConfigError, RequestError, command
-from common.statistics import Estimate, finite, wilson
+from common.errors import ConfigError, ManifestError, RequestError, command
+from common.statistics import Estimate, bootstrap, finite, wilson
+from corpus import manifest
 from corpus.attributes import tempo_class
+from corpus.record import SongRecord
+from eval.retrieval import system
+from eval.zero_shot import KINDS as LABELS
 from lyrics_llm import tokens
 from lyrics_llm.author import load
 from lyrics_llm.hints import KINDS
@@ -48,9 +59,15 @@ class Config:
     requests: str = str(BUNDLED)
     seed: int = 1
     batch: int = 24  # plans at a time
+    encoder: str | None = None  # folder of a ChinMu that is asked for songs instead
+    manifest: str | None = None  # of the songs that it seeks among
+    vectors: str | None = None  # folder of chinmu.embed with these songs' vectors
+    nearest: int = 10  # songs that it finds for each request
 
     def __post_init__(self) -> None:
-        configs.check_least(self, 1, "batch")
+        configs.check_least(self, 1, "batch", "nearest")
+        if (self.encoder is None) != (self.manifest is None):
+            raise ConfigError("an encoder seeks among the songs of a manifest: name both, or neither")
 
 
 @dataclass(frozen=True)
@@ -125,26 +142,86 @@ def plans(writer: Any, requests: Sequence[Indirect], seed: int, batch: int) -> l
     return [s for texts in groups for s in writer.plans(texts, [seed] * len(texts), [30.0] * len(texts))]
 
 
-@command
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command: a table, and `report.json` and `plans.jsonl` in the folder."""
-    logging.basicConfig(level=logging.ERROR)
-    config = configs.parse(Config, argv)
-    halves = read(config.requests)
+def found(
+    requests: Sequence[Indirect],
+    texts: np.ndarray,
+    songs: np.ndarray,
+    records: Sequence[SongRecord],
+    nearest: int = 10,
+) -> dict[str, Estimate]:
+    """By kind, the mean share of the nearest songs that have a label which the request accepts.
+
+    Args:
+        texts: unit vectors (requests, D).
+        songs: unit vectors (records, D).
+        nearest: songs that count, all of them if there are fewer.
+    """
+    best = np.argsort(-(texts @ songs.T), axis=1, kind="stable")[:, :nearest]
+    out: dict[str, Estimate] = {}
+    for kind in KINDS:
+        truth = [LABELS["tempo" if kind == "pace" else kind](record) for record in records]
+        asked = [row for row, request in enumerate(requests) if kind in request.accepted]
+        fits = [
+            np.array([not set(requests[row].accepted[kind]).isdisjoint(labels) for labels in truth])
+            for row in asked
+        ]
+        if asked:
+            values = [float(right[best[row]].mean()) for row, right in zip(asked, fits)]
+            out[kind] = bootstrap(values, chance=float(np.mean([right.mean() for right in fits])))
+    return out
+
+
+def _seek(config: Config, halves: Mapping[str, Sequence[Indirect]], out: Path) -> dict[str, Estimate]:
+    """What an encoder finds, by kind and half; the songs of each request go to `songs.jsonl`."""
+    assert config.encoder is not None and config.manifest is not None, "checked by the configuration"
+    records = list(manifest.iterate(config.manifest))
+    if not records:
+        raise ManifestError(f"{config.manifest} holds no songs")
+    encoder = system("", config.encoder, config.vectors)
+    songs = encoder.songs(records, Path(config.manifest).parent)
+    report: dict[str, Estimate] = {}
+    with (out / "songs.jsonl").open("w", encoding="utf-8") as file:
+        for half, requests in halves.items():
+            if not requests:
+                continue
+            texts = encoder.texts([request.said for request in requests])
+            for request, row in zip(requests, np.argsort(-(texts @ songs.T), axis=1, kind="stable")):
+                ids = [records[k].id for k in row[: config.nearest]]
+                line = {"half": half, "said": request.said, "accepted": request.accepted, "songs": ids}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            kinds = found(requests, texts, songs, records, config.nearest)
+            report |= {f"{kind}, {half}": estimate for kind, estimate in kinds.items()}
+    return report
+
+
+def _plan(config: Config, halves: Mapping[str, Sequence[Indirect]], out: Path) -> dict[str, Estimate]:
+    """How plans fit, by kind and half; each request's plan goes to `plans.jsonl`."""
     writer = load(config.model)
-    out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
-    report: dict[str, Any] = {}
+    report: dict[str, Estimate] = {}
     with (out / "plans.jsonl").open("w", encoding="utf-8") as file:
         for half, requests in halves.items():
             sketches = plans(writer, requests, config.seed, config.batch)
             for request, sketch in zip(requests, sketches):
                 row = {"half": half, "said": request.said, "accepted": request.accepted}
                 file.write(json.dumps(row | {"planned": planned(sketch)}, ensure_ascii=False) + "\n")
-            for kind, share in shares(requests, sketches).items():
-                print(f"{half:6s} {kind:7s} {share}")
-                report[f"{kind}, {half}"] = asdict(share)
-    (out / "report.json").write_text(json.dumps(finite(report), ensure_ascii=False, indent=1) + "\n", "utf-8")
+            report |= {f"{kind}, {half}": share for kind, share in shares(requests, sketches).items()}
+    return report
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command: a table, `report.json`, and `plans.jsonl` or `songs.jsonl` in the folder."""
+    logging.basicConfig(level=logging.ERROR)
+    config = configs.parse(Config, argv)
+    halves = read(config.requests)
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    report = (_plan if config.encoder is None else _seek)(config, halves, out)
+    for name, estimate in report.items():
+        kind, half = name.split(", ")
+        print(f"{half:6s} {kind:7s} {estimate}")
+    rows = {name: asdict(estimate) for name, estimate in report.items()}
+    (out / "report.json").write_text(json.dumps(finite(rows), ensure_ascii=False, indent=1) + "\n", "utf-8")
     return 0
 
 

@@ -3,10 +3,12 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from common.errors import ConfigError, RequestError
-from eval.indirect import BUNDLED, HALVES, KINDS, main, planned, read, shares
+from corpus.record import SongRecord
+from eval.indirect import BUNDLED, HALVES, KINDS, Indirect, found, main, planned, read, shares
 
 
 def sketch(**fields):
@@ -70,3 +72,37 @@ def test_the_command_reports_both_halves(tmp_path, capsys) -> None:
     assert report["theme, known"]["value"] == 1.0 and report["pace, kept"]["count"] == 1
     assert len((tmp_path / "out/plans.jsonl").read_text().splitlines()) == 2
     assert "known" in capsys.readouterr().out
+
+
+def song(name: str, **labels) -> SongRecord:
+    return SongRecord(name, "test", "CC0-1.0", "test", 12.0, **labels)
+
+
+def test_songs_that_are_found_are_counted_among_the_nearest() -> None:
+    requests = [
+        Indirect("站台", {"theme": ("离别",)}),
+        Indirect("蜗牛", {"pace": ("slow",), "theme": ("日常",)}),
+    ]
+    records = [
+        song("a", theme="离别", tempo=60.0),
+        song("b", theme="离别", tempo=120.0),
+        song("c", theme="日常", tempo=60.0),
+        song("d"),
+    ]
+    texts = np.array([[1.0, 0.0], [0.0, 1.0]])
+    songs = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [-1.0, 0.0]])
+    rows = found(requests, texts, songs, records, nearest=2)
+    assert rows["theme"].value == pytest.approx((2 / 2 + 1 / 2) / 2)
+    assert rows["theme"].chance == pytest.approx((2 / 4 + 1 / 4) / 2)
+    assert rows["pace"].value == 0.5 and rows["pace"].count == 1, "of c and b only c is slow"
+    assert set(rows) == {"theme", "pace"}
+    assert found(requests, texts, songs, records, nearest=9)["theme"].value == pytest.approx(0.375)
+
+
+def test_an_encoder_and_its_songs_come_together(tmp_path, capsys) -> None:
+    assert main(["--out", str(tmp_path), "--encoder", "x"]) == 2
+    assert "name both, or neither" in capsys.readouterr().err
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    assert main(["--out", str(tmp_path), "--encoder", "x", "--manifest", str(empty)]) == 2
+    assert "holds no songs" in capsys.readouterr().err
