@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from common.lyrics import Lyrics
 from common.score import Score
-from corpus.attributes import Attributes, attributes, substitutes, tempo_class
+from corpus.attributes import Attributes, attributes, refused_players, substitutes, tempo_class
 from corpus.prompts import in_short
 from lyrics_llm.sketch import SongSketch
 from lyrics_llm.tokens import PLAN_FIELDS
@@ -76,7 +76,7 @@ def arrangement(
         if role in named and known and role not in found:
             logger.warning("the song model doesn't know the %s %r of the lead sheet", role, named[role])
     found |= {role: whole[role] for role in _WHOLE if whole.get(role) in known.get(role, ())}  # type: ignore[literal-required]
-    refused = said.get("without", ())
+    refused = refused_players(description)
     found = {role: name for role, name in found.items() if name not in refused}
     for name in said.get("instruments", ()):
         free = [role for role in _PLAYERS if role not in found and name in known.get(role, ())]
@@ -94,7 +94,7 @@ def caption(description: str, planned: Attributes) -> str:
     said = attributes(description)
     merged = _merged(said, planned)
     wanted = (*said.get("instruments", ()), *planned.get("instruments", ()))
-    refused = said.get("without", ())
+    refused = refused_players(description)
     merged["instruments"] = tuple(dict.fromkeys(i for i in wanted if i not in refused))
     short = in_short(merged)
     return f"{description}，{short}" if short else description

@@ -136,6 +136,25 @@ def substitutes(text: str) -> dict[str, str]:
     return found | {name: NEAREST_GENRES[name] for name in genres if name in NEAREST_GENRES}
 
 
+def refused_players(text: str) -> frozenset[str]:
+    """Instruments that a description refuses, and their kin: who wants no piano wants no electric one.
+
+    Kin has the refused one's name within its own. What it asks for isn't refused: 不要钢琴，电钢琴可以.
+    """
+    found = attributes(text)
+    refused = set(found.get("without", ()))
+    asked = set(found.get("instruments", ()))
+    families = {name for name in refused if name not in asked}
+    if "木吉他" in refused and not any(name in _plain(text) for name in instrument_names("木吉他")):
+        families.add("吉他")  # any of them: 不要吉他
+    kin = {
+        name
+        for name in read("speech")["instrument"]
+        if any(word in alias.replace("低音吉他", "") for word in families for alias in instrument_names(name))
+    }
+    return frozenset((refused | kin) - asked)
+
+
 def unnamed(text: str, kinds: Collection[str]) -> str:
     """A description without the names of some kinds, such as genre, and without what it refuses.
 

@@ -17,7 +17,7 @@ from typing import Any
 from common.description import fragments, normalise, simplified
 from common.errors import RequestError
 from common.theory import FAMILY, SCALES, Key
-from corpus.attributes import Attributes, attributes
+from corpus.attributes import Attributes, attributes, refused_players
 from corpus.forms import check_tempo
 from corpus.genres import GENRES
 from corpus.moods import feeling
@@ -157,9 +157,10 @@ def say_unasked(description: str, structure: bool, rhyme: bool) -> None:
 
 
 def refuses_drums(description: str) -> bool:
-    """Whether it says 不要鼓, or names another kit that is not to play."""
+    """Whether it says 不要鼓, or names another kit that is not to play, and asks for none."""
     kits = {kit.name for genre in GENRES.values() for kit in genre.kits}
-    return bool(kits.intersection(attributes(description).get("without", ())))
+    found = attributes(description)
+    return bool(kits.intersection(found.get("without", ()))) and kits.isdisjoint(found.get("instruments", ()))
 
 
 # ---- what a description says -------------------------------------------------------------------
@@ -171,7 +172,7 @@ def _read(description: str, fixed: Mapping[str, Any], hints: bool) -> dict[str, 
         if match := re.search(words, text, re.IGNORECASE):
             logger.warning("%s: %s isn't followed", reason, match[0])
     found = attributes(description)
-    wishes = _said(found, fixed.get("singer"))
+    wishes = _said(found, refused_players(description), fixed.get("singer"))
     refused = found.get("refused", {})
     if "genre" not in wishes and "genre" in refused:
         wishes["genre"] = tuple(v for v in t.PLAN_FIELDS["genre"] if v not in refused["genre"])
@@ -235,10 +236,11 @@ def _hinted(description: str, decided: Mapping[str, Any], refused: Collection[st
     return wishes
 
 
-def _said(found: Attributes, singer: object) -> dict[str, Any]:
+def _said(found: Attributes, refused: Collection[str], singer: object) -> dict[str, Any]:
     """The attributes that a description names, as plan fields; names that aren't fields are passed over.
 
     Args:
+        refused: instruments.
         singer: the caller's, who wins over the description's.
     """
     wishes: dict[str, Any] = {
@@ -257,7 +259,7 @@ def _said(found: Attributes, singer: object) -> dict[str, Any]:
         wishes["scale"] = tuple(s for s in SCALES if FAMILY[s] == found["mode"] and s in _scales_of(found))
     elif scales := _scales_felt(found):
         wishes["scale"] = scales
-    return wishes | _players(found, sung=(singer or found.get("singer")) != "none")
+    return wishes | _players(found, refused, sung=(singer or found.get("singer")) != "none")
 
 
 def _singers(description: str, refused: tuple[str, ...]) -> dict[str, Any]:
@@ -274,7 +276,7 @@ def _singers(description: str, refused: tuple[str, ...]) -> dict[str, Any]:
     return {"singer": tuple(allowed) or tuple(s for s in t.PLAN_FIELDS["singer"] if s not in refused)}
 
 
-def _players(found: Attributes, sung: bool) -> dict[str, Any]:
+def _players(found: Attributes, refused: Collection[str], sung: bool) -> dict[str, Any]:
     """Who plays of the instruments that a description names, or anybody but those that it refuses.
 
     The first named plays the chords, the last one the tune: where nobody sings anybody may, also one who
@@ -284,7 +286,6 @@ def _players(found: Attributes, sung: bool) -> dict[str, Any]:
     wishes: dict[str, Any] = {}
     for role, known in (("harmony", t.PLAN_FIELDS["harmony"]), ("lead", tunes)):
         wished = [i for i in found.get("instruments", ()) if i in known]
-        refused = found.get("without", ())
         if wished and role == "harmony":
             wishes[role] = wished[0]
         elif wished:

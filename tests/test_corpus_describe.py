@@ -10,7 +10,7 @@ from common.score import ChordChange, Groove, Note, Score, Section
 from common.seeds import generator
 from common.theory import Key
 from corpus import speech
-from corpus.attributes import NEAREST, substitutes
+from corpus.attributes import NEAREST, refused_players, substitutes
 from corpus.describe import attributes, describe, prompt, tempo_class
 from corpus.facts import Facts, key_names, tempo_term
 from corpus.genres import GENRES
@@ -463,6 +463,11 @@ def test_plain_english_is_read(text: str, expected: dict):
         ("想聽搖滾，電結他，男聲", {"genre": "摇滚", "instruments": ("电吉他",), "singer": "male"}),
         ("不要鋼琴", {"without": ("钢琴",)}),
         ("京剧", {"genre": "古风"}),
+        ("古典风格的曲子", {"genre": "抒情"}),
+        ("古典风的歌", {"genre": "古风"}),
+        ("恐怖片配乐", {"mood": "深沉"}),
+        ("校歌，男声", {"mood": "激昂", "singer": "male"}),
+        ("婚礼进行曲", {"theme": "婚礼"}),
         ("heavy metal, electric guitar", {"genre": "摇滚", "instruments": ("电吉他",)}),
         ("Chinese style song about rain", {"genre": "古风", "theme": "下雨天"}),
         (
@@ -489,3 +494,24 @@ def test_only_refuses_the_rest_and_likenesses_are_told():
     found = attributes("只要钢琴和人声")
     assert found["instruments"] == ("钢琴",) and {"架子鼓", "小提琴", "弦乐"} <= set(found["without"])
     assert substitutes("京剧，古琴") == {"古琴": "古筝", "京剧": "古风"}
+
+
+@pytest.mark.parametrize(
+    ("text", "refused", "playing"),
+    [
+        ("流行，不要钢琴", {"钢琴", "电钢琴"}, {"木吉他"}),
+        ("不要钢琴，电钢琴可以", {"钢琴"}, {"电钢琴"}),
+        ("不要吉他", {"木吉他", "古典吉他", "电吉他", "失真吉他"}, {"贝斯"}),
+        ("不要木吉他", {"木吉他"}, {"电吉他", "古典吉他"}),
+        ("no guitar", {"木吉他", "电吉他"}, {"钢琴"}),
+        ("不要吉他，但要木吉他", set(), {"木吉他"}),
+        ("别用合成器", {"合成器", "合成贝斯", "铺底音色"}, {"贝斯"}),
+        ("只要钢琴", {"电钢琴", "木吉他", "架子鼓"}, {"钢琴"}),
+        ("不要鼓机要架子鼓", {"电子鼓"}, {"架子鼓"}),
+        ("一首安静的歌", set(), {"钢琴"}),
+    ],
+)
+def test_who_refuses_an_instrument_refuses_its_kin(text: str, refused: set[str], playing: set[str]) -> None:
+    found = refused_players(text)
+    assert refused <= found and playing.isdisjoint(found)
+    assert bool(found) == bool(refused)
