@@ -42,9 +42,10 @@ TRAINING, HELD_OUT = ("train", "short", "ears"), ("valid", "test", "pool")
 KINDS = {"pool": ("test", 1_000_000), "short": ("train", 5_000_000), "ears": ("train", 5_001_600)}
 HELD_OUT_SEED = 1  # whatever was trained is measured by the same songs
 FEWEST = 4  # songs of a set
-# How a trained model goes on. ChinMu's text vectors stay where they are: the song model relies on them.
+EARS = ["--only", "[audio_tower, audio_projection]", "--hints_batch", "0"]  # ChinMu's texts stay
+# How a trained model goes on. The song model relies on ChinMu's text vectors.
 GOING_ON = {
-    "chinmu": ["--only", "[audio_tower, audio_projection]", "--label_weight", "3"],
+    "chinmu": [*EARS, "--label_weight", "3"],
     "lyrics": ["--lr", "1e-3"],
     "dit": ["--lr", "7e-4", "--warmup", "60", "--phones", "8", "--consonants", "5", "--tune", "5"],
 }
@@ -192,8 +193,7 @@ class Recipe:
         more = [*few, "--also", f"[{others}]"]
         if self.settings.init is not None:
             return [self._training("chinmu", "chinmu", *more, *self._begun("chinmu", "chinmu"))]
-        going_on = ["--init", str(self.run_folder("chinmu") / "model")]
-        going_on += ["--only", "[audio_tower, audio_projection]"]
+        going_on = ["--init", str(self.run_folder("chinmu") / "model"), *EARS]
         both = self._training("chinmu", "chinmu", *few)
         return [both, self._training("chinmu", "chinmu_audio", *more, *going_on)]
 
