@@ -60,6 +60,9 @@ _WISHED = re.compile(
 _TIMBRE = re.compile("(?:音色|质感|音响)$")  # what follows describes an instrument, not the song
 _THEME_BEFORE = re.compile(r"(?:关于|讲的是|讲|写|说|主题[为是]?|唱的是|说的是|围绕|取材于|以)[^，,。]{0,1}$")
 _THEME_AFTER = re.compile(r"(?:的?主题|为主题|的事|的故事)")
+_OF_A_SONG = re.compile("关于|[歌曲唱词]|音乐|旋律|主题|^写|(?<![a-z])song", re.IGNORECASE)
+_STORY_LEAST = 4  # characters of a clause beside its names
+_CLAUSES = re.compile(r"[^，,。；;、！!？?\s]+")
 # 适合失恋听: when to hear the song. That is its theme only where nothing else is.
 _OCCASION_BEFORE = re.compile(r"(?:适合|用于|用作|可作|匹配)$")
 _OCCASION_AFTER = re.compile(r"(?:的时候)?(?:听|放|单曲循环)")
@@ -168,6 +171,23 @@ def unnamed(text: str, kinds: Collection[str]) -> str:
             parts += [text[last:start], "，"]
             last = end
     return "".join([*parts, text[last:]])
+
+
+def in_passing(text: str, kind: str) -> bool:
+    """Whether names of a kind, such as theme, stand in nothing but clauses that tell a story: 在菜市场撞见.
+
+    思乡 by itself, 关于母亲 and 母亲的歌 say what is wanted; where nothing is named nothing is in passing.
+    """
+    plain, found = _plain(text), False
+    for clause in (match[0] for match in _CLAUSES.finditer(plain)):
+        names = [n for n in _names(clause) if kind in (k for k, _ in _lexicon()[clause[slice(*n)].lower()])]
+        rest = len(clause) - sum(end - start for start, end in names)
+        told = rest >= _STORY_LEAST and not _OF_A_SONG.search(clause)
+        told = told and not any(_THEME_BEFORE.search(clause[:start]) for start, _ in names)
+        if names and not told:
+            return False
+        found |= bool(names)
+    return found
 
 
 def _plain(text: str) -> str:

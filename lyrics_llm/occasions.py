@@ -116,7 +116,9 @@ OCCASIONS: tuple[Occasion, ...] = (
     _occasion("下雪 雪花 雪地 大雪", "冬天"),
     _occasion("宇宙 太空 银河 流星 外星", "星空"),
     _occasion("人工智能 机器人 元宇宙 科技 互联网 ai", "星空 梦想", ("未来", "酷", "梦幻")),
-    _occasion("悬疑 恐怖 惊悚 诡异 阴森 鬼片", "孤独 失眠", ("忧郁", "苍凉", "孤独")),
+    _occasion(
+        "悬疑 恐怖 惊悚 诡异 阴森 瘆人 鬼片 闹鬼 horror scary spooky", "孤独 失眠", ("忧郁", "苍凉", "孤独")
+    ),
     _occasion("抑郁 焦虑 压力 压抑 难受", "失眠 孤独 日常"),
     _occasion("情歌 情书", "告白 初恋 失恋 离别 重逢"),
 )  # fmt: skip
@@ -138,12 +140,17 @@ _CHILDREN = re.compile(
 )
 
 
+def is_sung(description: str) -> bool:
+    """Whether it speaks of a song, singing or words."""
+    return bool(_SUNG.search(description))
+
+
 def is_to_be_sung(description: str) -> bool:
     """Whether somebody is expected to sing: a song is asked for, or nothing that instruments may play alone.
 
     What asks for an instrumental outright is read by `corpus.attributes`.
     """
-    return bool(_SUNG.search(description)) or not _PLAYED.search(description)
+    return is_sung(description) or not _PLAYED.search(description)
 
 
 def is_background(description: str) -> bool:

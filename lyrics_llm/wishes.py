@@ -17,7 +17,7 @@ from typing import Any
 from common.description import fragments, normalise, simplified
 from common.errors import RequestError
 from common.theory import FAMILY, SCALES, Key
-from corpus.attributes import Attributes, attributes, refused_players
+from corpus.attributes import Attributes, attributes, in_passing, refused_players
 from corpus.forms import check_tempo
 from corpus.genres import GENRES
 from corpus.moods import feeling
@@ -25,7 +25,14 @@ from corpus.words import THEMES
 from lyrics_llm import requested, suiting
 from lyrics_llm import tokens as t
 from lyrics_llm.hints import hinted
-from lyrics_llm.occasions import is_background, is_for_children, is_to_be_sung, occasion, refused_themes
+from lyrics_llm.occasions import (
+    is_background,
+    is_for_children,
+    is_sung,
+    is_to_be_sung,
+    occasion,
+    refused_themes,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +42,12 @@ _TEMPI = {"slow": (50, 80), "medium": (80, 110), "fast": (112, 180)}
 _PACES = _TEMPI | {"easy": (60, 100)}  # of occasions
 _MILDLY = {"slow": (70, 92), "medium": (80, 110), "fast": (100, 124)}
 _OCCASIONAL = ("theme", "mood")  # what occasions decide
-# From which probability a hint counts. Beside an occasion it has to say more; a voice and a pace may be open;
-# a child, or nobody, sings only where that is clear. For a mood a weak hint is better than none.
-_CLEAR = 0.5
+# From which probability a hint counts. Beside an occasion it has to say more, and more again against a theme
+# that is named in passing. A voice and a pace may be open; a child, or nobody, sings only where that is
+# clear. For a mood a weak hint is better than none.
+_BESIDE, _CLEAR = 0.25, 0.6
 _LEAST = {"theme": 0.2, "mood": 0.0, "genre": 0.25, "singer": 0.5, "pace": 0.5}
-_LEAST_OF = {"child": 0.75, "none": 0.75}
+_LEAST_OF = {"child": 0.75, "none": 0.8}
 # Who refuses one voice expects the other.
 _OTHER_SINGER = {"female": ("male",), "male": ("female",), "child": ("female", "male")}
 # Of whom descriptions speak most; the corpus has none of them.
@@ -187,7 +195,8 @@ def _read(description: str, fixed: Mapping[str, Any], hints: bool) -> dict[str, 
         left = tuple(theme for theme in wishes.get("theme", THEMES) if theme not in unsuited)
         wishes["theme"] = left or tuple(theme for theme in THEMES if theme not in unsuited)
     if hints:
-        wishes |= _hinted(description, {**wishes, **fixed}, refused.get("singer", ()))
+        unwanted = {"theme": unsuited, "singer": refused.get("singer", ())}
+        wishes |= _hinted(description, {**wishes, **fixed}, fixed, unwanted)
     if "singer" not in wishes:
         wishes |= _singers(description, refused.get("singer", ()))
     return wishes | _suited(description, {**wishes, **fixed})
@@ -207,15 +216,21 @@ def _suited(description: str, decided: Mapping[str, Any]) -> dict[str, Any]:
     return wishes
 
 
-def _hinted(description: str, decided: Mapping[str, Any], refused: Collection[str]) -> dict[str, Any]:
+def _hinted(
+    description: str,
+    decided: Mapping[str, Any],
+    fixed: Mapping[str, Any],
+    refused: Mapping[str, Collection[str]],
+) -> dict[str, Any]:
     """What the description hints at, of what nobody has decided; of what is left where something is refused.
 
     Args:
-        refused: singers that aren't to sing.
+        decided: what the description names and its occasion, and what the caller fixes.
+        refused: themes and singers that aren't to be.
     """
     among = {kind: wish for kind, wish in decided.items() if isinstance(wish, tuple)}
-    among["singer"] = tuple(s for s in t.PLAN_FIELDS["singer"] if s not in refused)
-    if is_to_be_sung(description):
+    among["singer"] = tuple(s for s in t.PLAN_FIELDS["singer"] if s not in refused["singer"])
+    if is_sung(description):
         among["singer"] = tuple(s for s in among["singer"] if s != "none")
     if refuses_drums(description):
         quiet = suiting.genres({}, drums=False)
@@ -226,14 +241,26 @@ def _hinted(description: str, decided: Mapping[str, Any], refused: Collection[st
         among = {kind: wish for kind, wish in among.items() if kind not in _OCCASIONAL}
     wishes: dict[str, Any] = {}
     for kind, hint in hinted(description, among).items():
-        least = _CLEAR if occasional and kind in _OCCASIONAL else _LEAST_OF.get(hint.label, _LEAST[kind])
+        least = _LEAST_OF.get(hint.label, _LEAST[kind])
+        if occasional and kind in _OCCASIONAL:
+            least = max(least, _BESIDE)
         if hint.probability < least:
             continue
         if kind == "pace":
             wishes |= {} if "tempo" in decided else {"tempo": _tempi(hint.label)}
         elif isinstance(decided.get(kind), tuple | None):
             wishes[kind] = hint.label
+    if "theme" not in fixed:
+        wishes |= _story(description, decided.get("theme"), refused["theme"])
     return wishes
+
+
+def _story(description: str, theme: object, refused: Collection[str]) -> dict[str, Any]:
+    """The theme that a description clearly tells of, where others only suit or are named in passing."""
+    if isinstance(theme, str) and not in_passing(description, "theme"):
+        return {}
+    hint = hinted(description, {"theme": [one for one in THEMES if one not in refused]}).get("theme")
+    return {"theme": hint.label} if hint is not None and hint.probability >= _CLEAR else {}
 
 
 def _said(found: Attributes, refused: Collection[str], singer: object) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.errors import CheckpointError, ConfigError
-from corpus.attributes import tempo_class, unnamed
+from corpus.attributes import in_passing, tempo_class, unnamed
 from corpus.genres import GENRES, MOODS
 from corpus.speech import held_out_forms, hints
 from corpus.words import THEMES
@@ -101,6 +101,36 @@ def test_plans_follow_hints_where_nothing_is_named() -> None:
     assert wishes_of("站台上不敢回头", {"theme": "江湖"})["theme"] == "江湖"
     assert wishes_of("像晒太阳的猫一样", {})["mood"] in ("慵懒", "悠闲", "阳光", "轻松")
     assert wishes_of("欢快的歌，像晒太阳的猫一样", {})["mood"] == "欢快"
+
+
+def test_a_story_comes_before_a_theme_that_is_named_in_passing() -> None:
+    told = "同桌二十年后在菜市场撞见，俩人都愣了"
+    assert wishes_of("逛菜市场的歌", {})["theme"] == "日常"
+    assert wishes_of(told, {})["theme"] == "重逢"
+    assert wishes_of(told, {"theme": "江湖"})["theme"] == "江湖"
+    assert wishes_of(f"{told}，主题是日常", {})["theme"] == "日常"
+    assert wishes_of(f"{told}，不要重逢", {}).get("theme") != "重逢"
+
+
+@pytest.mark.parametrize(
+    ("text", "passing"),
+    [
+        ("同桌二十年后在菜市场撞见", True),
+        ("菜市场", False),
+        ("菜市场，热闹一点", False),
+        ("关于早上菜市场里那些人", False),
+        ("想听逛菜市场时放的歌", False),
+        ("站台上不敢回头", False),
+        ("", False),
+    ],
+)
+def test_what_is_named_in_passing(text: str, passing: bool) -> None:
+    assert in_passing(text, "theme") is passing
+
+
+def test_nobody_sings_where_that_is_clear_and_no_song_is_spoken_of() -> None:
+    assert wishes_of("不用人开口，就当咖啡馆里垫底的声儿", {})["singer"] == "none"
+    assert wishes_of("不用人开口，就当咖啡馆里垫底的声儿，要一首歌", {})["singer"] != "none"
 
 
 def test_a_hint_is_held_to_what_is_refused_and_to_a_named_tempo() -> None:
