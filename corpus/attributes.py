@@ -4,7 +4,7 @@ Used to choose tempo and singer where no model answers, to warn of contradiction
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import cache
 from typing import TypedDict
 
@@ -178,15 +178,28 @@ def in_passing(text: str, kind: str) -> bool:
 
     思乡 by itself, 关于母亲 and 母亲的歌 say what is wanted; where nothing is named nothing is in passing.
     """
-    plain, found = _plain(text), False
-    for clause in (match[0] for match in _CLAUSES.finditer(plain)):
-        names = [n for n in _names(clause) if kind in (k for k, _ in _lexicon()[clause[slice(*n)].lower()])]
-        rest = len(clause) - sum(end - start for start, end in names)
+
+    def named(clause: str) -> list[tuple[int, int]]:
+        return [n for n in _names(clause) if kind in {k for k, _ in _lexicon()[clause[slice(*n)].lower()]}]
+
+    return _in_passing(text, named)
+
+
+def said_in_passing(text: str, word: str) -> bool:
+    """Whether a word stands in nothing but such clauses."""
+    return _in_passing(text, lambda clause: [m.span() for m in re.finditer(re.escape(word), clause)])
+
+
+def _in_passing(text: str, places: Callable[[str], list[tuple[int, int]]]) -> bool:
+    found = False
+    for clause in _CLAUSES.findall(_plain(text)):
+        spans = places(clause)
+        rest = len(clause) - sum(end - start for start, end in spans)
         told = rest >= _STORY_LEAST and not _OF_A_SONG.search(clause)
-        told = told and not any(_THEME_BEFORE.search(clause[:start]) for start, _ in names)
-        if names and not told:
+        told = told and not any(_THEME_BEFORE.search(clause[:start]) for start, _ in spans)
+        if spans and not told:
             return False
-        found |= bool(names)
+        found |= bool(spans)
     return found
 
 
