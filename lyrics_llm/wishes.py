@@ -43,8 +43,8 @@ _PACES = _TEMPI | {"easy": (60, 100)}  # of occasions
 _MILDLY = {"slow": (70, 92), "medium": (80, 110), "fast": (100, 124)}
 _OCCASIONAL = ("theme", "mood")  # what occasions decide
 # From which probability a hint counts. Beside an occasion it has to say more, above all where the occasion is
-# what is asked for, and more again against a theme that is named in passing. A voice and a pace may be open; a
-# child, or nobody, sings only where that is clear. For a mood a weak hint is better than none.
+# what is asked for, and more again against a theme that is named in passing. A voice and a pace may be open;
+# a child, or nobody, sings only where that is clear. For a mood a weak hint is better than none.
 _BESIDE, _IN_PASSING = {"theme": 0.5, "mood": 0.5}, {"theme": 0.5, "mood": 0.25}
 _CLEAR = 0.6
 _LEAST = {"theme": 0.2, "mood": 0.0, "genre": 0.25, "singer": 0.5, "pace": 0.5}
