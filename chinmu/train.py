@@ -109,8 +109,10 @@ class TrainConfig:
             raise ConfigError("keep_weight keeps text vectors near those of a model to begin from: name init")
         taught = "words" if self.words else "hints" if self.hints_batch else None
         if taught and self.only and not any(part.startswith("text") for part in self.only):
+            off = "no words" if self.words else "hints_batch 0"
             raise ConfigError(
-                f"{taught} teach the text tower, which isn't among the parts that are trained: only"
+                f"{taught} teach the text tower, which isn't among the parts that are trained (only): "
+                f"add it, or ask for {off}"
             )
         if not 0 <= self.share <= 1:
             raise ConfigError(f"share is between 0 and 1, but got {self.share}")

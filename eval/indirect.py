@@ -5,11 +5,11 @@
     python -m eval.indirect --encoder runs/chinmu/model --manifest data/corpus/pool/manifest.jsonl \
         --vectors runs/vectors --out scores/found
 
-The requests (`eval/indirect.yaml`, 240 written by hand) say what a sensible listener would accept as their
+The requests (`eval/indirect.yaml`, 360 written by hand) say what a sensible listener would accept as their
 theme, mood and genre, who is to sing and how fast, where they hint at it. The writer plans a song for each;
 a kind is judged in the requests that hint at it, and a plan is right that has one of the accepted labels.
-They are in two halves: `known`, whose results were looked at one by one while the reader of hints was made,
-and `kept`, of which nothing but the shares was.
+They are in three parts: `known`, whose results were looked at one by one while the reader of hints was made,
+`kept`, of which nothing but the shares was, and `fresh`, written last, by which nothing was chosen.
 
 Chance is what a plan with labels drawn evenly would get. Intervals are Wilson's, over requests.
 
@@ -45,7 +45,7 @@ from lyrics_llm.sketch import SongSketch
 logger = logging.getLogger(__name__)
 
 BUNDLED = Path(__file__).with_suffix(".yaml")
-HALVES = ("known", "kept")
+PARTS = ("known", "kept", "fresh")
 _PACES = ("slow", "medium", "fast")
 _ALLOWED = {kind: frozenset(tokens.PLAN_FIELDS[kind]) for kind in KINDS[:-1]} | {"pace": frozenset(_PACES)}
 
@@ -79,21 +79,21 @@ class Indirect:
 
 
 def read(path: str | Path) -> dict[str, list[Indirect]]:
-    """The requests of each half.
+    """The requests of each part.
 
     Raises:
         ConfigError: the file can't be read, or a request has no words, an unknown kind or an unknown label.
     """
     try:
-        halves = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        parts = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"requests can't be read from {path}: {error}") from error
-    lists = isinstance(halves, dict) and all(isinstance(rows, list) for rows in halves.values())
-    if not lists or not set(halves) <= set(HALVES):
-        raise ConfigError(f"{path}: requests are lists under {' and '.join(HALVES)}")
+    lists = isinstance(parts, dict) and all(isinstance(rows, list) for rows in parts.values())
+    if not lists or not set(parts) <= set(PARTS):
+        raise ConfigError(f"{path}: requests are lists under {', '.join(PARTS)}")
     return {
-        half: [_request(row, f"{path}, {half}, request {number}") for number, row in enumerate(rows, 1)]
-        for half, rows in halves.items()
+        part: [_request(row, f"{path}, {part}, request {number}") for number, row in enumerate(rows, 1)]
+        for part, rows in parts.items()
     }
 
 
@@ -171,8 +171,8 @@ def found(
     return out
 
 
-def _seek(config: Config, halves: Mapping[str, Sequence[Indirect]], out: Path) -> dict[str, Estimate]:
-    """What an encoder finds, by kind and half; the songs of each request go to `songs.jsonl`."""
+def _seek(config: Config, parts: Mapping[str, Sequence[Indirect]], out: Path) -> dict[str, Estimate]:
+    """What an encoder finds, by kind and part; the songs of each request go to `songs.jsonl`."""
     assert config.encoder is not None and config.manifest is not None, "checked by the configuration"
     records = list(manifest.iterate(config.manifest))
     if not records:
@@ -181,30 +181,30 @@ def _seek(config: Config, halves: Mapping[str, Sequence[Indirect]], out: Path) -
     songs = encoder.songs(records, Path(config.manifest).parent)
     report: dict[str, Estimate] = {}
     with (out / "songs.jsonl").open("w", encoding="utf-8") as file:
-        for half, requests in halves.items():
+        for part, requests in parts.items():
             if not requests:
                 continue
             texts = encoder.texts([request.said for request in requests])
             for request, row in zip(requests, np.argsort(-(texts @ songs.T), axis=1, kind="stable")):
                 ids = [records[k].id for k in row[: config.nearest]]
-                line = {"half": half, "said": request.said, "accepted": request.accepted, "songs": ids}
+                line = {"part": part, "said": request.said, "accepted": request.accepted, "songs": ids}
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
             kinds = found(requests, texts, songs, records, config.nearest)
-            report |= {f"{kind}, {half}": estimate for kind, estimate in kinds.items()}
+            report |= {f"{kind}, {part}": estimate for kind, estimate in kinds.items()}
     return report
 
 
-def _plan(config: Config, halves: Mapping[str, Sequence[Indirect]], out: Path) -> dict[str, Estimate]:
-    """How plans fit, by kind and half; each request's plan goes to `plans.jsonl`."""
+def _plan(config: Config, parts: Mapping[str, Sequence[Indirect]], out: Path) -> dict[str, Estimate]:
+    """How plans fit, by kind and part; each request's plan goes to `plans.jsonl`."""
     writer = load(config.model)
     report: dict[str, Estimate] = {}
     with (out / "plans.jsonl").open("w", encoding="utf-8") as file:
-        for half, requests in halves.items():
+        for part, requests in parts.items():
             sketches = plans(writer, requests, config.seed, config.batch)
             for request, sketch in zip(requests, sketches):
-                row = {"half": half, "said": request.said, "accepted": request.accepted}
+                row = {"part": part, "said": request.said, "accepted": request.accepted}
                 file.write(json.dumps(row | {"planned": planned(sketch)}, ensure_ascii=False) + "\n")
-            report |= {f"{kind}, {half}": share for kind, share in shares(requests, sketches).items()}
+            report |= {f"{kind}, {part}": share for kind, share in shares(requests, sketches).items()}
     return report
 
 
@@ -213,13 +213,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command: a table, `report.json`, and `plans.jsonl` or `songs.jsonl` in the folder."""
     logging.basicConfig(level=logging.ERROR)
     config = configs.parse(Config, argv)
-    halves = read(config.requests)
+    parts = read(config.requests)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
-    report = (_plan if config.encoder is None else _seek)(config, halves, out)
+    report = (_plan if config.encoder is None else _seek)(config, parts, out)
     for name, estimate in report.items():
-        kind, half = name.split(", ")
-        print(f"{half:6s} {kind:7s} {estimate}")
+        kind, part = name.split(", ")
+        print(f"{part:6s} {kind:7s} {estimate}")
     rows = {name: asdict(estimate) for name, estimate in report.items()}
     (out / "report.json").write_text(json.dumps(finite(rows), ensure_ascii=False, indent=1) + "\n", "utf-8")
     return 0

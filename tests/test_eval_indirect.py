@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import ConfigError, RequestError
 from corpus.record import SongRecord
-from eval.indirect import BUNDLED, HALVES, KINDS, Indirect, found, main, planned, read, shares
+from eval.indirect import BUNDLED, KINDS, PARTS, Indirect, found, main, planned, read, shares
 
 
 def sketch(**fields):
@@ -16,12 +16,12 @@ def sketch(**fields):
     return SimpleNamespace(**(rest | fields))
 
 
-def test_the_bundled_requests_are_two_equal_halves_without_a_double() -> None:
-    halves = read(BUNDLED)
-    assert tuple(halves) == HALVES and [len(rows) for rows in halves.values()] == [120, 120]
-    said = [request.said for rows in halves.values() for request in rows]
-    assert len(set(said)) == 240
-    for rows in halves.values():
+def test_the_bundled_requests_are_three_equal_parts_without_a_double() -> None:
+    parts = read(BUNDLED)
+    assert tuple(parts) == PARTS and [len(rows) for rows in parts.values()] == [120, 120, 120]
+    said = [request.said for rows in parts.values() for request in rows]
+    assert len(set(said)) == 360
+    for rows in parts.values():
         counts = {kind: sum(kind in request.accepted for request in rows) for kind in KINDS}
         assert min(counts.values()) >= 20
 
@@ -62,7 +62,7 @@ def test_a_file_that_says_nothing_is_refused_with_its_place(tmp_path, text, wron
         read(path)
 
 
-def test_the_command_reports_both_halves(tmp_path, capsys) -> None:
+def test_the_command_reports_each_part(tmp_path, capsys) -> None:
     path = tmp_path / "r.yaml"
     path.write_text(
         "known:\n- {said: 站台上不敢回头, theme: 离别}\nkept:\n- {said: 慢吞吞的蜗牛, pace: slow}\n"
