@@ -134,10 +134,16 @@ _BACKGROUND = re.compile(
 _VOICE = re.compile("[歌唱词声嗓]|人声")
 _REFUSED = re.compile("(?:不要|不是|不想|不用|别|没有|无关|不谈)[^，,。；;、]{0,2}$")
 
+_CHILDREN = re.compile(r"童|娃|孩子?|儿歌|小朋友|宝宝|幼儿|小学|\bkids?\b|\bchild", re.IGNORECASE)
 # 带孩子, 哄娃: whoever minds a child is grown up.
-_CHILDREN = re.compile(
-    r"童|(?<![带养生哄])(?:娃|孩子?)|儿歌|小朋友|宝宝|幼儿|小学|\bkids?\b|\bchild", re.IGNORECASE
+_MINDED = re.compile(
+    "(?:[带养生哄陪喂]|给(?=[^，,。；;]{0,3}[换喂洗讲盖]))[^，,。；;]{0,2}(?:娃|孩子?|宝宝|小家伙)"
 )
+
+
+def minds_children(description: str) -> bool:
+    """Whether it speaks of somebody who looks after a child, and is none."""
+    return bool(_MINDED.search(simplified(normalise(description))))
 
 
 def is_sung(description: str) -> bool:
@@ -180,5 +186,5 @@ def _named(description: str) -> Iterator[tuple[str, Occasion, bool]]:
 
 
 def is_for_children(description: str) -> bool:
-    """Whether a child may sing, where no singer is named: somebody small is spoken of."""
-    return bool(_CHILDREN.search(simplified(normalise(description))))
+    """Whether a child may sing, where no singer is named: somebody small is spoken of, and isn't minded."""
+    return bool(_CHILDREN.search(simplified(normalise(description)))) and not minds_children(description)

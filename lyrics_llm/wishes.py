@@ -30,6 +30,7 @@ from lyrics_llm.occasions import (
     is_for_children,
     is_sung,
     is_to_be_sung,
+    minds_children,
     occasion,
     refused_themes,
 )
@@ -233,6 +234,8 @@ def _hinted(
     among["singer"] = tuple(s for s in t.PLAN_FIELDS["singer"] if s not in refused["singer"])
     if is_sung(description):
         among["singer"] = tuple(s for s in among["singer"] if s != "none")
+    if minds_children(description):
+        among["singer"] = tuple(s for s in among["singer"] if s != "child")
     if refuses_drums(description):
         quiet = suiting.genres({}, drums=False)
         among["genre"] = tuple(g for g in among.get("genre", quiet) if g in quiet)

@@ -431,7 +431,15 @@ def test_a_pace_that_is_wished_for_and_refused_is_mild() -> None:
     assert min(tempi) >= 100 and max(tempi) <= 124
 
 
-def test_who_minds_a_child_is_no_child() -> None:
+@pytest.mark.parametrize(
+    "text", ["离婚了，一个人带孩子", "一个人带孩子", "给孩子换尿布到半夜", "我家娃发烧，陪孩子熬了一宿"]
+)
+def test_who_minds_a_child_is_no_child(text: str) -> None:
+    assert "child" not in wishes_of(text, {})["singer"]
+
+
+def test_children_sing_where_they_are_spoken_of() -> None:
+    assert wishes_of("五岁半的小闺女自己录", {})["singer"] == "child"
     assert wishes_of("离婚了，一个人带孩子", {})["singer"] == ("female", "male")
     assert "child" not in wishes_of("拉丁舞曲", {})["singer"]
 
