@@ -143,6 +143,11 @@ def prepare(
         ConfigError: the model lacks a part that is to be trained.
     """
     hinting = Hinting(pairs.labels) if config.hints_batch else None
+    if hinting is not None and not hinting.said:
+        logger.warning(
+            "the songs have no genre, mood, theme, singer or tempo that hints are of: they teach nothing"
+        )
+        hinting = None
     further = ("" if known is None else "".join(known.words)) + (hinting.characters if hinting else "")
     model = begun(config, pairs, further)
     meanings = None if known is None else Meanings(known, model.text_tower.config.hidden_size)

@@ -144,11 +144,11 @@ def refused_players(text: str) -> frozenset[str]:
 
     Kin has the refused one's name within its own. What it asks for isn't refused: 不要钢琴，电钢琴可以.
     """
-    found = attributes(text)
+    found, plain = attributes(text), _plain(text)
     refused = set(found.get("without", ()))
     asked = set(found.get("instruments", ()))
-    families = {name for name in refused if name not in asked}
-    if "木吉他" in refused and not any(name in _plain(text) for name in instrument_names("木吉他")):
+    families = refused - asked
+    if "木吉他" in refused and not any(name in plain for name in instrument_names("木吉他")):
         families.add("吉他")  # any of them: 不要吉他
     kin = {
         name
@@ -191,6 +191,7 @@ def said_in_passing(text: str, word: str) -> bool:
 
 
 def _in_passing(text: str, places: Callable[[str], list[tuple[int, int]]]) -> bool:
+    """The same of what stands at the `places` (start, end) of each clause."""
     found = False
     for clause in _CLAUSES.findall(_plain(text)):
         spans = places(clause)

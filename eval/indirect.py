@@ -68,6 +68,8 @@ class Config:
         configs.check_least(self, 1, "batch", "nearest")
         if (self.encoder is None) != (self.manifest is None):
             raise ConfigError("an encoder seeks among the songs of a manifest: name both, or neither")
+        if self.vectors is not None and self.encoder is None:
+            raise ConfigError("vectors are those of an encoder: name it, too")
 
 
 @dataclass(frozen=True)
@@ -142,21 +144,24 @@ def plans(writer: Any, requests: Sequence[Indirect], seed: int, batch: int) -> l
     return [s for texts in groups for s in writer.plans(texts, [seed] * len(texts), [30.0] * len(texts))]
 
 
+def nearest(texts: np.ndarray, songs: np.ndarray, count: int) -> np.ndarray:
+    """(requests, count) the songs nearest to each request, the nearest first; all of them if there are fewer.
+
+    Args:
+        texts: unit vectors (requests, D).
+        songs: unit vectors (songs, D).
+    """
+    return np.argsort(-(texts @ songs.T), axis=1, kind="stable")[:, :count]
+
+
 def found(
-    requests: Sequence[Indirect],
-    texts: np.ndarray,
-    songs: np.ndarray,
-    records: Sequence[SongRecord],
-    nearest: int = 10,
+    requests: Sequence[Indirect], best: np.ndarray, records: Sequence[SongRecord]
 ) -> dict[str, Estimate]:
     """By kind, the mean share of the nearest songs that have a label which the request accepts.
 
     Args:
-        texts: unit vectors (requests, D).
-        songs: unit vectors (records, D).
-        nearest: songs that count, all of them if there are fewer.
+        best: (requests, K) places in `records` of the songs that were found.
     """
-    best = np.argsort(-(texts @ songs.T), axis=1, kind="stable")[:, :nearest]
     out: dict[str, Estimate] = {}
     for kind in KINDS:
         truth = [LABELS["tempo" if kind == "pace" else kind](record) for record in records]
@@ -185,11 +190,12 @@ def _seek(config: Config, parts: Mapping[str, Sequence[Indirect]], out: Path) ->
             if not requests:
                 continue
             texts = encoder.texts([request.said for request in requests])
-            for request, row in zip(requests, np.argsort(-(texts @ songs.T), axis=1, kind="stable")):
-                ids = [records[k].id for k in row[: config.nearest]]
+            best = nearest(texts, songs, config.nearest)
+            for request, row in zip(requests, best):
+                ids = [records[k].id for k in row]
                 line = {"part": part, "said": request.said, "accepted": request.accepted, "songs": ids}
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            kinds = found(requests, texts, songs, records, config.nearest)
+            kinds = found(requests, best, records)
             report |= {f"{kind}, {part}": estimate for kind, estimate in kinds.items()}
     return report
 

@@ -9,7 +9,7 @@ description hints at nothing it says so, and the writer chooses.
 
 For each kind (theme, mood, genre, singer, pace) the reader is a multinomial logistic regression over strings
 of one and two characters, weighted by their rarity, with the label "" for texts that say nothing of the
-kind. Small weights are left out and the others kept in 8 bits, which costs a megabyte or two.
+kind. Small weights are left out and the others kept in 8 bits, which costs less than three megabytes.
 
 Source: Joulin 2017 ("Bag of Tricks for Efficient Text Classification") for how far bags of strings get;
 Salton 1988 for the weights.

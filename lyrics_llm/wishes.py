@@ -42,10 +42,10 @@ _CLEARLY = 0.55  # valence from which a mood decides between major and minor
 _TEMPI = {"slow": (50, 80), "medium": (80, 110), "fast": (112, 180)}
 _PACES = _TEMPI | {"easy": (60, 100)}  # of occasions
 _MILDLY = {"slow": (70, 92), "medium": (80, 110), "fast": (100, 124)}
-_OCCASIONAL = ("theme", "mood")  # what occasions decide
 # From which probability a hint counts. Beside an occasion it has to say more, above all where the occasion is
 # what is asked for, and more again against a theme that is named in passing. A voice and a pace may be open;
 # a child, or nobody, sings only where that is clear. For a mood a weak hint is better than none.
+# Occasions decide on themes and moods.
 _BESIDE, _IN_PASSING = {"theme": 0.5, "mood": 0.5}, {"theme": 0.5, "mood": 0.25}
 _CLEAR = 0.6
 _LEAST = {"theme": 0.2, "mood": 0.0, "genre": 0.25, "singer": 0.5, "pace": 0.5}
@@ -240,10 +240,10 @@ def _hinted(
         quiet = suiting.genres({}, drums=False)
         among["genre"] = tuple(g for g in among.get("genre", quiet) if g in quiet)
     # An occasion has its themes and moods: a train is for journeys. But tears on a platform are clear.
-    beside = dict.fromkeys(_OCCASIONAL, 0.0)
+    beside: Mapping[str, float] = {}
     if (found := occasion(description)) is not None:
         beside = _IN_PASSING if said_in_passing(description, found[0]) else _BESIDE
-        among = {kind: wish for kind, wish in among.items() if kind not in _OCCASIONAL}
+        among = {kind: wish for kind, wish in among.items() if kind not in beside}
     wishes: dict[str, Any] = {}
     for kind, hint in hinted(description, among).items():
         if hint.probability < max(_LEAST_OF.get(hint.label, _LEAST[kind]), beside.get(kind, 0.0)):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from processes import in_two
 from test_chinmu_train import config, make
 
 from chinmu import train
@@ -70,10 +71,11 @@ def test_what_is_drawn_follows_from_seed_and_step() -> None:
     assert first == again != other
 
 
-def test_songs_without_such_labels_are_refused() -> None:
-    plain = [replace(song, theme=None, mood=None, tempo=None, singer=None) for song in songs()]
-    with pytest.raises(ConfigError, match="no hint"):
-        Hinting(Vocabulary(plain))
+def test_songs_without_such_labels_are_learned_without_hints(tmp_path: Path, caplog) -> None:
+    records = make(tmp_path)
+    manifest.write(tmp_path / "manifest.jsonl", records)
+    train.train(config((tmp_path, records), tmp_path / "run", max_steps=2, hints_batch=8))
+    assert "they teach nothing" in caplog.text and losses(tmp_path / "run") == []
 
 
 def test_fixed_prototypes_learn_nothing() -> None:
@@ -122,6 +124,13 @@ def test_cached_gradients_learn_hints_too(labelled, tmp_path: Path) -> None:
     train.train(config(labelled, tmp_path / "whole", **settings))
     train.train(config(labelled, tmp_path / "parts", chunk=2, **settings))
     assert losses(tmp_path / "parts")[0] == pytest.approx(losses(tmp_path / "whole")[0])
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_two_processes_learn_hints(labelled, tmp_path: Path, chunk: int | None) -> None:
+    settings = config(labelled, tmp_path / "two", hints_batch=6, max_steps=2, chunk=chunk)
+    in_two(train.train, settings)
+    assert len(losses(tmp_path / "two")) == 2
 
 
 def test_contradictions_are_refused() -> None:

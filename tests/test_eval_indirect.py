@@ -1,14 +1,16 @@
 """Plans of descriptions that go around the word."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from test_eval_zero_shot import files  # noqa: F401
 
 from common.errors import ConfigError, RequestError
 from corpus.record import SongRecord
-from eval.indirect import BUNDLED, KINDS, PARTS, Indirect, found, main, planned, read, shares
+from eval.indirect import BUNDLED, KINDS, PARTS, Indirect, found, main, nearest, planned, read, shares
 
 
 def sketch(**fields):
@@ -91,18 +93,33 @@ def test_songs_that_are_found_are_counted_among_the_nearest() -> None:
     ]
     texts = np.array([[1.0, 0.0], [0.0, 1.0]])
     songs = np.array([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [-1.0, 0.0]])
-    rows = found(requests, texts, songs, records, nearest=2)
+    rows = found(requests, nearest(texts, songs, 2), records)
     assert rows["theme"].value == pytest.approx((2 / 2 + 1 / 2) / 2)
     assert rows["theme"].chance == pytest.approx((2 / 4 + 1 / 4) / 2)
     assert rows["pace"].value == 0.5 and rows["pace"].count == 1, "of c and b only c is slow"
     assert set(rows) == {"theme", "pace"}
-    assert found(requests, texts, songs, records, nearest=9)["theme"].value == pytest.approx(0.375)
+    assert found(requests, nearest(texts, songs, 9), records)["theme"].value == pytest.approx(0.375)
 
 
 def test_an_encoder_and_its_songs_come_together(tmp_path, capsys) -> None:
     assert main(["--out", str(tmp_path), "--encoder", "x"]) == 2
     assert "name both, or neither" in capsys.readouterr().err
+    assert main(["--out", str(tmp_path), "--vectors", "x"]) == 2
+    assert "name it, too" in capsys.readouterr().err
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
     assert main(["--out", str(tmp_path), "--encoder", "x", "--manifest", str(empty)]) == 2
     assert "holds no songs" in capsys.readouterr().err
+
+
+def test_an_encoder_seeks_songs(files, tmp_path: Path, capsys) -> None:  # noqa: F811
+    requests = tmp_path / "r.yaml"
+    requests.write_text("known: []\nkept:\n- {said: 慢吞吞的蜗牛, pace: slow, singer: female}\n")
+    arguments = ["--out", str(tmp_path / "out"), "--requests", str(requests), "--nearest", "4"]
+    assert main([*arguments, "--encoder", str(files[0]), "--manifest", str(files[1])]) == 0
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert set(report) == {"pace, kept", "singer, kept"}
+    assert report["pace, kept"]["value"] == 0.25, "one of four songs is slow, and all are found"
+    assert report["singer, kept"]["value"] == report["singer, kept"]["chance"] == 0.5
+    (line,) = (tmp_path / "out/songs.jsonl").read_text().splitlines()
+    assert len(set(json.loads(line)["songs"])) == 4 and "pace" in capsys.readouterr().out
