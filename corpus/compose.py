@@ -19,6 +19,7 @@ from common.seeds import generator
 from common.theory import Chord
 from corpus.forms import FormSection
 from corpus.genres import GENRES
+from corpus.moods import feeling
 from corpus.plan import SectionPlan, SongPlan
 from corpus.styles import Progressions, bars_of, chord
 from corpus.words import write
@@ -239,19 +240,24 @@ def trace(line: _Line, plan: SongPlan, rng: np.random.Generator) -> tuple[int, .
     scale = (plan.key.classes, line.low, line.high)
     pool = _pool(*scale)
     count = len(line.rhythm)
-    centre = line.low + line.contour[0] * (line.high - line.low)
+    felt = feeling(plan.mood)
+    # Who is glad or stirred sings higher and leaps; who is sad comes down step by step, in sighs.
+    where = float(np.clip(line.contour[0] + 0.08 * felt.arousal + 0.06 * felt.valence, 0.2, 0.8))
+    falling = -0.12 * min(0.0, felt.valence) * np.linspace(1, -1, count)
+    centre = line.low + (where + falling) * (line.high - line.low)
     arch = line.contour[1] * (line.high - line.low) * np.sin(np.pi * (np.arange(count) + 1) / (count + 1))
     local = rng.gumbel(0, 0.35, (count, len(pool)))
     for index in range(count):
         weight = 2.2 if line.strong[index] or index == count - 1 else 0.5
         local[index] += weight * _strangeness(*scale, line.chords[index])
-        local[index] += ((pool - centre - arch[index]) / 5.0) ** 2 * 0.5
+        local[index] += ((pool - centre[index] - arch[index]) / 5.0) ** 2 * 0.5
         if line.motif:
             wanted = line.motif[min(index, len(line.motif) - 1)]
             local[index] += 0.8 * np.minimum(np.abs(pool - wanted), 5)
     local[-1] += line.cadence * (pool % 12 != plan.key.tonic)
     steps = np.abs(np.arange(len(pool))[:, None] - np.arange(len(pool))[None])
     moves = np.array(_STEP_COSTS)[np.minimum(steps, len(_STEP_COSTS) - 1)] + 0.5 * np.maximum(steps - 7, 0)
+    moves *= 1.0 - 0.3 * felt.arousal
     return tuple(int(pool[i]) for i in _cheapest(local, moves))
 
 

@@ -88,20 +88,20 @@ def vary(settings: MixSettings, rng: np.random.Generator) -> MixSettings:
         side = 0.3 if name in ("harmony", "lead") else 0.0
         stems[name] = replace(
             s,
-            level=s.level + float(rng.uniform(-1.5, 1.5)),
-            presence=s.presence + float(rng.uniform(-1.5, 1.5)),
-            air=s.air + float(rng.uniform(-1.5, 1.5)),
+            level=s.level + float(rng.uniform(-1, 1)),
+            presence=s.presence + float(rng.uniform(-1, 1)),
+            air=s.air + float(rng.uniform(-1, 1)),
             pan=float(np.clip(s.pan + side * rng.uniform(-1, 1), -1, 1)),
-            send=s.send + float(rng.uniform(-4, 3)),
+            send=s.send + float(rng.uniform(-2.5, 2)),
         )
     return replace(
         settings,
         stems=stems,
-        reverb_time=settings.reverb_time * float(rng.uniform(0.6, 1.5)),
+        reverb_time=settings.reverb_time * float(rng.uniform(0.75, 1.35)),
         pre_delay=settings.pre_delay * float(rng.uniform(0.5, 2.0)),
         damping=settings.damping * float(rng.uniform(0.7, 1.5)),
         balance=float(np.clip(settings.balance + rng.uniform(-0.15, 0.15), 0, 1)),
-        tilt=settings.tilt + float(rng.uniform(-0.4, 0.6)),
+        tilt=settings.tilt + float(rng.uniform(-0.2, 0.4)),
         glue=float(np.clip(settings.glue + rng.uniform(-0.15, 0.15), 0, 0.9)),
         drive=settings.drive + float(rng.uniform(-1.0, 1.0)),
     )

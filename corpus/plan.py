@@ -251,9 +251,9 @@ def _instruments(
 
 
 def _tempo(rng: np.random.Generator, genre: Genre, felt: Feeling) -> float:
-    """Whole quarter notes a minute: half of the genre's range by how stirring the mood is, half by chance."""
+    """Whole quarter notes a minute: two thirds of the genre's range by how stirring the mood is."""
     lowest, highest = genre.tempo
-    share = 0.5 * rng.random() + 0.25 * (1 + felt.arousal)
+    share = rng.random() / 3 + (1 + felt.arousal) / 3
     return float(round(lowest + share * (highest - lowest)))
 
 
@@ -265,7 +265,7 @@ def _scale(rng: np.random.Generator, genre: Genre, felt: Feeling) -> str:
 def _sections(rng: np.random.Generator, genre: Genre, shape: Form, arousal: float) -> tuple[SectionPlan, ...]:
     """Energy, groove and fill of every section; the last chorus is the loudest."""
     tags = [section.tag for section in shape.sections]
-    lift = float(rng.uniform(-0.12, 0.1)) + 0.16 * arousal
+    lift = float(rng.uniform(-0.08, 0.06)) + 0.22 * arousal
     bare = rng.random() < genre.drumless + 0.2 * max(0.0, -arousal)
     grooves = {tag: _groove(rng, genre, energy + 0.16 * arousal) for tag, energy in _ENERGY.items()}
     planned = []

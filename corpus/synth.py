@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from common.seeds import derive_seed, generator
 from corpus import manifest
 from corpus.arrange import STEMS as PLAYED
 from corpus.arrange import arrange
+from corpus.atmosphere import atmosphere, surround
 from corpus.compose import compose, words
 from corpus.describe import describe, prompt
 from corpus.instruments import SAMPLE_RATE, Track, render
@@ -157,7 +158,16 @@ def perform(
     chance = (planned.split, *take)
     tracks = arrange(planned, score, generator(planned.seed, "arrange", *chance))
     behind = touch(feeling(planned.mood)).pad
-    played = {stem: _Played(some, score.duration, behind) for stem, some in tracks.items() if some[0].strokes}
+
+    def around(samples: np.ndarray) -> None:
+        rng = generator(planned.seed, "atmosphere", *chance)
+        surround(samples, atmosphere(planned.mood), score, rng)
+
+    played = {
+        stem: _Played(some, score.duration, behind, around if stem == "harmony" else None)
+        for stem, some in tracks.items()
+        if some[0].strokes
+    }
     parts = _Stems(played)
     if vocals is not None:
         parts["vocals"] = vocals
@@ -168,14 +178,21 @@ def perform(
 class _Played:
     """A stem that isn't rendered yet: its length is known."""
 
-    def __init__(self, tracks: Sequence[Track], duration: float, pad: float) -> None:
-        self.tracks, self.duration, self.pad = tracks, duration, pad
+    def __init__(
+        self,
+        tracks: Sequence[Track],
+        duration: float,
+        pad: float,
+        around: Callable[[np.ndarray], None] | None = None,
+    ) -> None:
+        self.tracks, self.duration, self.pad, self.around = tracks, duration, pad, around
 
     def __len__(self) -> int:
         return round(self.duration * SAMPLE_RATE)
 
     def render(self) -> np.ndarray:
-        """The tracks together (time, 2): chords, and behind them the pad, 9 dB softer times its weight."""
+        """The tracks together (time, 2): chords, behind them the pad, 9 dB softer times its weight, and
+        what sounds around them."""
         chords, *pads = self.tracks
         total = render(chords, self.duration)
         for track in pads:
@@ -183,6 +200,9 @@ class _Played:
             level = np.sqrt(np.mean(total**2)) / max(1e-9, float(np.sqrt(np.mean(pad**2))))
             pad *= np.float32(min(4.0, level * 0.35 * self.pad))
             total += pad
+            del pad  # before what is around is made
+        if self.around is not None:
+            self.around(total)
         return total
 
 

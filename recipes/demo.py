@@ -41,7 +41,7 @@ TRAINING, HELD_OUT = ("train", "short", "ears"), ("valid", "test", "pool")
 # Sets that are more of a split of the corpus: that split, and how far their seeds are from its own.
 KINDS = {"pool": ("test", 1_000_000), "short": ("train", 5_000_000), "ears": ("train", 5_001_600)}
 HELD_OUT_SEED = 1  # whatever was trained is measured by the same songs
-FEWEST = 4  # songs of a set
+FEWEST = {"demo": 128, "tiny": 4}  # songs of a set for training: a batch of ChinMu's has as many
 EARS = ["--only", "[audio_tower, audio_projection]", "--hints_batch", "0"]  # ChinMu's texts stay
 # How a trained model goes on. The song model relies on ChinMu's text vectors.
 GOING_ON = {
@@ -82,7 +82,7 @@ CORPUS: dict[str, dict[str, Songs]] = {
         "short": Songs(1600, 12, 13),
         "ears": Songs(5000, 12, 13),
     },
-    "tiny": {split: Songs(FEWEST, 12, 14) for split in (*TRAINING, *HELD_OUT)},
+    "tiny": {split: Songs(FEWEST["tiny"], 12, 14) for split in (*TRAINING, *HELD_OUT)},
 }
 MINUTES = {"demo": Minutes(45, 35, 75, 85, 160), "tiny": Minutes(0.2, 0.2, 0.2, 0.2, 0.2)}
 
@@ -168,7 +168,7 @@ class Recipe:
         return ["corpus.synth", *many, *length, *where]
 
     def _some(self, songs: int) -> int:
-        return max(FEWEST, round(self.settings.songs * songs))
+        return max(FEWEST[self.settings.size], round(self.settings.songs * songs))
 
     def _begun(self, name: str, part: str) -> list[str]:
         """Arguments by which a training begins from a part of the bundle, if it is to."""

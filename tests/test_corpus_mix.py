@@ -34,7 +34,9 @@ def band(bars=5, program=0):
     programs = {"drums": 0, "bass": 33, "harmony": program, "lead": 73}
     out = {n: render(Track(programs[n], s, drums=n == "drums"), duration) for n, s in stems.items()}
     t = np.arange(len(out["bass"])) / SAMPLE_RATE
-    buzz = sum(np.sin(2 * np.pi * 220 * k * t) / k for k in range(1, 25)) * (t % 2 < 1.6)
+    # Nobody sings one pitch for ten seconds: standing in a room, a single tone leans to one side.
+    turns = 220 * np.cumsum(2 ** (((t // 0.5 * 5) % 12 + 0.4 * np.sin(2 * np.pi * 5.5 * t)) / 12)) / SAMPLE_RATE
+    buzz = sum(np.sin(2 * np.pi * k * turns) / k for k in range(1, 25)) * (t % 2 < 1.6)
     return {**out, "vocals": (0.1 * buzz).astype(np.float32)}
 
 
@@ -87,7 +89,7 @@ def test_the_voice_stands_in_the_middle_and_the_bass_is_mono():
     for name, least in (("vocals", 0.85), ("bass", 0.98)):
         left, right = stems[name].samples
         assert np.corrcoef(left, right)[0, 1] > least
-        assert np.std(left) == pytest.approx(np.std(right), rel=0.15)
+        assert np.std(left) == pytest.approx(np.std(right), rel=0.1)
 
 
 def test_a_dark_band_is_brightened():

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from common.errors import ConfigError, SongError
 from recipes.demo import STAGES, Recipe, Settings, run
@@ -53,14 +54,23 @@ def test_a_bundle_goes_on_in_every_stage_and_keeps_its_codec_and_its_text_vector
 
 
 def test_a_share_of_songs_and_minutes_and_another_seed_leave_evaluation_alone() -> None:
-    whole, part = Recipe(Settings()), Recipe(Settings(songs=0.01, minutes=0.1, seed=20000))
+    whole, part = Recipe(Settings()), Recipe(Settings(songs=0.2, minutes=0.1, seed=20000))
     songs = [{Path(c[-1]).name: c for c in recipe.commands("corpus")} for recipe in (whole, part)]
     for split in ("valid", "test", "pool"):
         assert songs[0][split] == songs[1][split]
-    assert [_after(songs[1][split], "--songs") for split in ("train", "short", "ears")] == ["10", "16", "50"]
+    assert [_after(songs[1][split], "--songs") for split in ("train", "short", "ears")] == ["200", "320", "1000"]
     assert [_after(songs[1][split], "--seed") for split in ("train", "short")] == ["20000", "5020000"]
     boxes = [float(_after(recipe.commands("dit")[0], "--max_minutes")) for recipe in (whole, part)]
     assert boxes[1] == pytest.approx(0.1 * boxes[0])
+
+
+def test_the_smallest_share_is_still_enough_songs_for_a_batch() -> None:
+    """ChinMu's batch takes different songs: of a tenth of the thousand there were too few."""
+    path = Path(__file__).parents[1] / "chinmu/configs/demo.yaml"
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    songs = {Path(c[-1]).name: c for c in Recipe(Settings(songs=0.01)).commands("corpus")}
+    for split in ("train", "short", "ears"):
+        assert int(_after(songs[split], "--songs")) >= config["data"]["batch_size"]
 
 
 @pytest.mark.parametrize("wrong", [{"songs": 0.0}, {"songs": 1.5}, {"minutes": -1.0}, {"init": "nowhere"}])
