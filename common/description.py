@@ -9,6 +9,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Literal
 
+from common.characters import simplified as simplified  # beside `normalise`, for readers of descriptions
 from common.errors import RequestError
 
 Length = Literal["word", "phrase", "sentence"]
@@ -68,20 +69,6 @@ _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d|,\d)")
 def normalise(text: str) -> str:
     """NFKC (full width to half width), single spaces, no space at the ends."""
     return re.sub(r"[ \u3000]+", " ", unicodedata.normalize("NFKC", text)).strip()
-
-
-def simplified(text: str) -> str:
-    """Traditional characters as simplified ones; a text that has none is left as it is."""
-    if _convert("t2s")(text) == text:
-        return text
-    return _convert("tw2s")(text)  # knows the Taiwanese 著 of 聽著 too
-
-
-@cache
-def _convert(kind: str) -> Callable[[str], str]:
-    from opencc import OpenCC
-
-    return OpenCC(kind).convert
 
 
 def parted(text: str) -> str:

@@ -10,6 +10,8 @@
     作词：某人    男：我爱你    </verse>    [Chorus x2]                               beside the words
     《月光》 first of all    重复副歌    副歌：重复    （音乐）    第一段：    SRT            likewise
     C  G  Am  F    [Am]我想[F]家    我想家(G7)    lines of one chord each                 chords
+    第二段主歌：    VERSE TWO    verse II    Chorus - 我想家    A1    【橋段】               headers, too
+    以下是为您创作的歌词：    希望您喜欢！    https://…                                   of a chat, left out
 
 Every line is read in time proportional to its length: a name is cut out at its bracket or first
 colon, and only short ones are looked at closely.
@@ -19,6 +21,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
+
+from common.characters import simplified
 
 SectionTag = Literal["intro", "verse", "pre-chorus", "chorus", "bridge", "interlude", "outro"]
 TAGS: tuple[str, ...] = get_args(SectionTag)
@@ -85,10 +89,27 @@ _NAMED = re.compile(
 _BY_ARTIST = re.compile(r"\S[^-–—]{0,60}\s[-–—]\s.{0,60}\S")
 _AND = re.compile(r"\s*[/、&＆+和与]\s*")
 _LONGEST_NAME = 40  # characters of a name that is looked at closely
-_NUMBER = re.compile(r"[\s_\-]*([0-9]+|[一二三四五六七八九十]+)$")
+_NUMBER = re.compile(
+    r"[\s_\-]*([0-9]+|[一二三四五六七八九十]+)$|[\s_\-]+(one|two|three|four|iii|iv|ii|i)$", re.IGNORECASE
+)
 _LENGTH = re.compile(r"[\s_\-]*(?:short|medium|long|[a-d])$")  # LeVo's intro-short, 主歌A
 _REPEATED = re.compile(r"[\s(（]*(?:[x×*]\s*([2-9])|(?<![0-9])([2-9])\s*[x×遍次])[\s)）]*$", re.IGNORECASE)
 _NUMERALS = {c: n for n, c in enumerate("一二三四五六七八九十", 1)}
+_ENGLISH = {"one": 1, "two": 2, "three": 3, "four": 4, "i": 1, "ii": 2, "iii": 3, "iv": 4}
+_ORDERED = re.compile(r"第\s*([一二三四五六七八九十1-9])\s*[段个节]?\s*(主歌|副歌|导歌|桥段)")  # 第二段主歌
+_LETTERED = re.compile(r"([AB])[\s']?([1-4])")  # A1, B2: verses and choruses among songwriters
+_DASHED = re.compile(
+    r"([A-Za-z][A-Za-z \-]{2,12}?(?:\s*\d)?)\s*[-–—]\s*(?=[\u4e00-\u9fff])"
+)  # Chorus - 我想家
+# What a chat model says before and behind its lyrics.
+_POLITE = re.compile(
+    r"(?:(?:(?:当然|好的?|没问题|可以)(?:可以)?[，,！!。 ]+)?(?:以下|下面|这)(?:就?是|为).{0,30}"
+    r"(?:歌词|歌曲|创作|写的歌).{0,20}[：:。！!]"
+    r"|(?:希望|但愿)(?:您|你)(?:能)?(?:会)?(?:喜欢|满意).{0,40}"
+    r"|(?:如果?|若)(?:您|你)?.{0,12}(?:修改|调整|需要|更改).{0,30}(?:告诉我|请说|随时|联系|吩咐).{0,12})"
+)
+_URL = re.compile(r"(?:https?://|www\.)\S+")
+_ZERO_WIDTH = re.compile("[\u200b-\u200d\u2060\ufeff]")
 
 _BRACKETS = {
     "<": ">",
@@ -141,6 +162,8 @@ def order_of(name: str) -> int | None:
     match = _NUMBER.search(name.strip()[-_LONGEST_NAME:])
     if match is None:
         return None
+    if match[2]:
+        return _ENGLISH[match[2].lower()]
     return int(match[1]) if match[1].isdigit() else _NUMERALS.get(match[1])
 
 
@@ -148,6 +171,8 @@ def _bare(name: str) -> str:
     name = name.strip().lower()
     if len(name) > _LONGEST_NAME:
         return name
+    if not name.isascii():
+        name = simplified(name)
     name = _NUMBER.sub("", name).replace("_", "-")
     return name if name in _ALIASES else _LENGTH.sub("", name)
 
@@ -169,7 +194,7 @@ def rows(text: str) -> list[Row]:
             found += _read(number, line.strip())
         elif meta[1].lower() == "offset" and re.fullmatch(r"[+-]?\d{1,9}", meta[2].strip()):
             offset = int(meta[2]) / 1000
-    found = _unnumbered(_without_single_chords(_titled(found)))
+    found = _unnumbered(_without_single_chords(_titled(_without_chat(found))))
     return [_earlier(row, offset) for row in found] if offset else found
 
 
@@ -190,12 +215,30 @@ def is_title(line: str, timed: bool) -> bool:
     return bool(_NAMED.fullmatch(line) or (timed and _BY_ARTIST.fullmatch(line)))
 
 
+def _without_chat(found: list[Row]) -> list[Row]:
+    """The rows, those before and behind the words in which a chat model speaks being directions."""
+    places = [i for i, row in enumerate(found) if row.kind not in ("blank", "credit")]
+    out = list(found)
+    for order in (places, places[::-1]):
+        for i in order[:-1]:
+            row = out[i]
+            if row.kind != "line" or row.escaped or row.times or not _POLITE.fullmatch(row.text):
+                break
+            out[i] = replace(row, kind="direction")
+    return out
+
+
 def _titled(found: list[Row]) -> list[Row]:
     """The rows, the first one a title if it is one and words follow it."""
     place = next((i for i, row in enumerate(found) if row.kind not in ("blank", "credit", "subtitle")), None)
+    while place is not None and found[place].kind == "direction" and found[place].tag is None:
+        place = next((i for i in range(place + 1, len(found)) if found[i].kind != "blank"), None)
     if place is None or not any(row.kind in ("line", "header") for row in found[place + 1 :]):
         return found
     row = found[place]
+    starred = _MARKDOWN.fullmatch(row.text) if row.kind == "line" else None
+    if starred and starred["b"] and _NAMED.fullmatch(starred["b"].strip()):  # **《想家》**
+        row = replace(row, text=starred["b"].strip())
     begins = row.kind == "line" and not row.escaped and (not row.times or row.times == (0.0,))
     if begins and is_title(row.text, bool(row.times)):
         found[place] = replace(row, kind="title")
@@ -281,6 +324,10 @@ def _read(number: int, line: str) -> list[Row]:
         line = line[stamps.end() :].strip()
     if line.startswith(ESCAPE):
         return [Row(number, "line", line[1:], times=times, escaped=True)]
+    if _ZERO_WIDTH.search(line):
+        line = _ZERO_WIDTH.sub("", line).strip()
+    if len(line) > 1 and not line.strip("-=—–─━_*#~ "):  # a rule
+        return [Row(number, "blank", times=times)]
     if times:
         words = [part.strip() for part in _WORD_STAMP.split(line)]
         line = (" " if " " in line else "").join(part for part in words if part)
@@ -293,8 +340,9 @@ def _read(number: int, line: str) -> list[Row]:
         return _worded(number, line, times)
     if rest:
         return [header, *_worded(number, rest, times)]
-    # A timed header stands where it is played: what follows it is no part of it.
-    return [header, Row(number, "blank")] if times and header.tag in PLAYED else [header]
+    # A timed header, and one in round brackets, stands where it is played: what follows it is no part of it.
+    apart = times or line[0] in "(（"
+    return [header, Row(number, "blank")] if apart and header.tag in PLAYED else [header]
 
 
 def _worded(number: int, line: str, times: tuple[float, ...]) -> list[Row]:
@@ -324,7 +372,11 @@ def _direction(number: int, line: str) -> Row | None:
         return None
     closing = {"(": ")", "（": "）"}.get(line[0])
     bracketed = closing is not None and line.endswith(closing)
-    if _LABEL.fullmatch(line) or (bracketed and line[1:-1].strip().lower() in _SOUNDS):
+    if (
+        _URL.fullmatch(line)
+        or _LABEL.fullmatch(line)
+        or (bracketed and line[1:-1].strip().lower() in _SOUNDS)
+    ):
         return Row(number, "direction", line)
     plain = _AROUND.sub(" ", line).strip()
     if not _AGAIN.fullmatch(plain):
@@ -377,6 +429,15 @@ def _is_named(name: str, names: frozenset[str]) -> bool:
     return all(_NUMBER.sub("", part) in names for part in _AND.split(name.lower()))
 
 
+def _is_note(rest: str) -> bool:
+    """Whether what stands behind a header is a bracket that names no section: [Pre-Chorus][build up]."""
+    closing = _BRACKETS.get(rest[0])
+    inner = rest[1:-1]
+    if closing is None or not rest.endswith(closing) or not inner or rest[0] in inner:
+        return False
+    return bool(re.search("[A-Za-z]", inner)) and not _CHORD.fullmatch(inner) and tag_of(inner) is None
+
+
 def _often(name: str) -> tuple[str, int]:
     """A name and how often its section is sung: `("Chorus", 2)` of `Chorus x2`."""
     match = _REPEATED.search(name) if len(name) <= _LONGEST_NAME else None
@@ -394,14 +455,34 @@ def _header(number: int, line: str, nested: int = 2) -> tuple[Row | None, str]:
         inner = (marked["a"] or marked["b"]).strip()
         row, rest = _header(number, inner, nested - 1) if inner else (None, "")
         return (row, rest) if row and not rest else (None, "")
+    if len(line) <= _LONGEST_NAME and (found := _in_words(number, line)):
+        return found
     ruled = line.strip(_RULES).strip() if line[:2].strip(_RULES) == "" else line
     name, repeats = _often(ruled)
+    if _bare(name) not in _STRONG and line[-1] in "~～…" and _bare(name.rstrip("~～…")) in _STRONG:
+        name = name.rstrip("~～…")  # 间奏~~~
     if _bare(name) in _STRONG:
         return Row(number, "header", line, tag_of(name), order_of(name), repeats=repeats), ""
     if len(line) <= _LONGEST_NAME and _PARAGRAPH.fullmatch(line):
         return Row(number, "unknown", line), ""
     parted = _parted(line)
     return (None, "") if parted is None else _named(number, line, *parted)
+
+
+def _in_words(number: int, line: str) -> tuple[Row, str] | None:
+    """A header with its number before its name, or words behind a dash: 第二段主歌, A1, Chorus - 我想家."""
+    inner = line.strip("【】[]()（）:： ")
+    if ordered := _ORDERED.fullmatch(inner if inner.isascii() else simplified(inner)):
+        order = _NUMERALS.get(ordered[1]) or int(ordered[1])
+        return Row(number, "header", line, tag_of(ordered[2]), order), ""
+    if lettered := _LETTERED.fullmatch(inner):
+        tag: SectionTag = "verse" if lettered[1] == "A" else "chorus"
+        return Row(number, "header", line, tag, int(lettered[2])), ""
+    dashed = _DASHED.match(line)
+    if dashed and _bare(dashed[1]) in _STRONG:
+        name = dashed[1].strip()
+        return Row(number, "header", name, tag_of(name), order_of(name)), line[dashed.end() :].strip()
+    return None
 
 
 def _named(number: int, line: str, style: str, name: str, rest: str) -> tuple[Row | None, str]:
@@ -417,6 +498,8 @@ def _named(number: int, line: str, style: str, name: str, rest: str) -> tuple[Ro
         tag, note = _ALIASES[loose[0]], True
     if rest and style == ":" and _bare(name) not in _STRONG:
         return None, ""
+    if tag is not None and style in _BRACKETS and rest and _is_note(rest):
+        note, rest = True, ""
     if tag is not None and not (note and name.startswith("/")):
         order, ours = order_of(name), style == "<"
         return Row(number, "header", whole, tag, order, note=note, ours=ours, repeats=repeats), rest

@@ -3,9 +3,9 @@
 A line is a row of *units*, each sung on one note (or more, as a melisma): a Han character, a
 digit, a Latin word, or a letter of an abbreviation (`KTV`, `5G`). Numbers that are values are sung
 as such (`common.numerals`). Signs and other scripts aren't sung, and `unsung` names them. Polyphones
-are told apart by the phrase they stand in (CC-CEDICT's phrases through pypinyin-dict) and the rules
-of `common.polyphones`; where that is wrong the writer says so inline, `还{huan2}给你`, or for all
-lyrics in a file (`load_overrides`, `annotate`).
+are told apart by the phrase they stand in (CC-CEDICT's phrases through pypinyin-dict; traditional
+characters are looked up as simplified ones) and the rules of `common.polyphones`; where that is wrong
+the writer says so inline, `还{huan2}给你`, or for all lyrics in a file (`load_overrides`, `annotate`).
 
 Syllables are written in ASCII, `v` for ü and a tone digit 1–5 (5 is the neutral tone): `lv4`.
 """
@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 
+from common.characters import for_reading
 from common.errors import LyricsError
 from common.numerals import spelt
 from common.polyphones import corrections
@@ -160,7 +161,7 @@ def _is_abbreviation(match: re.Match[str]) -> bool:
 def _read(text: str) -> tuple[str, ...]:
     # pypinyin sees the bare text, so that phrases stand together; its answer is one entry a Han
     # character, which the rest skips.
-    han = iter(_han_readings(plain(spelt(text))))
+    han = iter(_han_readings(for_reading(plain(spelt(text)))))
     readings = []
     for unit, override, letter in _units(text):
         guess = next(han) if is_han(unit[0]) else None

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 _REST = TICKS // 2  # ticks of silence that end a phrase
 _LONG = 2 * TICKS  # ticks of a note that ends one
 _LEAST = 4  # notes that a phrase has, unless a rest ends it
+_FEWEST = 3  # notes that are left for the next one
 _MOST = 14  # notes after which a phrase ends anyway
 _SHORTEST = 3  # ticks of a note
 
@@ -24,7 +25,7 @@ _SHORTEST = 3  # ticks of a note
 def phrases(section: Section) -> list[list[Note]]:
     """The notes of a section line by line.
 
-    Sung notes have their lines. Played ones are a line up to a rest, or a long note after some
+    Sung notes have their lines. Played ones are a line up to a rest, or a long note between some
     others, and at most `_MOST`.
     """
     sung = [n for n in section.notes if n.sung]
@@ -35,11 +36,13 @@ def phrases(section: Section) -> list[list[Note]]:
             if note.ends_line:
                 lines.append([])
         return [line for line in lines if line]
-    for note, after in zip(section.notes, [*section.notes[1:], None]):
+    following = [*section.notes[1:], None]
+    rests = [b is None or b.start - a.start - a.duration >= _REST for a, b in zip(section.notes, following)]
+    for place, note in enumerate(section.notes):
         lines[-1].append(note)
-        size, end = len(lines[-1]), note.start + note.duration
-        rest = after is None or after.start - end >= _REST
-        if rest or size >= _MOST or (note.duration >= _LONG and size >= _LEAST):
+        size, left = len(lines[-1]), rests[place:].index(True)
+        long = note.duration >= _LONG and size >= _LEAST and left >= _FEWEST
+        if rests[place] or size >= _MOST or long:
             lines.append([])
     return [line for line in lines if line]
 

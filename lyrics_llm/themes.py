@@ -54,13 +54,18 @@ def _keywords(lines: list[str]) -> tuple[str, ...]:
             for n in range(2, _LONGEST + 1)
             for i in range(len(piece) - n + 1)
         }
-        counts.update(word for word in found if word in _dictionary() and word not in _EMPTY)
+        counts.update(word for word in found if word in _dictionary() and _tells(word))
     ranked = sorted((w for w, n in counts.items() if n > 1), key=lambda w: (-counts[w], -len(w), w))
     chosen: list[str] = []
     for word in ranked:
         if not any(word in other or other in word for other in chosen):
             chosen.append(word)
     return tuple(chosen[:_MOST])
+
+
+def _tells(word: str) -> bool:
+    """Whether a word is of something: not one that every song has, nor one cut off before its particle."""
+    return word not in _EMPTY and word[-1] not in "的了着过得地吗呢吧啊"
 
 
 @cache

@@ -499,3 +499,38 @@ def test_headers_that_say_who_sings(header: str):
 def test_words_in_brackets_stay_words():
     (section,) = Lyrics.parse("#我想你\n我爱你（女）\n主歌里的你（合）").sections
     assert section.lines == ("#我想你", "我爱你（女）", "主歌里的你（合）")
+
+
+@pytest.mark.parametrize(
+    ("text", "sections"),
+    [
+        ("夜空\n（间奏）\n你听", [("verse", "夜空"), ("interlude", ""), ("chorus", "你听")]),
+        ("[Verse]\n夜空\n(间奏)\n你听", [("verse", "夜空"), ("interlude", ""), ("verse", "你听")]),
+        ("[Interlude]\n啦啦啦", [("interlude", "啦啦啦")]),  # between square brackets it is sung
+        ("主歌\n月光\n间奏~~~\n副歌\n想家", [("verse", "月光"), ("interlude", ""), ("chorus", "想家")]),
+        ("[Pre-Chorus][build up]\n月光", [("pre-chorus", "月光")]),
+        ("VERSE ONE\n月光\nverse II\n星光", [("verse", "月光"), ("verse", "星光")]),
+        ("Chorus - 你听\n风声", [("chorus", "你听 风声")]),
+        ("第二段主歌：\n月光", [("verse", "月光")]),
+        ("A1\n月光\nB1\n想家", [("verse", "月光"), ("chorus", "想家")]),
+        ("【橋段】\n月光\n【導歌】\n想你", [("bridge", "月光"), ("pre-chorus", "想你")]),
+        ("\u200b[Verse]\n夜空\u200b里", [("verse", "夜空里")]),
+        ("月光\n---\n想家", [("verse", "月光"), ("chorus", "想家")]),
+    ],
+)
+def test_headers_and_breaks_as_people_paste_them(text, sections):
+    assert [(s.tag, " ".join(s.lines)) for s in Lyrics.parse(text).sections] == sections
+
+
+def test_what_a_chat_model_says_around_its_lyrics_is_left_out(caplog):
+    pasted = "当然！以下是为您创作的歌词：\n\n**《想家》**\n\n[Verse]\n月光\n\n希望您喜欢！如需修改请告诉我。"
+    assert Lyrics.parse(pasted).lines == ("月光",)
+    assert "line 1" in caplog.text and "line 8" in caplog.text
+    for sung in ("好的，我走了\n月光照我", "可以，我等你\n夜色", "希望你喜欢\n这首歌", "这是我写的歌\n给你"):
+        assert Lyrics.parse(sung).lines[1:] == (sung.split("\n")[1],)
+    assert Lyrics.parse("月光\nhttps://example.org/song").lines == ("月光",)
+
+
+def test_numbers_of_headers_in_words_are_kept():
+    parsed = Lyrics.parse("VERSE ONE\n月光\nverse II\n星光\n第三段主歌\n想家")
+    assert [s.number for s in parsed.sections] == [1, 2, 3]

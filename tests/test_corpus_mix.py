@@ -35,7 +35,9 @@ def band(bars=5, program=0):
     out = {n: render(Track(programs[n], s, drums=n == "drums"), duration) for n, s in stems.items()}
     t = np.arange(len(out["bass"])) / SAMPLE_RATE
     # Nobody sings one pitch for ten seconds: standing in a room, a single tone leans to one side.
-    turns = 220 * np.cumsum(2 ** (((t // 0.5 * 5) % 12 + 0.4 * np.sin(2 * np.pi * 5.5 * t)) / 12)) / SAMPLE_RATE
+    turns = (
+        220 * np.cumsum(2 ** (((t // 0.5 * 5) % 12 + 0.4 * np.sin(2 * np.pi * 5.5 * t)) / 12)) / SAMPLE_RATE
+    )
     buzz = sum(np.sin(2 * np.pi * k * turns) / k for k in range(1, 25)) * (t % 2 < 1.6)
     return {**out, "vocals": (0.1 * buzz).astype(np.float32)}
 

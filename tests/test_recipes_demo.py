@@ -58,7 +58,11 @@ def test_a_share_of_songs_and_minutes_and_another_seed_leave_evaluation_alone() 
     songs = [{Path(c[-1]).name: c for c in recipe.commands("corpus")} for recipe in (whole, part)]
     for split in ("valid", "test", "pool"):
         assert songs[0][split] == songs[1][split]
-    assert [_after(songs[1][split], "--songs") for split in ("train", "short", "ears")] == ["200", "320", "1000"]
+    assert [_after(songs[1][split], "--songs") for split in ("train", "short", "ears")] == [
+        "200",
+        "320",
+        "1000",
+    ]
     assert [_after(songs[1][split], "--seed") for split in ("train", "short")] == ["20000", "5020000"]
     boxes = [float(_after(recipe.commands("dit")[0], "--max_minutes")) for recipe in (whole, part)]
     assert boxes[1] == pytest.approx(0.1 * boxes[0])
