@@ -102,11 +102,13 @@ _DASHED = re.compile(
     r"([A-Za-z][A-Za-z \-]{2,12}?(?:\s*\d)?)\s*[-–—]\s*(?=[\u4e00-\u9fff])"
 )  # Chorus - 我想家
 # What a chat model says before and behind its lyrics.
-_POLITE = re.compile(
-    r"(?:(?:(?:当然|好的?|没问题|可以)(?:可以)?[，,！!。 ]+)?(?:以下|下面|这)(?:就?是|为).{0,30}"
+_OPENING = re.compile(
+    r"(?:(?:当然|好的?|没问题|可以)(?:可以)?[，,！!。 ]+)?(?:以下|下面|这)(?:就?是|为).{0,30}"
     r"(?:歌词|歌曲|创作|写的歌).{0,20}[：:。！!]"
-    r"|(?:希望|但愿)(?:您|你)(?:能)?(?:会)?(?:喜欢|满意).{0,40}"
-    r"|(?:如果?|若)(?:您|你)?.{0,12}(?:修改|调整|需要|更改).{0,30}(?:告诉我|请说|随时|联系|吩咐).{0,12})"
+)
+_CLOSING = re.compile(
+    r"(?:希望|但愿)(?:您|你)(?:能)?(?:会)?(?:喜欢|满意).{0,12}[。！!~～].{0,40}"
+    r"|(?:如果?|若)(?:您|你)?.{0,12}(?:修改|调整|需要|更改).{0,30}(?:告诉我|请说|随时|联系|吩咐).{0,12}"
 )
 _URL = re.compile(r"(?:https?://|www\.)\S+")
 _ZERO_WIDTH = re.compile("[\u200b-\u200d\u2060\ufeff]")
@@ -219,10 +221,10 @@ def _without_chat(found: list[Row]) -> list[Row]:
     """The rows, those before and behind the words in which a chat model speaks being directions."""
     places = [i for i, row in enumerate(found) if row.kind not in ("blank", "credit")]
     out = list(found)
-    for order in (places, places[::-1]):
+    for order, polite in ((places, _OPENING), (places[::-1], _CLOSING)):
         for i in order[:-1]:
             row = out[i]
-            if row.kind != "line" or row.escaped or row.times or not _POLITE.fullmatch(row.text):
+            if row.kind != "line" or row.escaped or row.times or not polite.fullmatch(row.text):
                 break
             out[i] = replace(row, kind="direction")
     return out
