@@ -13,8 +13,9 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from app.folder import DEMO, check
 from app.request import (
@@ -107,7 +108,8 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("lyrics", help="write only the words")
     _add_description(add)
-    _add_wording(add)
+    _add_words(add)
+    add.add_argument("--score", metavar="FILE", help="a melody to write words for: .abc or .mid")
     add.add_argument(
         "--pinyin", action="store_true", help="write how each character is read behind it, to edit"
     )
@@ -160,6 +162,14 @@ def _add_wording(command: argparse.ArgumentParser) -> None:
         "--theme", default="", metavar="THEME", help="what the words are about, such as 月亮"
     )
 
+    command.add_argument(
+        "--writer",
+        metavar="QWEN",
+        help="a Qwen3 that writes the words: a folder or a name such as Qwen/Qwen3-4B-Instruct-2507",
+    )
+    adapter = "with --writer: the folder of an adapter that `lyrics_llm.train` made of it"
+    command.add_argument("--adapter", metavar="DIR", help=adapter)
+
 
 def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument(
@@ -187,7 +197,8 @@ def _number(text: str) -> float:
 def _sing(args: argparse.Namespace) -> int:
     request = _request(args)
     target = _song_file(args, request)
-    return _sung(_load(args.model), request, target)
+    pipeline = _load(args.model)
+    return _sung(pipeline, _with_words_by(args, request, pipeline), target)
 
 
 def _again(args: argparse.Namespace) -> int:
@@ -223,7 +234,7 @@ def _sung(pipeline: "SongPipeline", request: Request, target: Path) -> int:
 def _lyrics(args: argparse.Namespace) -> int:
     request = _request(args)
     target = None if args.out is None else check_output(_named(args.out, "--out"), ".txt")
-    lyrics, warnings = _load(args.model).write_lyrics(request)
+    lyrics, warnings = _load(args.model).write_lyrics(request, _word_writer(args))
     for warning in warnings:
         _say(f"note: {warning}")
     from common.pinyin import annotate
@@ -234,12 +245,41 @@ def _lyrics(args: argparse.Namespace) -> int:
 def _score(args: argparse.Namespace) -> int:
     request = _request(args)
     target = None if args.out is None else check_output(_named(args.out, "--out"), ".abc")
-    score, warnings = _load(args.model).write_score(request)
+    pipeline = _load(args.model)
+    score, warnings = pipeline.write_score(_with_words_by(args, request, pipeline))
     from common.abc import to_abc
 
     for warning in warnings:
         _say(f"note: {warning}")
     return _deliver(to_abc(score), target)
+
+
+def _word_writer(args: argparse.Namespace) -> Any:
+    """The Qwen3 of --writer, loaded; None where none is asked for."""
+    if args.writer is None:
+        if args.adapter is not None:
+            raise RequestError("--adapter goes with the Qwen3 that it was trained on: name it with --writer")
+        return None
+    from lyrics_llm.author import load
+
+    _say(f"loading {args.writer} …")
+    return load(args.writer, args.adapter)
+
+
+def _with_words_by(args: argparse.Namespace, request: Request, pipeline: "SongPipeline") -> Request:
+    """The request with words of the Qwen3 of --writer, as if the user had brought them."""
+    writer = _word_writer(args)
+    own = request.lyrics is not None or (request.score is not None and any(request.score.lyrics().lines))
+    if writer is None or own:
+        if writer is not None:
+            _say("note: the words are given, so --writer has none to write")
+        return request
+    lyrics, warnings = pipeline.write_lyrics(request, writer)
+    for warning in warnings:
+        _say(f"note: {warning}")
+    if not lyrics.lines:
+        return request
+    return replace(request, lyrics=lyrics, structure="", rhyme="", theme="")
 
 
 def _app(args: argparse.Namespace) -> int:
@@ -248,7 +288,14 @@ def _app(args: argparse.Namespace) -> int:
     pipeline = _load(args.model)
     from app.ui import launch
 
-    launch(pipeline, port=args.port)
+    try:
+        launch(pipeline, port=args.port)
+    except OSError as error:
+        if "empty port" in str(error):
+            raise RequestError(
+                f"port {args.port} is taken, perhaps by another page of Baihua: choose one with --port"
+            ) from None
+        raise
     return 0
 
 

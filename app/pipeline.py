@@ -59,6 +59,7 @@ from dit.model import SongTransformer
 from dit.sample import sample
 from lyrics_llm import requested
 from lyrics_llm.sketch import SongSketch
+from lyrics_llm.themes import is_themed, theme_of, unthemed
 from lyrics_llm.wishes import say_unasked
 from lyrics_llm.writer import Writer, say_unkept
 
@@ -236,12 +237,19 @@ class SongPipeline(DiffusionPipeline):
         recipe = self._recipe(request, plan, custom_noise=generator is not None)
         return Song(audio, plan.lyrics, plan.score, recipe, tuple(warnings))
 
-    def write_lyrics(self, request: Request) -> tuple[Lyrics, tuple[str, ...]]:
-        """Only the words of a request, and what there is to say about them."""
+    def write_lyrics(self, request: Request, model: Any = None) -> tuple[Lyrics, tuple[str, ...]]:
+        """Only the words of a request, and what there is to say about them.
+
+        Args:
+            model: what writes them (`lyrics_llm.author.load`), in place of the pipeline's own writer,
+                whose plan it follows: form, rhyme and theme.
+        """
         with overheard() as warnings:
+            if request.score is not None:
+                return with_words(request, request.score, model or self.writer).lyrics(), tuple(warnings)
             if request.lyrics is not None:
                 return request.lyrics, ()
-            return self._written(request, self._sketch(request)), tuple(warnings)
+            return self._written(request, self._sketch(request), model), tuple(warnings)
 
     def write_score(self, request: Request) -> tuple[Score, tuple[str, ...]]:
         """Only the lead sheet of a request, and what there is to say about it."""
@@ -310,12 +318,20 @@ class SongPipeline(DiffusionPipeline):
             return self._told(request, lyrics, None, of_sketch(sketch, lyrics), sketch.fields())
         stages.enter("composing")
         (score,) = self.writer.composes([lyrics], [sketch], [request.seed], [request.description])
-        # The writer names a score after its theme, which of the user's own words is only a guess.
+        # The writer names a score after its theme, which of the user's own words, or of a tune that nobody
+        # sings, is only a guess.
         first = request.lyrics.lines[:1] if request.lyrics is not None else ()
+        themed = (
+            request.theme
+            or is_themed(request.description)
+            or (first and theme_of(lyrics, request.description))
+        )
+        if (first or not lyrics.lines) and not themed:
+            score = unthemed(score, f"{sketch.genre}·{sketch.mood}")
         score = replace(score, title=request.title or next(map(plain, first), score.title))
         return self._told(request, lyrics.sung(), score, of_score(score), score.meta)
 
-    def _written(self, request: Request, sketch: SongSketch) -> Lyrics:
+    def _written(self, request: Request, sketch: SongSketch, model: Any = None) -> Lyrics:
         """Words for a request that brings none; of a structure and a rhyme where they are asked."""
         asked = request.wording
         # Beside a structure, which may mark rhymes itself, the writer reads the description's.
@@ -324,7 +340,7 @@ class SongPipeline(DiffusionPipeline):
         unsung = sketch.singer == "none" and "structure" not in asked
         if unsung and asked:
             logger.warning("nobody sings in this song: the %s asked for isn't heeded", " and ".join(asked))
-        if unsung or asked.keys() <= {"theme"}:  # which the sketch has
+        if unsung or (model is None and asked.keys() <= {"theme"}):  # which the sketch has
             return self.writer.write(request.description, sketch, request.seed)
         return lyrics_llm.write(
             request.description,
@@ -333,7 +349,7 @@ class SongPipeline(DiffusionPipeline):
             asked.get("theme"),
             request.seed,
             duration=request.seconds,
-            model=self.writer,
+            model=model or self.writer,
         )
 
     def _told(
@@ -359,7 +375,9 @@ class SongPipeline(DiffusionPipeline):
             )  # fmt: skip
         fixed = {
             "singer": "none" if self.is_instrumental(request) else None,
-            "theme": request.theme or None,
+            "theme": request.theme
+            or (request.lyrics and theme_of(request.lyrics, request.description))
+            or None,
         }
         if request.lyrics is None:
             say_unasked(request.description, bool(request.structure), bool(request.rhyme))

@@ -184,6 +184,7 @@ def rows(text: str) -> list[Row]:
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     lines = list(_levo(text)) or list(enumerate(text.split("\n"), 1))
     found: list[Row] = []
+    rounded: list[Row] = []  # headers in round brackets
     offset = 0.0
     cues, gaps = _subtitles([line.strip() for _, line in lines])
     for place, (number, line) in enumerate(lines):
@@ -194,8 +195,12 @@ def rows(text: str) -> list[Row]:
             found.append(Row(number, "subtitle", line.strip()))
         elif meta is None:
             found += _read(number, line.strip())
+            if line.strip()[:1] in ("(", "（") and found[-1].kind == "header":
+                rounded.append(found[-1])
         elif meta[1].lower() == "offset" and re.fullmatch(r"[+-]?\d{1,9}", meta[2].strip()):
             offset = int(meta[2]) / 1000
+    if all(row.tag in PLAYED for row in rounded):  # a remark among the words, and not MuChin's notation
+        found = [r for row in found for r in ([row, Row(row.number, "blank")] if row in rounded else [row])]
     found = _unnumbered(_without_single_chords(_titled(_without_chat(found))))
     return [_earlier(row, offset) for row in found] if offset else found
 
@@ -342,9 +347,8 @@ def _read(number: int, line: str) -> list[Row]:
         return _worded(number, line, times)
     if rest:
         return [header, *_worded(number, rest, times)]
-    # A timed header, and one in round brackets, stands where it is played: what follows it is no part of it.
-    apart = times or line[0] in "(（"
-    return [header, Row(number, "blank")] if apart and header.tag in PLAYED else [header]
+    # A timed header stands where it is played: what follows it is no part of it.
+    return [header, Row(number, "blank")] if times and header.tag in PLAYED else [header]
 
 
 def _worded(number: int, line: str, times: tuple[float, ...]) -> list[Row]:

@@ -321,12 +321,25 @@ def _by_time(found: Sequence[Row]) -> list[Row]:
         found = found[:-1]
     spread: list[tuple[float, int, Row]] = []
     last = 0.0
+    _say_of_pairs(found)
     for index, row in enumerate(found):
         for time in row.times or (last,):
             kept = (time,) if row.times else ()
             spread.append((time, index, replace(row, times=kept)))
         last = row.times[0] if row.times else last
     return [row for _, _, row in sorted(spread, key=lambda item: item[:2])]
+
+
+def _say_of_pairs(found: Sequence[Row]) -> None:
+    """That lines of the same time, as of an LRC file in two languages, are sung one behind the other."""
+    lines = [row for row in found if row.kind == "line" and row.times]
+    pairs = [(a, b) for a, b in zip(lines, lines[1:]) if a.times[0] == b.times[0]]
+    if pairs:
+        logger.warning(
+            "line %d: %d lines begin when the line above them does, as in a file of two languages: "
+            "all are sung, so leave out those that aren't to be",
+            pairs[0][1].number, len(pairs),
+        )  # fmt: skip
 
 
 def _written(section: LyricSection) -> list[str]:

@@ -171,7 +171,8 @@ def from_midi(path: str | Path) -> Score:
     except FileNotFoundError as error:
         raise ScoreError(f"there is no MIDI file {path}") from error
     except (*_DAMAGED, OSError, EOFError) as error:
-        raise ScoreError(f"{path} is no MIDI file that can be read: {error}") from error
+        reason = str(error) or "it ends too soon"
+        raise ScoreError(f"{path} is no MIDI file that can be read: {reason}") from error
     if file.ticks_per_beat <= 0 or file.type == 2:
         raise ScoreError(
             f"{path} counts time in frames or holds several songs: save it as an ordinary MIDI file"

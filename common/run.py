@@ -213,15 +213,24 @@ class Run:
         self._since = time.monotonic()
 
     def _stop_on_signal(self) -> None:
-        """SIGTERM ends the loop after the step, so that the caller can save."""
+        """SIGTERM and Ctrl-C end the loop after the step, so that the caller can save.
 
-        def ask(*_: object) -> None:
+        A second Ctrl-C ends it at once.
+        """
+
+        def ask(number: int, frame: object) -> None:
+            if number == signal.SIGINT:
+                if self._asked_to_stop:
+                    raise KeyboardInterrupt
+                logger.warning("stopping after this step, to save; press Ctrl-C again to lose it")
             self._asked_to_stop = True
 
         try:
             signal.signal(signal.SIGTERM, ask)
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, ask)
         except ValueError:  # not in the main thread
-            logger.warning("SIGTERM can't be handled outside the main thread: the run won't save when ended")
+            logger.warning("signals can't be handled outside the main thread: the run won't save when ended")
 
 
 def _commit() -> str | None:

@@ -57,7 +57,7 @@ def iterate(path: str | Path) -> Iterator[SongRecord]:
 def _of_line(line: str, where: str, seen: dict[str, int], number: int) -> SongRecord:
     try:
         data = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number of 5,000 digits, or brackets without end
         raise ManifestError(f"{where}: this is no JSON object: {error}") from error
     record = from_json(data, where)
     if record.id in seen:

@@ -197,7 +197,7 @@ class _Played:
         total = render(chords, self.duration)
         for track in pads:
             pad = render(track, self.duration)
-            level = np.sqrt(np.mean(total**2)) / max(1e-9, float(np.sqrt(np.mean(pad**2))))
+            level = float(np.sqrt(np.vdot(total, total) / max(1e-18 * total.size, float(np.vdot(pad, pad)))))
             pad *= np.float32(min(4.0, level * 0.35 * self.pad))
             total += pad
             del pad  # before what is around is made
@@ -370,9 +370,15 @@ def render_folder(order: Order) -> list[str]:
     Returns:
         The names of the songs that failed, with why; empty when the folder is whole.
     """
-    for folder in ("audio", "records", *(["stems"] if order.stems else [])):
-        (order.out / folder).mkdir(parents=True, exist_ok=True)
-    _check_same(order)
+    try:
+        for folder in ("audio", "records", *(["stems"] if order.stems else [])):
+            (order.out / folder).mkdir(parents=True, exist_ok=True)
+        _check_same(order)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(
+            f"--out {str(order.out)!r} can't be written to ({reason}): choose another folder"
+        ) from error
     missing = [i for i in range(order.songs) if not order.record_path(i).exists()]
     if order.descriptions:
         _describe_again(order, sorted(set(range(order.songs)) - set(missing)))

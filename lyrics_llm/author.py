@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from common.description import fragments
 from common.errors import LyricsError, RequestError
 from common.lyrics import Lyrics, LyricSection, SectionTag
+from common.pinyin import plain
 from common.rhyme import GROUPS
 from common.score import Score
 from lyrics_llm import melody as melodies
@@ -21,13 +22,15 @@ from lyrics_llm import requested
 from lyrics_llm.limits import Limit
 from lyrics_llm.sketch import natural_duration
 from lyrics_llm.structure import LineForm, Structure, fault_of
-from lyrics_llm.themes import themes
+from lyrics_llm.themes import is_themed, theme_of, themes, unthemed
+from lyrics_llm.wishes import say_unasked
 from lyrics_llm.writer import Writer
 
 logger = logging.getLogger(__name__)
 
 Language = Literal["zh", "mixed", "en"]
 DEMO = "demo"
+_ALONE = "Z"  # the mark of new lines that are asked for a rhyme of their own
 _DEMO_FOLDER = Path(__file__).parent.parent / "app" / "models" / "demo" / "writer"
 
 
@@ -72,6 +75,8 @@ def write(
     _check_score("score", score)
     writer = load(model) if isinstance(model, str) else model
     limit = Limit(seconds, tokens)  # loading doesn't count
+    if score is None:
+        say_unasked(description, structure is not None, bool(rhyme))
     form: Structure | None = None
     if score is not None:
         if structure is not None:
@@ -126,6 +131,13 @@ def rewrite(
     ]
     shown, seen = _writable(lyrics, keep, section, count)
     form = Structure.of(shown)
+    rhyme = _rhyme_said(text, form)
+    if rhyme in GROUPS:
+        form = _rhymed_in(
+            form, rhyme, section - 1, [p for p, old in enumerate(seen[section - 1]) if old is None]
+        )
+    elif rhyme:
+        logger.warning("what stays of the words decides the rhyme: %s isn't followed", rhyme)
     if count is not None:
         form = _counted(
             form, section - 1, [p for p, old in enumerate(seen[section - 1]) if old is None], count
@@ -164,7 +176,12 @@ def compose(
         return melodies.harmonised(melodies.sing(melody, lyrics))
     writer = load(model) if isinstance(model, str) else model
     seconds = natural_duration(lyrics) if duration is None else duration
-    return writer.compose(lyrics, description, seconds, seed, **fixed)
+    theme = theme_of(lyrics, description)
+    if theme and "theme" not in fixed:
+        fixed["theme"] = theme
+    score = writer.compose(lyrics, description, seconds, seed, **fixed)
+    themed = fixed.get("theme") or is_themed(description)
+    return score if themed else unthemed(score, plain(lyrics.lines[0]) if lyrics.lines else "")
 
 
 def _check_description(description: object) -> None:
@@ -211,6 +228,10 @@ def _language(writer: Any, language: Language) -> dict[str, Any]:
 
 def _places(lyrics: Lyrics, section: int, line: int | None) -> list[int]:
     """The lines to replace, from 0. Raises LyricsError naming what there is."""
+    for name, place in (("section", section), ("line", line)):
+        whole = isinstance(place, Integral) and not isinstance(place, bool)
+        if not whole and not (name == "line" and place is None):
+            raise RequestError(f"a {name} is told by its number, from 1, but got {place!r}")
     if not 1 <= section <= len(lyrics.sections):
         raise LyricsError(f"there is no section {section}: the lyrics have {len(lyrics.sections)}")
     lines = lyrics.sections[section - 1].lines
@@ -249,6 +270,15 @@ def _writable(
         sections.append(LyricSection(old.tag, tuple(lines)))
         kept.append(seen)
     return Lyrics(tuple(sections)), kept
+
+
+def _rhymed_in(form: Structure, rhyme: str, section: int, places: Sequence[int]) -> Structure:
+    """The structure with new lines of a section that rhyme in a group, whatever the others do."""
+    tag, lines = form.sections[section]
+    asked = tuple(
+        replace(f, mark=_ALONE, group=rhyme) if place in places else f for place, f in enumerate(lines)
+    )
+    return Structure((*form.sections[:section], (tag, asked), *form.sections[section + 1 :]))
 
 
 def _counted(form: Structure, section: int, places: Sequence[int], count: int) -> Structure:

@@ -7,12 +7,14 @@ lyrics that name none and repeat nothing have none. A chat model can be asked in
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from common.lyrics import Lyrics
 from common.pinyin import load_phrases, plain
+from common.score import Score
 from corpus.attributes import attributes
+from lyrics_llm.wishes import wishes_of
 
 # Words that every song has.
 _EMPTIES = (
@@ -43,6 +45,22 @@ def themes(lyrics: Lyrics) -> Themes:
     """The known theme that the lyrics name, and up to three words that recur in different lines."""
     lines = list(dict.fromkeys(plain(line) for line in lyrics.lines))
     return Themes(attributes("，".join(lines)).get("theme"), _keywords(lines))
+
+
+def theme_of(lyrics: Lyrics, description: str) -> str | None:
+    """The known theme of lyrics, where the description says none itself."""
+    return None if is_themed(description) or not lyrics.lines else themes(lyrics).known
+
+
+def is_themed(description: str) -> bool:
+    """Whether a description says what the words are about, or what they could be about."""
+    return isinstance(wishes_of(description, {}).get("theme"), str | tuple)
+
+
+def unthemed(score: Score, title: str) -> Score:
+    """A score without the theme that its plan drew, which nobody asked for and no word speaks of."""
+    meta = {name: value for name, value in score.meta.items() if name != "theme"}
+    return replace(score, title=title, meta=meta)
 
 
 def _keywords(lines: list[str]) -> tuple[str, ...]:

@@ -60,7 +60,9 @@ _SINGERS = (
     r"|taylor\s?swift"
 )
 _UNHEEDED = {
+    "a song that is sung has a chorus": r"(?:没有?|不要|无|去掉|不带)副歌",
     "songs are written in 4/4": (
+        r"[48四八]\s*分之\s*(?:12|十二|[235679二三五六七九])|"
         r"[三五六七35679]拍子|四三拍|八六拍|八九拍|圆舞曲|华尔兹|(?<!\d)(?:[35679]|12)\s*/\s*[48](?!\d)|waltz"
     ),
     "one voice sings": (

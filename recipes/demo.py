@@ -249,7 +249,7 @@ def run(recipe: Recipe, stage: Stage) -> None:
     for command in recipe.commands(stage):
         print(f"\n=== {stage}: python -m {' '.join(command)}", flush=True)
         start, before = time.monotonic(), _child_seconds()
-        done = subprocess.run([sys.executable, "-m", *command], check=False)
+        status = _finished(subprocess.Popen([sys.executable, "-m", *command]))
         cost = {
             "stage": stage,
             "command": " ".join(command),
@@ -258,8 +258,21 @@ def run(recipe: Recipe, stage: Stage) -> None:
         }
         _note(Path(recipe.settings.work) / "costs.jsonl", cost)
         print(f"=== {stage}: {cost['wall_minutes']} minutes, {cost['cpu_minutes']} CPU minutes", flush=True)
-        if done.returncode:
-            raise SongError(f"stage {stage!r} failed (status {done.returncode}): see what it printed above")
+        if status:
+            raise SongError(f"stage {stage!r} failed (status {status}): see what it printed above")
+
+
+def _finished(process: subprocess.Popen) -> int:
+    """Its exit status. Ctrl-C, which it hears too, lets it save what it has learned; a second one ends it."""
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            process.kill()
+            process.wait()
+        raise
 
 
 def _child_seconds() -> float:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lyrics_qwen
 import pytest
 from app_models import PROMPT, tiny_folder
 
@@ -13,7 +14,7 @@ from app.request import Request
 from common.abc import from_abc, to_abc
 from common.audio import read_audio
 from common.lyrics import Lyrics
-from common.pinyin import plain
+from common.pinyin import plain, units
 from common.rhyme import group
 from common.score import ChordChange, Note, Score, Section
 from common.song import recipe_of
@@ -172,6 +173,40 @@ def test_the_form_of_the_words_and_their_readings(capsys: pytest.CaptureFixture[
     sheet = from_abc(capsys.readouterr().out)
     sung = [note for section in sheet.sections for note in section.notes if note.syllable == "敲"]
     assert [note.reading for note in sung] == ["qiao4"] and sheet.title == "细雨敲着窗"
+
+
+def test_a_qwen_writes_the_words_with_one_flag(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    qwen = str(lyrics_qwen.save(tmp_path / "qwen"))
+    model = ["--duration", "8", "--model", str(tiny_folder())]
+    Path("form.txt").write_text("<verse>\n5R\n5R\n", encoding="utf-8")
+    asked = [PROMPT, *model, "--structure", "form.txt", "--rhyme", "江阳"]
+    assert cli.main(["lyrics", *asked]) == 0
+    own = Lyrics.parse(capsys.readouterr().out)
+    assert cli.main(["lyrics", *asked, "--writer", qwen]) == 0
+    words = Lyrics.parse(capsys.readouterr().out)
+    assert words != own and [len(units(line)) for line in words.lines] == [5, 5]
+    assert {group(line) for line in words.lines} == {"江阳"}
+    assert cli.main(["score", *asked, "--writer", qwen]) == 0
+    assert from_abc(capsys.readouterr().out).lyrics().lines == words.lines
+    assert "name it with --writer" in fails(capsys, "lyrics", *asked, "--adapter", "nomodel")
+    assert "can't be read" in fails(capsys, "lyrics", *asked, "--writer", "nomodel")
+
+
+def test_lyrics_shows_readings_of_ones_own_words_and_writes_for_a_melody(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("read.txt").write_text("敲{qiao4}着\n", encoding="utf-8")
+    model = ["--duration", "12", "--model", str(tiny_folder())]
+    assert (
+        cli.main(["lyrics", PROMPT, *model, "--lyrics", "words.txt", "--readings", "read.txt", "--pinyin"])
+        == 0
+    )
+    assert "敲{qiao4}" in capsys.readouterr().out
+    notes = tuple(Note(12 * i, 12, 60 + i % 5) for i in range(7))
+    tune = Score(120.0, Key(0), (Section("verse", 2, (ChordChange(0, "C"),), notes),), tail=8.0)
+    Path("tune.abc").write_text(to_abc(tune), encoding="utf-8")
+    assert cli.main(["lyrics", PROMPT, "--model", str(tiny_folder()), "--score", "tune.abc"]) == 0
+    assert [len(units(line)) for line in Lyrics.parse(capsys.readouterr().out).lines] == [7]
 
 
 def test_a_score_of_ones_own_sets_words_and_length(capsys: pytest.CaptureFixture[str]) -> None:

@@ -534,3 +534,8 @@ def test_what_a_chat_model_says_around_its_lyrics_is_left_out(caplog):
 def test_numbers_of_headers_in_words_are_kept():
     parsed = Lyrics.parse("VERSE ONE\n月光\nverse II\n星光\n第三段主歌\n想家")
     assert [s.number for s in parsed.sections] == [1, 2, 3]
+
+
+def test_two_languages_at_one_time_are_said(caplog):
+    Lyrics.parse("[00:01.00]I love you\n[00:01.00]我爱你\n[00:05.00]Go home\n[00:05.00]回家")
+    assert "2 lines begin when the line above them does" in caplog.text

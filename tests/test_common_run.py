@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -139,3 +140,27 @@ def test_a_worker_that_ends_with_the_process_doesnt_keep_the_run_from_saving(tmp
             log_every=5,
             save_minutes=60,
         )
+
+
+def test_ctrl_c_saves_what_was_learned(tmp_path: Path) -> None:
+    def begun() -> Run:
+        return Run(Accelerator(cpu=True), tmp_path, Config(str(tmp_path)), max_steps=9)
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        run = begun()
+
+        def step() -> None:
+            if run.step == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        assert run.loop(step, lambda: tmp_path, lambda _: None, log_every=5, save_minutes=60) == tmp_path
+        again = begun()
+        assert again.restore() and again.step == 3
+        with pytest.raises(KeyboardInterrupt):  # who presses again doesn't want to wait
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+    finally:
+        signal.signal(signal.SIGINT, before)

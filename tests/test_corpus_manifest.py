@@ -237,3 +237,11 @@ def test_nothing_of_a_section_is_taken_for_granted(field):
 def test_a_line_that_is_no_object():
     with pytest.raises(ManifestError, match="an object is needed"):
         manifest.from_json([1], "m.jsonl, line 1")
+
+
+@pytest.mark.parametrize("line", ['{"id": ' + "9" * 5000 + "}", "[" * 100_000])
+def test_json_beyond_the_reader_s_limits_is_named_too(tmp_path, line):
+    path = tmp_path / "manifest.jsonl"
+    path.write_text(line + "\n", encoding="utf-8")
+    with pytest.raises(ManifestError, match="line 1"):
+        manifest.read(path)

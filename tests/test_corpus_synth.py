@@ -144,3 +144,10 @@ def test_several_processes_make_the_same_songs(tmp_path):
     for path in (one[0].audio, *one[0].stems.values()):
         first, second = read_audio(tmp_path / "one" / path), read_audio(tmp_path / "two" / path)
         assert np.array_equal(first.samples, second.samples)
+
+
+@pytest.mark.parametrize("out", ["file/songs", "file"])
+def test_a_folder_that_cant_be_made_is_one_sentence(tmp_path, capsys, out):
+    (tmp_path / "file").write_text("x")
+    assert main(["--songs", "1", "--out", str(tmp_path / out)]) == 2
+    assert "choose another folder" in capsys.readouterr().err

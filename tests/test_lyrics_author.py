@@ -467,3 +467,43 @@ def test_the_demo_is_found_by_its_name() -> None:
     assert isinstance(author.load("demo"), Writer)
     with pytest.raises(RequestError, match="takes no adapter"):
         author.load("demo", four_bit=True)
+
+
+def test_a_score_has_the_theme_of_its_words_and_no_other() -> None:
+    moon = lyrics_llm.compose("月亮挂在天上\n月亮照着我家\n月光洒满窗", "一首慢歌", 1)
+    assert moon.meta["theme"] == moon.title == "月亮"
+    none = lyrics_llm.compose("我把门打开\n走到街上来", "一首慢歌", 1)
+    assert "theme" not in none.meta and none.title == "我把门打开"
+    told = lyrics_llm.compose("我把门打开\n走到街上来", "想家的慢歌", 1)
+    assert told.meta["theme"] == "思乡"
+
+
+def test_words_for_themes_are_whole_words() -> None:
+    assert themes(Lyrics.parse("妈妈的手很暖\n妈妈的饭很香")).words == ("妈妈",)
+
+
+@pytest.mark.parametrize("place", [(1.5, 1), ("1", 1), (1, 1.0), (True, 1)])
+def test_places_of_lines_are_numbers(place: tuple) -> None:
+    with pytest.raises(RequestError, match="told by its number"):
+        lyrics_llm.rewrite("夜空\n星光", *place, "写海边")
+
+
+def test_a_new_line_rhymes_as_its_instruction_says() -> None:
+    words = Lyrics.parse("<verse>\n细雨敲着窗\n想起了家\n夜里有灯光\n远方的她\n")
+    for rhyme in ("言前", "中东"):
+        fresh = lyrics_llm.rewrite(words, 1, 2, f"写海边，押{rhyme}韵")
+        assert group(fresh.lines[1]) == rhyme
+        assert fresh.lines[::2] == words.lines[::2] and fresh.lines[3] == words.lines[3]
+
+
+def test_a_phrase_keeps_its_last_notes() -> None:
+    """A long note ends a phrase where enough follows, not one before the bar's last."""
+
+    def counts(*lengths: int) -> list[int]:
+        starts = [sum(lengths[:i]) for i in range(len(lengths))]
+        notes = tuple(Note(at, length, 60) for at, length in zip(starts, lengths))
+        return [len(line) for line in phrases(Section("verse", -(-sum(lengths) // 48), (), notes))]
+
+    assert counts(12, 12, 12, 12, 24, 24) == [6]
+    assert counts(12, 12, 24, 12, 24, 12, 12) == [7]
+    assert counts(12, 12, 12, 24, 12, 12, 12, 24) == [4, 4]
