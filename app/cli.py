@@ -10,7 +10,9 @@ import argparse
 import contextlib
 import os
 import re
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -42,16 +44,37 @@ FAULT, INTERRUPTED = 2, 130  # exit statuses
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    with _interruptions() as came:
+        try:
+            args = parser().parse_args(argv)
+            return args.run(args)
+        except KeyboardInterrupt:
+            came.append(True)
+        except (SongError, OSError) as error:
+            if not came:
+                return _complain(str(error) if isinstance(error, SongError) else refusal(error))
+    _say("\nstopped: nothing was written")
+    return INTERRUPTED
+
+
+@contextlib.contextmanager
+def _interruptions() -> Iterator[list[bool]]:
+    """Not empty once Ctrl-C came: a library that it stops may take it for a fault of its own."""
+    came: list[bool] = []
+
+    def note(*_: object) -> NoReturn:
+        came.append(True)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    ours = before is signal.default_int_handler and threading.current_thread() is threading.main_thread()
+    if ours:
+        signal.signal(signal.SIGINT, note)
     try:
-        args = parser().parse_args(argv)
-        return args.run(args)
-    except SongError as error:
-        return _complain(str(error))
-    except KeyboardInterrupt:
-        _say("\nstopped: nothing was written")
-        return INTERRUPTED
-    except OSError as error:
-        return _complain(refusal(error))
+        yield came
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,8 +1,11 @@
 """The command line: each fault is one sentence and status 2, Ctrl-C is 130, nothing is left half-written."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import lyrics_qwen
@@ -13,6 +16,7 @@ import app.cli as cli
 from app.request import Request
 from common.abc import from_abc, to_abc
 from common.audio import read_audio
+from common.errors import CheckpointError
 from common.lyrics import Lyrics
 from common.pinyin import plain, units
 from common.rhyme import group
@@ -231,6 +235,40 @@ def test_a_full_disk(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
 def test_a_locked_folder(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda *args: False)  # as root, a chmod would stop nobody
     assert "can't be written to" in fails(capsys, "sing", PROMPT, "--out", "song.flac")
+
+
+def test_ctrl_c_that_a_library_takes_for_its_own_fault(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*args: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        except KeyboardInterrupt:
+            raise CheckpointError("the codec can't be loaded") from None
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        monkeypatch.setattr("app.cli._load", load)
+        fails(capsys, "sing", PROMPT, status=130)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_the_entry_is_stopped_while_it_is_imported() -> None:
+    code = (
+        "import builtins, app.__main__ as entry\n"
+        "real = builtins.__import__\n"
+        "def stopped(name, *rest):\n"
+        "    if name == 'app.cli': raise KeyboardInterrupt\n"
+        "    return real(name, *rest)\n"
+        "builtins.__import__ = stopped\n"
+        "raise SystemExit(entry.main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 130 and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("stage", ["singing", "decoding", "saving"])
