@@ -59,8 +59,8 @@ from dit.model import SongTransformer
 from dit.sample import sample
 from lyrics_llm import requested
 from lyrics_llm.sketch import SongSketch
-from lyrics_llm.themes import is_themed, theme_of, unthemed
-from lyrics_llm.wishes import say_unasked
+from lyrics_llm.themes import theme_of, unthemed
+from lyrics_llm.wishes import is_themed, say_unasked
 from lyrics_llm.writer import Writer, say_unkept
 
 logger = logging.getLogger(__name__)

@@ -22,8 +22,8 @@ from lyrics_llm import requested
 from lyrics_llm.limits import Limit
 from lyrics_llm.sketch import natural_duration
 from lyrics_llm.structure import LineForm, Structure, fault_of
-from lyrics_llm.themes import is_themed, theme_of, themes, unthemed
-from lyrics_llm.wishes import say_unasked
+from lyrics_llm.themes import theme_of, themes, unthemed
+from lyrics_llm.wishes import is_themed, say_unasked
 from lyrics_llm.writer import Writer
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from common.lyrics import Lyrics
 from common.pinyin import load_phrases, plain
 from common.score import Score
 from corpus.attributes import attributes
-from lyrics_llm.wishes import wishes_of
+from lyrics_llm.wishes import is_themed
 
 # Words that every song has.
 _EMPTIES = (
@@ -50,11 +50,6 @@ def themes(lyrics: Lyrics) -> Themes:
 def theme_of(lyrics: Lyrics, description: str) -> str | None:
     """The known theme of lyrics, where the description says none itself."""
     return None if is_themed(description) or not lyrics.lines else themes(lyrics).known
-
-
-def is_themed(description: str) -> bool:
-    """Whether a description says what the words are about, or what they could be about."""
-    return isinstance(wishes_of(description, {}).get("theme"), str | tuple)
 
 
 def unthemed(score: Score, title: str) -> Score:

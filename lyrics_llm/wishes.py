@@ -148,6 +148,13 @@ def tokens_of(wishes: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
+# What a song is said to be about: 关于机器人, 给我的仓鼠写首歌, about war.
+_SUBJECT = re.compile(
+    r"关于([\u4e00-\u9fffa-z]{1,10}?)(?:的|$|[,。])|(?:写|唱)给(?:我的?)?([\u4e00-\u9fff]{1,6}?)的?(?:歌|$|[,。])"
+    r"|给(?:我的?)?([\u4e00-\u9fff]{1,6}?)写|\babout ([a-z][a-z ]{1,30})"
+)
+
+
 def say_nearest(description: str, singer: str, theme: str) -> None:
     """That the words aren't of what the song is for, where that has no theme of its own."""
     if singer == "none" or attributes(description).get("theme") in THEMES:
@@ -157,6 +164,17 @@ def say_nearest(description: str, singer: str, theme: str) -> None:
         logger.warning(
             "the lyric model has no theme for %s: it writes of %s, the nearest that it knows", found[0], theme
         )
+        return
+    subject = _SUBJECT.search(simplified(normalise(description)).lower())
+    if subject and found is None and not is_themed(description):
+        said = next(part for part in subject.groups() if part)
+        logger.warning("the lyric model has no theme for %s: it writes of %s", said, theme)
+
+
+def is_themed(description: str) -> bool:
+    """Whether a description says what the words are about, or the few things that they could be about."""
+    theme = wishes_of(description, {}).get("theme")
+    return isinstance(theme, str) or (isinstance(theme, tuple) and len(theme) <= len(THEMES) // 3)
 
 
 def say_unasked(description: str, structure: bool, rhyme: bool) -> None:

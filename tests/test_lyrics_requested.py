@@ -6,6 +6,7 @@ import pytest
 
 from corpus.forms import FORMS, form
 from lyrics_llm.requested import forms, rhyme
+from lyrics_llm.wishes import say_nearest, wishes_of
 
 _LETTERS = {"intro": "i", "verse": "v", "pre-chorus": "p", "chorus": "c", "bridge": "b", "interlude": "x",
             "outro": "o"}  # fmt: skip
@@ -103,3 +104,24 @@ def test_a_plan_has_the_form_that_was_asked_for_or_says_why_not(caplog: pytest.L
     assert "i" not in _short(s.tag for s in writer.plan("民谣，不要前奏", 1, 30).form)
     writer.plan(text, 1, 10)
     assert "the form that was asked for doesn't fill 10 s" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("description", "said"),
+    [("写一首关于区块链的民谣", "区块链"), ("a sad rock song about war", "war"), ("写给妈妈的歌", ""),
+     ("关于夏天的歌", ""), ("一首慢歌", ""), ("唱给你的歌", "")],
+)  # fmt: skip
+def test_a_subject_that_no_theme_is_of_is_told(
+    description: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    say_nearest(description, "female", "旅行")
+    assert (f"no theme for {said}" in caplog.text) if said else not caplog.text
+
+
+@pytest.mark.parametrize("description", ["8分之6拍的情歌", "四分之三拍的歌", "一首没有副歌的歌"])
+def test_forms_that_no_song_has_are_told(description: str, caplog: pytest.LogCaptureFixture) -> None:
+    wishes_of(description, {})
+    assert "isn't followed" in caplog.text
+    caplog.clear()
+    wishes_of("四分之四拍，有副歌", {})
+    assert not caplog.text
