@@ -18,17 +18,21 @@ from chinmu.sung import Words
 from common.errors import ConfigError
 
 _GROUPS = 4  # bands whose onsets are followed separately: low drums to cymbals
+_LEVELS = (0.05, 0.25, 0.75, 0.95)  # shares of the frames of a window
 _LAGS = 96  # frames of autocorrelation: 2.2 s at 43 Hz, more than a bar of fast music
 
 
-def summary(features: Tensor, n_mels: int) -> Tensor:
+def summary(features: Tensor, n_mels: int, levels: bool = False) -> Tensor:
     """What a window is like as a whole, whatever its length.
 
     Args:
         features: (N, bands, frames), mel bands first.
+        levels: whether the levels below which each band is for some shares of the time belong to it: what
+            sounds between the notes, such as rain, is heard in the least of them.
     Returns:
         (N, 3 * n_mels + 2 * chroma + 4 * 96): mean, spread and mean change of each band, mean
-        and spread of chroma, and the normalised autocorrelation of the onsets of four groups.
+        and spread of chroma, and the normalised autocorrelation of the onsets of four groups; with
+        levels 4 * n_mels more.
     """
     mel, chroma = features[:, :n_mels], features[:, n_mels:]
     change = torch.diff(mel, dim=-1, prepend=mel[..., :1])
@@ -36,6 +40,9 @@ def summary(features: Tensor, n_mels: int) -> Tensor:
     parts = [mel.mean(-1), _spread(mel), change.abs().mean(-1), _autocorrelation(onsets).flatten(1)]
     if chroma.shape[1]:
         parts += [chroma.mean(-1), _spread(chroma)]
+    if levels:
+        ordered = mel.sort(dim=-1).values
+        parts += [ordered[..., round(share * (mel.shape[-1] - 1))] for share in _LEVELS]
     return torch.cat(parts, dim=1)
 
 
@@ -111,6 +118,7 @@ class CompactTower(nn.Module):
             bands = -(-bands // 2)
         self.inward = nn.Linear(bands * sizes[-1], config.width)
         summed = 3 * config.n_mels + 2 * config.n_chroma + _GROUPS * _LAGS
+        summed += len(_LEVELS) * config.n_mels if config.levels else 0
         self.summary = nn.Sequential(
             Standard(summed),
             nn.Linear(summed, 2 * config.width),
@@ -132,6 +140,16 @@ class CompactTower(nn.Module):
         self.words = Words(config.n_mels, config.sung) if config.sung else None
         self.out_features = 2 * config.width + (self.words.out_features if self.words else 0)
 
+    @torch.no_grad()
+    def measure_levels(self, windows: Tensor) -> None:
+        """Standardise the levels of the bands by those of windows (W, bands, frames)."""
+        whole = summary(windows.float(), self.config.n_mels, levels=True)
+        new = len(_LEVELS) * self.config.n_mels
+        standard = self.summary[0]
+        assert isinstance(standard, Standard)
+        standard.mean[-new:] = whole[:, -new:].mean(0)
+        standard.deviation[-new:] = whole[:, -new:].std(0).clamp_min(1e-3)
+
     def forward(self, features: Tensor) -> Tensor:
         return self.hear(features)[0]
 
@@ -141,7 +159,7 @@ class CompactTower(nn.Module):
         x = self.inward(self.stem(mel).flatten(1, 2).transpose(1, 2))
         x = x + positions(x.shape[1], x.shape[2], x.device).to(x.dtype)
         with torch.autocast(features.device.type, enabled=False):
-            whole = summary(features.float(), self.config.n_mels)
+            whole = summary(features.float(), self.config.n_mels, self.config.levels)
         x = torch.cat([self.summary(whole.to(self.inward.weight.dtype))[:, None].to(x.dtype), x], dim=1)
         x = self.norm(self.blocks(x))
         if self.words is None:

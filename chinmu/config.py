@@ -39,6 +39,9 @@ class AudioConfig:
     depth: int = 3
     heads: int = 4
     dropout: float = 0.0
+    levels: bool = (
+        False  # the compact tower sums up how loud each band is when it is quiet and when it is loud
+    )
     sung: int = 0  # width of a network that hears which words are sung (chinmu.sung); 0 for none
     # The HTSAT tower: settings of transformers' ClapAudioConfig that differ from its defaults.
     htsat: dict[str, Any] = field(default_factory=dict)
@@ -55,6 +58,8 @@ class AudioConfig:
             )
         if self.sung < 0 or (self.tower == "htsat" and self.sung):
             raise ConfigError(f"sung is a width of the compact tower, or 0 for none, but got {self.sung}")
+        if self.tower == "htsat" and self.levels:
+            raise ConfigError("levels of bands belong to the compact tower: set levels to false")
         if self.tower == "compact" and self.pretrained:
             raise ConfigError(f"only the htsat tower starts from CLAP's weights, but got {self.pretrained!r}")
         check_least(self, 1, "width", "depth", "heads")

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from chinmu import clap
-from chinmu.audio import HTSAT, Standard, build_tower
+from chinmu.audio import HTSAT, CompactTower, Standard, build_tower
 from chinmu.config import AudioConfig, ChinMuConfig, ModelConfig, TextConfig
 from chinmu.features import features
 from chinmu.text import canonical, parts, tidy, with_characters
@@ -221,7 +221,25 @@ class ChinMu(PreTrainedModel):
 
         Its new part is random, and what the projection makes of it zero: it is to be trained.
         """
-        config = ChinMuConfig.from_dict(self.config.to_dict() | {"audio": self.config.audio | {"sung": sung}})
+        return self._hearing({"sung": sung})
+
+    def leveled(self, windows: Tensor) -> "ChinMu":
+        """A copy that also sums up the levels of its bands (AudioConfig.levels), and gives the same answers.
+
+        What is made of them is zero at first: it is to be trained.
+
+        Args:
+            windows: (W, bands, frames) of songs, of which the levels are standardised.
+        """
+        grown = self._hearing({"levels": True})
+        tower = grown.audio_tower
+        assert isinstance(tower, CompactTower), "the configuration allows levels to no other"
+        tower.measure_levels(windows.to(self.logit_scale.device))
+        return grown
+
+    def _hearing(self, audio: dict[str, Any]) -> "ChinMu":
+        """A copy with other settings of the audio tower; new inputs of its layers come last, and are zero."""
+        config = ChinMuConfig.from_dict(self.config.to_dict() | {"audio": self.config.audio | audio})
         grown = ChinMu(config, self.tokenizer)
         own = self.state_dict()
         for name, value in grown.state_dict().items():

@@ -188,6 +188,12 @@ def begun(config: TrainConfig, pairs: Pairs, characters: str = "") -> ChinMu:
         model = ChinMu.from_pretrained(config.init)
         if config.model.audio.sung and not model.audio_config.sung and model.audio_config.tower == "compact":
             model = model.listening(config.model.audio.sung)
+        if (
+            config.model.audio.levels
+            and not model.audio_config.levels
+            and model.audio_config.tower == "compact"
+        ):
+            model = model.leveled(pairs.opening().windows)
         wanted = json.loads(json.dumps(asdict(config.model.audio)))
         heard = {name: value for name, value in model.config.audio.items() if name in wanted}
         if differs := [name for name, value in heard.items() if wanted[name] != value]:

@@ -409,3 +409,41 @@ def test_a_text_is_read_whole_and_by_its_fragments(model: ChinMu):
     torch.testing.assert_close(
         model.embed_text(["女声，！"]), model.embed_text(["女声"]), atol=1e-4, rtol=1e-3
     )
+
+
+def test_levels_hear_what_sounds_between_the_notes():
+    """Of a band that is silent but for a tenth of the time, a steady hiss shows in the least levels alone."""
+    loud = torch.full((1, 64, 200), -3.0)
+    loud[..., ::10] = 1.0
+    hissing = loud.clone()
+    hissing[:, 40:] = hissing[:, 40:].clamp_min(-1.0)
+    quiet, heard = summary(loud, 64, levels=True)[0], summary(hissing, 64, levels=True)[0]
+    assert len(quiet) == len(summary(loud, 64)[0]) + 4 * 64
+    low, high = slice(-256, -192), slice(-64, None)  # 5 % and 95 %
+    assert torch.equal(quiet[low], torch.full((64,), -3.0)) and torch.equal(quiet[high], torch.ones(64))
+    assert heard[low].tolist() == [-3.0] * 40 + [-1.0] * 24 and torch.equal(heard[high], quiet[high])
+    assert torch.equal(summary(loud, 64), quiet[None, :-256])
+
+
+def test_a_trained_model_learns_levels_and_says_the_same_at_first(tmp_path):
+    torch.manual_seed(0)
+    plain = tiny()
+    windows = torch.randn(6, plain.audio_config.n_bands, 40)
+    grown = plain.leveled(windows).eval()
+    wav = torch.randn(2, 44100 * 3) * 0.1
+    torch.testing.assert_close(grown.embed_audio(wav, 44100), plain.embed_audio(wav, 44100))
+    standard = grown.audio_tower.summary[0]
+    new = slice(-4 * plain.audio_config.n_mels, None)
+    whole = summary(windows, plain.audio_config.n_mels, levels=True)
+    measured = standard(whole)[:, new].mean(0)
+    torch.testing.assert_close(measured, torch.zeros_like(measured), atol=1e-4, rtol=0)
+    grown.save_pretrained(tmp_path)
+    assert ChinMu.from_pretrained(tmp_path).audio_config.levels
+    loss = grown.audio_tower(windows).sum()
+    loss.backward()
+    assert grown.audio_tower.summary[1].weight.grad[:, new].abs().sum() > 0
+
+
+def test_levels_belong_to_the_compact_tower():
+    with pytest.raises(ConfigError, match="levels"):
+        AudioConfig(tower="htsat", n_chroma=0, levels=True)
