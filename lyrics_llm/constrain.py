@@ -313,6 +313,9 @@ def _fresh(words: Words, allowed: Ids, line: str, others: Sequence[str], ends: b
         refused.add(line[-1])
     if len(line) > 4 and line[-5:-3] == line[-3:-1] and line[-5] == line[-1]:
         refused.add(line[-2])  # a third 一天 after 一天一天
+    for size in range(3, (len(line) + 1) // 2 + 1):  # 课桌挤满课桌挤满
+        if line[len(line) - size + 1 :] == line[len(line) - 2 * size + 1 : len(line) - size]:
+            refused.add(line[-size])
     tail = line[1 - _REPEATED :]
     if len(tail) == _REPEATED - 1:
         for other in others:

@@ -195,4 +195,7 @@ class _Copies:
         for end in range(max(start + 1, _STUTTER), len(text) + 1):
             if len(set(text[end - _STUTTER : end])) == 1 or text[end - _COPIED : end] in self.seen:
                 return True
+            if any(_HAN.fullmatch(text[end - n : end]) and text[end - 2 * n : end - n] == text[end - n : end]
+                   for n in range(3, end // 2 + 1)):  # fmt: skip
+                return True
         return ends and text.strip() in self.lines

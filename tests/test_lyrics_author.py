@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 import lyrics_llm
@@ -17,6 +18,7 @@ from common.theory import Key
 from corpus.forms import fit
 from lyrics_llm import author, model
 from lyrics_llm.config import ModelConfig
+from lyrics_llm.constrain import Words, _fresh
 from lyrics_llm.limits import Limit, finished
 from lyrics_llm.melody import harmonised, phrases, sing, structure_of
 from lyrics_llm.singable import SLOW
@@ -507,3 +509,12 @@ def test_a_phrase_keeps_its_last_notes() -> None:
     assert counts(12, 12, 12, 12, 24, 24) == [6]
     assert counts(12, 12, 24, 12, 24, 12, 12) == [7]
     assert counts(12, 12, 12, 24, 12, 12, 12, 24) == [4, 4]
+
+
+def test_no_line_says_a_piece_twice_in_a_row() -> None:
+    """课桌挤满课桌挤满课桌 was written for a line of nine."""
+    words = Words(Vocabulary(build()))
+    for line, refused in (("课桌挤满课桌挤", "满"), ("我想你我想", "你"), ("一步一", "步")):
+        allowed = np.array([words.ids[c] for c in "满你步好"], np.int64)
+        left = {words.names[i] for i in _fresh(words, allowed, line, (), ends=False).tolist()}
+        assert left == set("满你步好") - ({refused} if len(line) > 3 else set())
