@@ -72,6 +72,10 @@ class Request:
         _check_number("guidance scale", self.guidance_scale, 0.0, MOST_GUIDANCE)
         _check_number("score guidance scale", self.score_guidance_scale, 0.0, MOST_GUIDANCE)
         object.__setattr__(self, "audience", _audience(self.audience))
+        for name, kind in (("lyrics", Lyrics), ("score", Score)):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kind):
+                raise RequestError(f"the {name} given is no {kind.__name__} that was read: {value!r}"[:200])
         self._check_contradictions()
         self._check_wording()
         self._check_fit()
@@ -196,7 +200,9 @@ def check_room(count: int, seconds: float, what: str) -> None:
 
 
 def _check_description(text: object) -> None:
-    if not isinstance(text, str) or not text.strip():
+    if text is not None and not isinstance(text, str):
+        raise RequestError(f"a description is text, one for a song, but got {text!r}"[:200])
+    if text is None or not text.strip():
         raise RequestError("the description is empty: say in a few words what song you want")
     if len(text) > LONGEST_DESCRIPTION:
         raise RequestError(

@@ -24,6 +24,9 @@ def score(bars: int = 4, sung: bool = True) -> Score:
     ("values", "told"),
     [
         ({"description": ""}, "description is empty"),
+        ({"description": ["慢歌", "快歌"]}, "a description is text"),
+        ({"lyrics": 5}, "the lyrics given is no Lyrics"),
+        ({"score": "X:1"}, "the score given is no Score"),
         ({"description": " \n\t　"}, "description is empty"),
         ({"description": "，。！"}, "at least one word"),
         ({"description": "长" * 2001}, "at most 2000 characters, but this one has 2001"),

@@ -52,7 +52,9 @@ def load(folder: str | Path) -> Codec:
         SafetensorError,
         ConfigError,
     ) as error:
-        raise CheckpointError(f"the codec in {folder} can't be loaded: {error}") from error
+        # Past its first sentence a library's error tells programmers what to pass to it.
+        reason = " ".join(str(error).split()).split(" please make sure")[0].split(". ")[0]
+        raise CheckpointError(f"the codec in {folder} can't be loaded: {reason}") from error
     wrong = [k for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for k in found[kind]]
     if wrong:
         raise CheckpointError(f"the codec in {folder} doesn't fit its configuration: {wrong[:5]}")
