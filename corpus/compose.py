@@ -241,10 +241,9 @@ def trace(line: _Line, plan: SongPlan, rng: np.random.Generator) -> tuple[int, .
     pool = _pool(*scale)
     count = len(line.rhythm)
     felt = feeling(plan.mood)
-    # Who is glad or stirred sings higher and leaps; who is sad comes down step by step, in sighs.
-    where = float(np.clip(line.contour[0] + 0.08 * felt.arousal + 0.06 * felt.valence, 0.2, 0.8))
-    falling = -0.12 * min(0.0, felt.valence) * np.linspace(1, -1, count)
-    centre = line.low + (where + falling) * (line.high - line.low)
+    # Who is stirred leaps; who is sad comes down step by step, in sighs.
+    falling = -0.05 * min(0.0, felt.valence) * np.linspace(1, -1, count)
+    centre = line.low + (line.contour[0] + falling) * (line.high - line.low)
     arch = line.contour[1] * (line.high - line.low) * np.sin(np.pi * (np.arange(count) + 1) / (count + 1))
     local = rng.gumbel(0, 0.35, (count, len(pool)))
     for index in range(count):
@@ -257,7 +256,7 @@ def trace(line: _Line, plan: SongPlan, rng: np.random.Generator) -> tuple[int, .
     local[-1] += line.cadence * (pool % 12 != plan.key.tonic)
     steps = np.abs(np.arange(len(pool))[:, None] - np.arange(len(pool))[None])
     moves = np.array(_STEP_COSTS)[np.minimum(steps, len(_STEP_COSTS) - 1)] + 0.5 * np.maximum(steps - 7, 0)
-    moves *= 1.0 - 0.3 * felt.arousal
+    moves *= 1.0 - 0.15 * felt.arousal
     return tuple(int(pool[i]) for i in _cheapest(local, moves))
 
 
