@@ -53,6 +53,8 @@ def load_base(
     Raises:
         CheckpointError: it can't be read, or isn't a chat model.
     """
+    if str(name).startswith(("/", ".", "~")) and not Path(name).is_dir():  # no name of the hub
+        raise CheckpointError(f"the language model {str(name)!r} can't be read: there is no such folder")
     kind = dtype if dtype != "auto" else "bfloat16" if torch.cuda.is_available() else "float32"
     options: dict[str, Any] = {"dtype": getattr(torch, kind)}
     if four_bit:

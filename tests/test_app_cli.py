@@ -194,6 +194,7 @@ def test_a_qwen_writes_the_words_with_one_flag(capsys: pytest.CaptureFixture[str
     assert from_abc(capsys.readouterr().out).lyrics().lines == words.lines
     assert "name it with --writer" in fails(capsys, "lyrics", *asked, "--adapter", "nomodel")
     assert "can't be read" in fails(capsys, "lyrics", *asked, "--writer", "nomodel")
+    assert "there is no such folder" in fails(capsys, "lyrics", *asked, "--writer", "./none")
 
 
 def test_lyrics_shows_readings_of_ones_own_words_and_writes_for_a_melody(
