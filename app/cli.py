@@ -10,9 +10,7 @@ import argparse
 import contextlib
 import os
 import re
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -34,6 +32,7 @@ from app.request import (
 )
 from app.telling import overheard
 from common.errors import AudioError, RequestError, SongError, refusal
+from common.interrupts import on_ctrl_c
 from common.quiet import without_kernel_warning
 
 if TYPE_CHECKING:
@@ -44,37 +43,23 @@ FAULT, INTERRUPTED = 2, 130  # exit statuses
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    with _interruptions() as came:
+    came: list[bool] = []  # Ctrl-C; a library that it stops may take it for a fault of its own
+
+    def stop() -> NoReturn:
+        came.append(True)
+        raise KeyboardInterrupt
+
+    with on_ctrl_c(stop):
         try:
             args = parser().parse_args(argv)
             return args.run(args)
         except KeyboardInterrupt:
-            came.append(True)
+            pass
         except (SongError, OSError) as error:
             if not came:
                 return _complain(str(error) if isinstance(error, SongError) else refusal(error))
     _say("\nstopped: nothing was written")
     return INTERRUPTED
-
-
-@contextlib.contextmanager
-def _interruptions() -> Iterator[list[bool]]:
-    """Not empty once Ctrl-C came: a library that it stops may take it for a fault of its own."""
-    came: list[bool] = []
-
-    def note(*_: object) -> NoReturn:
-        came.append(True)
-        raise KeyboardInterrupt
-
-    before = signal.getsignal(signal.SIGINT)
-    ours = before is signal.default_int_handler and threading.current_thread() is threading.main_thread()
-    if ours:
-        signal.signal(signal.SIGINT, note)
-    try:
-        yield came
-    finally:
-        if ours:
-            signal.signal(signal.SIGINT, before)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -184,7 +169,6 @@ def _add_wording(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--theme", default="", metavar="THEME", help="what the words are about, such as 月亮"
     )
-
     command.add_argument(
         "--writer",
         metavar="QWEN",
@@ -257,7 +241,9 @@ def _sung(pipeline: "SongPipeline", request: Request, target: Path) -> int:
 def _lyrics(args: argparse.Namespace) -> int:
     request = _request(args)
     target = None if args.out is None else check_output(_named(args.out, "--out"), ".txt")
-    lyrics, warnings = _load(args.model).write_lyrics(request, _word_writer(args))
+    if request.score is not None and request.instrumental is None:
+        request = replace(request, instrumental=False)  # who asks for words wants the tune to be sung
+    lyrics, warnings = _load(args.model).write_lyrics(request, _word_writer(args, request))
     for warning in warnings:
         _say(f"note: {warning}")
     from common.pinyin import annotate
@@ -277,11 +263,14 @@ def _score(args: argparse.Namespace) -> int:
     return _deliver(to_abc(score), target)
 
 
-def _word_writer(args: argparse.Namespace) -> Any:
-    """The Qwen3 of --writer, loaded; None where none is asked for."""
+def _word_writer(args: argparse.Namespace, request: Request) -> Any:
+    """The Qwen3 of --writer, loaded; None where none is asked for, or has nothing to write."""
     if args.writer is None:
         if args.adapter is not None:
             raise RequestError("--adapter goes with the Qwen3 that it was trained on: name it with --writer")
+        return None
+    if request.lyrics is not None or (request.score is not None and request.score.lyrics().lines):
+        _say("note: the words are given, so --writer has none to write")
         return None
     from lyrics_llm.author import load
 
@@ -291,11 +280,8 @@ def _word_writer(args: argparse.Namespace) -> Any:
 
 def _with_words_by(args: argparse.Namespace, request: Request, pipeline: "SongPipeline") -> Request:
     """The request with words of the Qwen3 of --writer, as if the user had brought them."""
-    writer = _word_writer(args)
-    own = request.lyrics is not None or (request.score is not None and any(request.score.lyrics().lines))
-    if writer is None or own:
-        if writer is not None:
-            _say("note: the words are given, so --writer has none to write")
+    writer = _word_writer(args, request)
+    if writer is None:
         return request
     lyrics, warnings = pipeline.write_lyrics(request, writer)
     for warning in warnings:

@@ -321,11 +321,7 @@ class SongPipeline(DiffusionPipeline):
         # The writer names a score after its theme, which of the user's own words, or of a tune that nobody
         # sings, is only a guess.
         first = request.lyrics.lines[:1] if request.lyrics is not None else ()
-        themed = (
-            request.theme
-            or is_themed(request.description)
-            or (first and theme_of(lyrics, request.description))
-        )
+        themed = _own_theme(request) or is_themed(request.description)
         if (first or not lyrics.lines) and not themed:
             score = unthemed(score, f"{sketch.genre}·{sketch.mood}")
         score = replace(score, title=request.title or next(map(plain, first), score.title))
@@ -375,9 +371,7 @@ class SongPipeline(DiffusionPipeline):
             )  # fmt: skip
         fixed = {
             "singer": "none" if self.is_instrumental(request) else None,
-            "theme": request.theme
-            or (request.lyrics and theme_of(request.lyrics, request.description))
-            or None,
+            "theme": _own_theme(request),
         }
         if request.lyrics is None:
             say_unasked(request.description, bool(request.structure), bool(request.rhyme))
@@ -470,6 +464,13 @@ class _Plan:
 
 def _syllables(lyrics: Lyrics) -> list[list[str]]:
     return [units(line) for line in lyrics.lines]
+
+
+def _own_theme(request: Request) -> str | None:
+    """The theme that is asked for, or that the user's own words speak of."""
+    if request.theme or request.lyrics is None:
+        return request.theme or None
+    return theme_of(request.lyrics, request.description)
 
 
 def _mastered(audio: Audio) -> Audio:

@@ -39,9 +39,7 @@ class AudioConfig:
     depth: int = 3
     heads: int = 4
     dropout: float = 0.0
-    levels: bool = (
-        False  # the compact tower sums up how loud each band is when it is quiet and when it is loud
-    )
+    levels: bool = False  # whether it sums up how loud each band is when quiet and when loud
     sung: int = 0  # width of a network that hears which words are sung (chinmu.sung); 0 for none
     # The HTSAT tower: settings of transformers' ClapAudioConfig that differ from its defaults.
     htsat: dict[str, Any] = field(default_factory=dict)

@@ -180,19 +180,16 @@ def prepare(
 def begun(config: TrainConfig, pairs: Pairs, characters: str = "") -> ChinMu:
     """The trained model to go on from, or a new one, its tower outputs standardised on the first batch.
 
-    Its tokenizer knows the given characters too. A trained model that doesn't listen to what is sung learns
-    it where the configuration asks for it.
+    Its tokenizer knows the given characters too. A trained model that doesn't listen to what is sung, or to
+    the levels of its bands, learns it where the configuration asks for it.
     """
     torch.manual_seed(derive_seed(config.seed, "weights"))
     if config.init is not None:
         model = ChinMu.from_pretrained(config.init)
-        if config.model.audio.sung and not model.audio_config.sung and model.audio_config.tower == "compact":
-            model = model.listening(config.model.audio.sung)
-        if (
-            config.model.audio.levels
-            and not model.audio_config.levels
-            and model.audio_config.tower == "compact"
-        ):
+        asked, compact = config.model.audio, model.audio_config.tower == "compact"
+        if compact and asked.sung and not model.audio_config.sung:
+            model = model.listening(asked.sung)
+        if compact and asked.levels and not model.audio_config.levels:
             model = model.leveled(pairs.opening().windows)
         wanted = json.loads(json.dumps(asdict(config.model.audio)))
         heard = {name: value for name, value in model.config.audio.items() if name in wanted}

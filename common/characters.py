@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable
 from functools import cache
 
-# 著 stays where it means to write or to be known; after a verb it is Taiwan's 着.
-_WRITTEN = re.compile("著(?=[名作称述者书录])|(?<=[名显原巨专编论译著昭卓合拙土])著")
+# 著 is Taiwan's 着, unless it means to write or to be known.
+_TAIWANESE = re.compile("(?<![名显原巨专编论译著昭卓合拙土])著(?![名作称述者书录])")
 
 
 def simplified(text: str) -> str:
@@ -17,9 +17,7 @@ def simplified(text: str) -> str:
 
 def for_reading(text: str) -> str:
     """A text as it is read aloud, character by character: simplified, 看著 as 看着; of the same length."""
-    if "著" in text:
-        kept = _WRITTEN.sub("\0", text)
-        text = kept.replace("著", "着").replace("\0", "著")
+    text = _TAIWANESE.sub("着", text)
     plain = simplified(text)
     return plain if len(plain) == len(text) else text
 

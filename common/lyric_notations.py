@@ -212,7 +212,7 @@ def is_plain(line: str) -> bool:
     """
     if line.startswith(ESCAPE) or _LRC_META.fullmatch(line) or _WORD_STAMP.search(line) or _CUE.match(line):
         return False
-    if _is_chord(line):
+    if _is_chord(line) or _OPENING.fullmatch(line) or _CLOSING.fullmatch(line):
         return False
     return _read(0, line) == [Row(0, "line", line)]
 

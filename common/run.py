@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from common.errors import CheckpointError
+from common.interrupts import on_ctrl_c
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -99,30 +100,31 @@ class Run:
         Returns:
             what `export` says at the end; None in other than the main process.
         """
-        while not self.over():
-            try:
-                report = step()
-            except RuntimeError:
-                # A signal to the whole group of processes also ends the workers that prepare batches.
-                if not self._asked_to_stop or self.accelerator.num_processes > 1:
-                    raise
-                break
-            self.advance()
-            if self.step % log_every == 0:
-                log(report)
-            for name, minutes, act in regular:
-                if self.due(name, minutes):
-                    act()
-            if self.due("export", save_minutes):
-                export()
-            if self.save_due(save_minutes):
-                self.save()
-        self.save()
-        if not self.accelerator.is_main_process:
-            return None
-        for _, _, act in regular:
-            act()
-        return export()
+        with on_ctrl_c(self._interrupted):
+            while not self.over():
+                try:
+                    report = step()
+                except RuntimeError:
+                    # A signal to the whole group of processes also ends the workers that prepare batches.
+                    if not self._asked_to_stop or self.accelerator.num_processes > 1:
+                        raise
+                    break
+                self.advance()
+                if self.step % log_every == 0:
+                    log(report)
+                for name, minutes, act in regular:
+                    if self.due(name, minutes):
+                        act()
+                if self.due("export", save_minutes):
+                    export()
+                if self.save_due(save_minutes):
+                    self.save()
+            self.save()
+            if not self.accelerator.is_main_process:
+                return None
+            for _, _, act in regular:
+                act()
+            return export()
 
     def advance(self) -> None:
         """Count a finished step."""
@@ -213,24 +215,22 @@ class Run:
         self._since = time.monotonic()
 
     def _stop_on_signal(self) -> None:
-        """SIGTERM and Ctrl-C end the loop after the step, so that the caller can save.
+        """SIGTERM ends the loop after the step, so that the caller can save."""
 
-        A second Ctrl-C ends it at once.
-        """
-
-        def ask(number: int, frame: object) -> None:
-            if number == signal.SIGINT:
-                if self._asked_to_stop:
-                    raise KeyboardInterrupt
-                logger.warning("stopping after this step, to save; press Ctrl-C again to lose it")
+        def ask(*_: object) -> None:
             self._asked_to_stop = True
 
         try:
             signal.signal(signal.SIGTERM, ask)
-            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                signal.signal(signal.SIGINT, ask)
         except ValueError:  # not in the main thread
-            logger.warning("signals can't be handled outside the main thread: the run won't save when ended")
+            logger.warning("SIGTERM can't be handled outside the main thread: the run won't save when ended")
+
+    def _interrupted(self) -> None:
+        """Ctrl-C ends the loop after the step, too; a second one at once."""
+        if self._asked_to_stop:
+            raise KeyboardInterrupt
+        logger.warning("stopping after this step, to save; press Ctrl-C again to lose it")
+        self._asked_to_stop = True
 
 
 def _commit() -> str | None:

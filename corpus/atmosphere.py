@@ -7,6 +7,7 @@ None is an instrument that a description could ask for. All are made here, from 
 at times they follow the beat, at times the chords. They are part of the stem `harmony`, behind its chords.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
@@ -34,10 +35,8 @@ _TABLE = """
 酷 snaps           自信 stomp         街头 street           深沉 boom hum        苍凉 wind bell
 悠远 shimmer bell  飘逸 chimes        轻松 snaps birds      悠闲 birds           阳光 claps waves
 """
-_words = _TABLE.split()
-_starts = [i for i, word in enumerate(_words) if not word.isascii()]
 ATMOSPHERES: dict[str, tuple[str, ...]] = {
-    _words[i]: tuple(_words[i + 1 : after]) for i, after in zip(_starts, [*_starts[1:], len(_words)])
+    mood: tuple(names.split()) for mood, names in re.findall(r"([\u4e00-\u9fff]+)((?: +[a-z]+)+)", _TABLE)
 }
 assert set(ATMOSPHERES) == set(MOODS), set(ATMOSPHERES) ^ set(MOODS)
 
@@ -87,8 +86,13 @@ def _loudness(layer: Samples) -> float:
 # ---- what they are made of -------------------------------------------------------------------
 
 
+@cache
+def _band_pass(low: float, high: float) -> Wave:
+    return butter(2, [low, high], "band", fs=SAMPLE_RATE, output="sos")
+
+
 def _band(wave: Wave, low: float, high: float) -> Wave:
-    return sosfilt(butter(2, [low, high], "band", fs=SAMPLE_RATE, output="sos"), wave, axis=0)
+    return sosfilt(_band_pass(low, high), wave, axis=0)
 
 
 def _noise(seconds: float, rng: np.random.Generator, channels: int = 1) -> Wave:
@@ -132,14 +136,14 @@ def _burst(low: float, high: float, decay: float, rng: np.random.Generator) -> W
     return wave * np.exp(-6.9 * np.linspace(0, 1, len(wave)))
 
 
-def _put(out: Samples, wave: Wave, time: float, gain: float = 1.0, side: float = 0.0) -> None:
-    """Add a sound (time,) at a second, `side` −1 left … 1 right."""
+def _put(out: Samples | Wave, wave: Wave, time: float, gain: float = 1.0, side: float = 0.0) -> None:
+    """Add a sound (time,) to (time, 2) at a second, `side` −1 left … 1 right, where it is twice as loud."""
     start = round(time * SAMPLE_RATE)
     if not 0 <= start < len(out):
         return
     piece = wave[: len(out) - start]
     for channel, share in enumerate((1 - side, 1 + side)):
-        out[start : start + len(piece), channel] += (gain * share * piece).astype(np.float32)
+        out[start : start + len(piece), channel] += (gain * share * piece).astype(out.dtype)
 
 
 def _empty(total: int) -> Samples:
@@ -180,8 +184,8 @@ def _rain(rng: np.random.Generator) -> Wave:
     out = 0.5 * _band(_noise(_LOOP, rng, 2), 1800, 9000)
     for at in rng.uniform(0, _LOOP - 0.1, 500):
         drop = _ping([rng.uniform(1500, 5000)], 0.03)
-        start = round(at * SAMPLE_RATE)
-        out[start : start + len(drop), int(rng.integers(2))] += rng.uniform(0.5, 2.0) * drop
+        side = 2.0 * float(rng.integers(2)) - 1.0
+        _put(out, drop, float(at), 0.5 * float(rng.uniform(0.5, 2.0)), side)
     return out
 
 
@@ -204,16 +208,10 @@ def _crackle(rng: np.random.Generator) -> Wave:
     """A worn record: clicks, hiss, and a scratch that comes round."""
     out = 0.06 * _band(_noise(_LOOP, rng, 2), 2000, 10000)
     for at in rng.uniform(0, _LOOP - 0.1, 330):
-        _put_both(out, _burst(1500, 9000, 0.006, rng), at, float(rng.exponential(2.5)))
+        _put(out, _burst(1500, 9000, 0.006, rng), at, float(rng.exponential(2.5)))
     for turn in np.arange(0.3, _LOOP - 0.2, 1.8):  # 33 turns a minute
-        _put_both(out, _burst(800, 6000, 0.012, rng), turn, 9.0)
+        _put(out, _burst(800, 6000, 0.012, rng), turn, 9.0)
     return out
-
-
-def _put_both(out: Wave, wave: Wave, time: float, gain: float) -> None:
-    start = round(time * SAMPLE_RATE)
-    piece = wave[: len(out) - start]
-    out[start : start + len(piece)] += gain * piece[:, None]
 
 
 def _fire(rng: np.random.Generator) -> Wave:
@@ -222,7 +220,7 @@ def _fire(rng: np.random.Generator) -> Wave:
     out *= 1 + _swell(len(out), 0.7, rng)
     for at in rng.uniform(0, _LOOP - 0.1, 90):
         crack = _burst(400, 2500, float(rng.uniform(0.01, 0.04)), rng)
-        _put_both(out, crack, at, float(rng.exponential(2.0)))
+        _put(out, crack, at, float(rng.exponential(2.0)))
     return out
 
 
@@ -231,13 +229,12 @@ def _birds(rng: np.random.Generator) -> Wave:
     out = np.zeros((round(_LOOP * SAMPLE_RATE), 2))
     at = 0.1
     while at < _LOOP - 1.2:
-        base, bend, side = rng.uniform(2800, 4600), rng.uniform(-0.35, 0.5), rng.uniform(0.1, 0.9)
+        base, bend, side = rng.uniform(2800, 4600), rng.uniform(-0.35, 0.5), rng.uniform(-0.8, 0.8)
         for _ in range(int(rng.integers(2, 6))):
             t = np.arange(round(rng.uniform(0.05, 0.12) * SAMPLE_RATE)) / SAMPLE_RATE
             sweep = base * (1 + bend * t / t[-1])
             chirp = np.sin(2 * np.pi * np.cumsum(sweep) / SAMPLE_RATE) * np.hanning(len(t))
-            start = round(at * SAMPLE_RATE)
-            out[start : start + len(t)] += chirp[:, None] * [side, 1 - side]
+            _put(out, chirp, at, 0.5, float(side))
             at += len(t) / SAMPLE_RATE + rng.uniform(0.02, 0.07)
         at += rng.uniform(0.05, 0.35)
     return out
@@ -263,7 +260,7 @@ def _crowd(rng: np.random.Generator) -> Wave:
     for low, high in ((350, 800), (800, 1500), (1500, 3000)):
         out += _band(_noise(_LOOP, rng, 2), low, high) * (0.35 + _swell(count, 0.5, rng))
     for at in rng.uniform(0, _LOOP - 0.1, 500):
-        _put_both(out, _burst(900, 4000, 0.02, rng), at, float(rng.uniform(0.5, 1.5)))
+        _put(out, _burst(900, 4000, 0.02, rng), at, float(rng.uniform(0.5, 1.5)))
     return out
 
 
@@ -278,7 +275,7 @@ def _street(rng: np.random.Generator) -> Wave:
         places = np.stack([side, 1 - side], axis=1) * passing[:, None]
         out += 1.6 * _band(_noise(_LOOP, rng), 250, 2200) * places
     horn = _ping([_hertz(68), _hertz(72)], 0.5)
-    _put_both(out, np.tanh(4 * horn), float(rng.uniform(3, 8)), 0.25)
+    _put(out, np.tanh(4 * horn), float(rng.uniform(3, 8)), 0.25)
     return out
 
 

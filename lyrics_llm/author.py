@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from common.description import fragments
 from common.errors import LyricsError, RequestError
-from common.lyrics import Lyrics, LyricSection, SectionTag
+from common.lyrics import Lyrics, LyricSection
 from common.pinyin import plain
 from common.rhyme import GROUPS
 from common.score import Score
@@ -131,25 +131,22 @@ def rewrite(
     ]
     shown, seen = _writable(lyrics, keep, section, count)
     form = Structure.of(shown)
+    new = [place for place, old in enumerate(seen[section - 1]) if old is None]
     rhyme = _rhyme_said(text, form)
-    if rhyme in GROUPS:
-        form = _rhymed_in(
-            form, rhyme, section - 1, [p for p, old in enumerate(seen[section - 1]) if old is None]
-        )
+    if rhyme in GROUPS:  # whatever the others rhyme on
+        form = _changed(form, section - 1, new, mark=_ALONE, group=rhyme)
     elif rhyme:
         logger.warning("what stays of the words decides the rhyme: %s isn't followed", rhyme)
     if count is not None:
-        form = _counted(
-            form, section - 1, [p for p, old in enumerate(seen[section - 1]) if old is None], count
-        )
+        form = _changed(form, section - 1, new, count=count, pauses=())
     writer = load(model) if isinstance(model, str) else model
     limit = Limit(seconds, tokens)
     written = writer.write(
         text, form, seed, keep=seen, limit=limit, replaced=lyrics, **_language(writer, language)
     )
     lines = zip(written.sections[section - 1].lines, seen[section - 1])
-    new = iter([line for line, old in lines if old is None])
-    fresh = tuple(next(new) if old is None else old for old in keep[section - 1])
+    found = iter([line for line, old in lines if old is None])
+    fresh = tuple(next(found) if old is None else old for old in keep[section - 1])
     sections = [
         replace(s, lines=fresh) if number == section - 1 else s for number, s in enumerate(lyrics.sections)
     ]
@@ -272,20 +269,8 @@ def _writable(
     return Lyrics(tuple(sections)), kept
 
 
-def _rhymed_in(form: Structure, rhyme: str, section: int, places: Sequence[int]) -> Structure:
-    """The structure with new lines of a section that rhyme in a group, whatever the others do."""
+def _changed(form: Structure, section: int, places: Sequence[int], **changes: Any) -> Structure:
+    """The structure with other fields of some lines of a section."""
     tag, lines = form.sections[section]
-    asked = tuple(
-        replace(f, mark=_ALONE, group=rhyme) if place in places else f for place, f in enumerate(lines)
-    )
-    return Structure((*form.sections[:section], (tag, asked), *form.sections[section + 1 :]))
-
-
-def _counted(form: Structure, section: int, places: Sequence[int], count: int) -> Structure:
-    sections: list[tuple[SectionTag, Any]] = list(form.sections)
-    tag, lines = sections[section]
-    sections[section] = (
-        tag,
-        tuple(replace(f, count=count, pauses=()) if p in places else f for p, f in enumerate(lines)),
-    )
-    return Structure(tuple(sections))
+    changed = tuple(replace(f, **changes) if place in places else f for place, f in enumerate(lines))
+    return Structure((*form.sections[:section], (tag, changed), *form.sections[section + 1 :]))

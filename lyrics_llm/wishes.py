@@ -135,7 +135,13 @@ def wishes_of(
             raise RequestError(f"{name} {value!r} isn't known: choose one of {allowed}")
         else:
             wishes[name] = value
-    return (_read(description, fixed, hints) if read else {}) | wishes
+    if not read:
+        return wishes
+    text = simplified(normalise(description))
+    for reason, words in _UNHEEDED.items():
+        if match := re.search(words, text, re.IGNORECASE):
+            logger.warning("%s: %s isn't followed", reason, match[0])
+    return _read(description, fixed, hints) | wishes
 
 
 def tokens_of(wishes: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,7 +179,8 @@ def say_nearest(description: str, singer: str, theme: str) -> None:
 
 def is_themed(description: str) -> bool:
     """Whether a description says what the words are about, or the few things that they could be about."""
-    theme = wishes_of(description, {}).get("theme")
+    fragments(description)  # raises when nothing is said
+    theme = _read(description, {}, hints=True).get("theme")
     return isinstance(theme, str) or (isinstance(theme, tuple) and len(theme) <= len(THEMES) // 3)
 
 
@@ -197,10 +204,6 @@ def refuses_drums(description: str) -> bool:
 
 
 def _read(description: str, fixed: Mapping[str, Any], hints: bool) -> dict[str, Any]:
-    text = simplified(normalise(description))
-    for reason, words in _UNHEEDED.items():
-        if match := re.search(words, text, re.IGNORECASE):
-            logger.warning("%s: %s isn't followed", reason, match[0])
     found = attributes(description)
     wishes = _said(found, refused_players(description), fixed.get("singer"))
     refused = found.get("refused", {})

@@ -210,7 +210,7 @@ def test_lyrics_shows_readings_of_ones_own_words_and_writes_for_a_melody(
     notes = tuple(Note(12 * i, 12, 60 + i % 5) for i in range(7))
     tune = Score(120.0, Key(0), (Section("verse", 2, (ChordChange(0, "C"),), notes),), tail=8.0)
     Path("tune.abc").write_text(to_abc(tune), encoding="utf-8")
-    assert cli.main(["lyrics", PROMPT, "--model", str(tiny_folder()), "--score", "tune.abc"]) == 0
+    assert cli.main(["lyrics", "慢歌", "--model", str(tiny_folder()), "--score", "tune.abc"]) == 0
     assert [len(units(line)) for line in Lyrics.parse(capsys.readouterr().out).lines] == [7]
 
 

@@ -539,3 +539,9 @@ def test_numbers_of_headers_in_words_are_kept():
 def test_two_languages_at_one_time_are_said(caplog):
     Lyrics.parse("[00:01.00]I love you\n[00:01.00]我爱你\n[00:05.00]Go home\n[00:05.00]回家")
     assert "2 lines begin when the line above them does" in caplog.text
+
+
+@pytest.mark.parametrize("line", ["希望你喜欢！", "如果需要修改，请告诉我", "以下是我创作的歌曲："])
+def test_words_that_a_chat_model_could_say_are_kept_by_the_canonical_form(line):
+    sung = Lyrics((LyricSection("verse", (line, "月光", line)),))
+    assert Lyrics.parse(str(sung)) == sung

@@ -146,21 +146,29 @@ def test_ctrl_c_saves_what_was_learned(tmp_path: Path) -> None:
     def begun() -> Run:
         return Run(Accelerator(cpu=True), tmp_path, Config(str(tmp_path)), max_steps=9)
 
+    def press(times: int, at: int = 2) -> Run:
+        run = begun()
+        run.restore()
+
+        def step() -> None:
+            if run.step == at:
+                for _ in range(times):
+                    os.kill(os.getpid(), signal.SIGINT)
+                    time.sleep(0.01)
+
+        run.loop(step, lambda: tmp_path, lambda _: None, log_every=5, save_minutes=60)
+        return run
+
     before = signal.getsignal(signal.SIGINT)
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        run = begun()
-
-        def step() -> None:
-            if run.step == 2:
-                os.kill(os.getpid(), signal.SIGINT)
-
-        assert run.loop(step, lambda: tmp_path, lambda _: None, log_every=5, save_minutes=60) == tmp_path
+        assert press(1).step == 3
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         again = begun()
         assert again.restore() and again.step == 3
         with pytest.raises(KeyboardInterrupt):  # who presses again doesn't want to wait
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(1)
+            press(2, at=4)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert begun().restore() and press(0).step == 9
     finally:
         signal.signal(signal.SIGINT, before)

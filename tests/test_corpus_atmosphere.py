@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from common.seeds import generator
+from common.theory import Chord
 from corpus.atmosphere import ATMOSPHERES, SAMPLE_RATE, SOUNDS, atmosphere, surround
 from corpus.genres import MOODS
 from corpus.synth import perform, sheet
@@ -60,8 +61,6 @@ def test_strokes_come_in_time(name, steps, written):
 def test_tones_belong_to_the_chord(name, written):
     layer = _sound(name, written).sum(axis=1)
     span = max(written.score.chord_spans(), key=lambda s: s.end - s.start)
-    from common.theory import Chord
-
     piece = layer[round((span.start + 0.3) * SAMPLE_RATE) : round((span.end - 0.05) * SAMPLE_RATE)]
     power = np.abs(np.fft.rfft(piece * np.hanning(len(piece)))) ** 2
     hertz = np.fft.rfftfreq(len(piece), 1 / SAMPLE_RATE)

@@ -53,7 +53,7 @@ def load(folder: str | Path) -> Codec:
         ConfigError,
     ) as error:
         # Past its first sentence a library's error tells programmers what to pass to it.
-        reason = " ".join(str(error).split()).split(" please make sure")[0].split(". ")[0]
+        reason = " ".join(str(error).split()).split(". ")[0]
         raise CheckpointError(f"the codec in {folder} can't be loaded: {reason}") from error
     wrong = [k for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for k in found[kind]]
     if wrong:
